@@ -1,0 +1,133 @@
+// `npm test`: builds what is stale, runs the Rust tests and each workspace's vitest, and ends with
+// one line, `N passed, N failed`. A suite that cannot run counts as one failure.
+//
+//   npm test -- rust          the Rust tests only
+//   npm test -- test          one workspace only (framework, examples/echo, test, …)
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setup } from './setup.mjs';
+import { bold, dim, Failure, main, root, run, say, seconds } from './steps.mjs';
+
+/** @typedef {{ passed: number, failed: number, skipped: number, note?: string }} Outcome */
+
+/** @returns {Promise<Outcome>} */
+async function rust() {
+  const { code, output } = await run(
+    'cargo',
+    ['test', '--manifest-path', 'native/Cargo.toml', '--workspace', '--no-fail-fast'],
+    { capture: true },
+  );
+  const outcome = { passed: 0, failed: 0, skipped: 0 };
+  for (const line of output.matchAll(
+    /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm,
+  )) {
+    outcome.passed += Number(line[1]);
+    outcome.failed += Number(line[2]);
+    outcome.skipped += Number(line[3]);
+  }
+  // A test binary that does not compile or that crashes prints no result line.
+  if (code !== 0 && outcome.failed === 0) {
+    return { ...outcome, failed: 1, note: `cargo test ended with code ${code}` };
+  }
+  if (outcome.passed + outcome.failed === 0) {
+    return { ...outcome, failed: 1, note: 'cargo test ran no test' };
+  }
+  return outcome;
+}
+
+/**
+ * @param {string} workspace
+ * @param {string} scratch
+ * @returns {Promise<Outcome>}
+ */
+async function vitest(workspace, scratch) {
+  const report = join(scratch, `${workspace.replaceAll('/', '-')}.json`);
+  const { code } = await run(
+    process.execPath,
+    [
+      join(root, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+    ],
+    { cwd: join(root, workspace) },
+  );
+  /** @type {Record<string, unknown>} */
+  let result;
+  try {
+    result = JSON.parse(readFileSync(report, 'utf8'));
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0, note: `vitest left no report (code ${code})` };
+  }
+  const outcome = {
+    passed: Number(result['numPassedTests']),
+    failed: Number(result['numFailedTests']),
+    skipped: Number(result['numPendingTests']) + Number(result['numTodoTests']),
+  };
+  // A file that fails to load has no tests to count, and an error outside any test has no test.
+  const unloaded = /** @type {{ status: string, assertionResults: unknown[] }[]} */ (
+    result['testResults']
+  ).filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
+  if (unloaded > 0) {
+    outcome.failed += unloaded;
+    return { ...outcome, note: `${unloaded} file(s) failed to load` };
+  }
+  if (code !== 0 && outcome.failed === 0) {
+    return { ...outcome, failed: 1, note: `vitest ended with code ${code}` };
+  }
+  return outcome;
+}
+
+/** The workspaces that hold vitest tests. */
+function workspaces() {
+  const folders = ['framework', 'native', 'test'];
+  for (const group of ['services', 'examples']) {
+    if (!existsSync(join(root, group))) continue;
+    folders.push(...readdirSync(join(root, group)).map((name) => `${group}/${name}`));
+  }
+  return folders.filter((folder) => {
+    const manifest = join(root, folder, 'package.json');
+    if (!existsSync(manifest)) return false;
+    return String(JSON.parse(readFileSync(manifest, 'utf8')).scripts?.test).includes('vitest');
+  });
+}
+
+await main(async () => {
+  const wanted = process.argv.slice(2);
+  const suites = ['rust', ...workspaces()];
+  const unknown = wanted.find((name) => !suites.includes(name));
+  if (unknown !== undefined) {
+    throw new Failure(`There is no suite \`${unknown}\`; there are: ${suites.join(', ')}.`);
+  }
+  await setup();
+  const scratch = mkdtempSync(join(tmpdir(), 'millrace-test-'));
+  /** @type {[string, Outcome, number][]} */
+  const results = [];
+  try {
+    for (const suite of suites) {
+      if (wanted.length > 0 && !wanted.includes(suite)) continue;
+      say(`\n${bold(suite)}`);
+      const start = performance.now();
+      const outcome = suite === 'rust' ? await rust() : await vitest(suite, scratch);
+      results.push([suite, outcome, performance.now() - start]);
+    }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+
+  say('');
+  const total = { passed: 0, failed: 0 };
+  for (const [suite, { passed, failed, skipped, note }, elapsed] of results) {
+    total.passed += passed;
+    total.failed += failed;
+    const tail = skipped > 0 ? `, ${skipped} skipped` : '';
+    say(
+      `${suite.padEnd(16)} ${passed} passed, ${failed} failed${tail} ${dim(seconds(elapsed))}${note === undefined ? '' : `  ${note}`}`,
+    );
+  }
+  say(`${total.passed} passed, ${total.failed} failed`);
+  if (total.failed > 0) process.exitCode = 1;
+});
