@@ -1,0 +1,165 @@
+//! Every limit and abuse budget in one table, and the counter of each.
+
+use crate::Millis;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty = $default:expr;)*) => {
+        /// What a peer may ask of one connection. Each row says what happens beyond it; the counter
+        /// named there is in [`Counters`].
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $name: $kind,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// SETTINGS_MAX_CONCURRENT_STREAMS of a server: slots held until `release`. Beyond:
+    /// REFUSED_STREAM; counter `streams_refused`.
+    max_concurrent_streams: u32 = 1_000;
+    /// SETTINGS_INITIAL_WINDOW_SIZE, bytes (0 ..= 2^31-1). Beyond a window: FLOW_CONTROL_ERROR.
+    initial_window_bytes: u32 = 65_536;
+    /// SETTINGS_MAX_HEADER_LIST_SIZE, bytes as RFC 9113 section 10.5.1 counts them. What lies
+    /// between this and `header_list_hard_bytes` is accepted; counter `header_lists_over_soft`.
+    header_list_soft_bytes: u32 = 8_192;
+    /// Beyond: the block is decoded for its effect on the table, nothing is kept, and the event
+    /// says `oversized`; beyond four times of it ENHANCE_YOUR_CALM; counter `header_lists_oversized`.
+    header_list_hard_bytes: u32 = 16_384;
+    /// Fields of one list. Beyond: as `header_list_hard_bytes`.
+    header_fields: u32 = 128;
+    /// Compressed bytes of one header block. Beyond: ENHANCE_YOUR_CALM; counter `header_blocks_cut`.
+    header_block_bytes: u32 = 32_768;
+    /// SETTINGS_HEADER_TABLE_SIZE, bytes: the table the peer may use towards us.
+    header_table_bytes: u32 = 4_096;
+    /// Our own table towards the peer, bytes, if the peer allows as much.
+    encoder_table_bytes: u32 = 4_096;
+    /// CONTINUATION frames of one block, an empty one counting twice. Beyond: ENHANCE_YOUR_CALM;
+    /// counter `header_blocks_cut`.
+    continuation_frames: u32 = 8;
+    /// Entries of one SETTINGS frame. Beyond: ENHANCE_YOUR_CALM; counter `settings_floods`.
+    settings_entries: u32 = 32;
+    /// Resets received before an answer, resets provoked and streams refused: burst. When the
+    /// budget is empty: ENHANCE_YOUR_CALM; counter `reset_floods`.
+    reset_burst: u32 = 1_000;
+    /// Refill of that budget per second.
+    reset_refill_per_second: u32 = 33;
+    /// One more for so many streams that finished normally (0: none).
+    reset_refill_streams: u32 = 10;
+    /// SETTINGS frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM;
+    /// counter `settings_floods`.
+    settings_per_second: u32 = 50;
+    /// PING frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM; counter
+    /// `ping_floods`.
+    pings_per_second: u32 = 100;
+    /// DATA frames without payload and without END_STREAM per second. Beyond: ENHANCE_YOUR_CALM;
+    /// counter `empty_data_floods`.
+    empty_data_per_second: u32 = 100;
+    /// WINDOW_UPDATE frames in a second beyond this + 2 x (streams + 10 x DATA frames sent):
+    /// ENHANCE_YOUR_CALM; counter `window_update_floods`.
+    window_updates_base: u32 = 5;
+    /// Frames that have no effect (PRIORITY, unknown types, frames for closed streams) per second,
+    /// beyond 100 x the streams opened. Beyond: ENHANCE_YOUR_CALM; counter `ignored_floods`.
+    ignored_frames_per_second: u32 = 1_000;
+    /// Bytes of unflushed control frames. Beyond: ENHANCE_YOUR_CALM; counter `control_overflows`.
+    control_bytes: usize = 65_536;
+    /// Milliseconds for the peer's preface and first SETTINGS, and for the acknowledgement of ours.
+    /// Beyond: SETTINGS_TIMEOUT; counter `handshake_timeouts`.
+    handshake_timeout: Millis = 10_000;
+    /// Milliseconds from the first byte of a header block to its last. Beyond: ENHANCE_YOUR_CALM;
+    /// counter `header_block_timeouts`.
+    header_block_timeout: Millis = 10_000;
+    /// Milliseconds without a byte from the peer until a PING is sent; `None`: never.
+    keepalive_interval: Option<Millis> = Some(7_200_000);
+    /// Milliseconds to answer it. Beyond: the connection ends; counter `keepalive_timeouts`.
+    keepalive_timeout: Millis = 20_000;
+    /// Whether keepalive PINGs are sent while no stream is open.
+    keepalive_without_streams: bool = true;
+    /// Server: milliseconds a peer has to leave between PINGs while we send nothing; sooner is a
+    /// strike. `None`: no strikes.
+    ping_strike_interval: Option<Millis> = Some(300_000);
+    /// Strikes that are forgiven until we send HEADERS or DATA. Beyond: GOAWAY ENHANCE_YOUR_CALM
+    /// "too_many_pings"; counter `ping_strikes`.
+    ping_strikes: u32 = 2;
+    /// Milliseconds without an open stream until the connection ends gracefully; `None`: never.
+    /// Counter `idle_closes`.
+    max_connection_idle: Option<Millis> = None;
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        /// Monotonic counts of one connection.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Adds another connection's counts: totals survive their connections.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// Name and value of each, for statistics.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received.
+    frames_received;
+    /// DATA frames sent (enlarged ones count once).
+    data_frames_sent;
+    /// Streams opened, by either side, refused ones not counted.
+    streams_opened;
+    /// Streams that both sides ended with END_STREAM.
+    streams_finished;
+    /// RST_STREAM received on open streams.
+    resets_received;
+    /// RST_STREAM sent by the caller.
+    resets_sent;
+    /// RST_STREAM sent because the peer broke a rule on a stream.
+    resets_provoked;
+    /// Streams beyond `max_concurrent_streams`.
+    streams_refused;
+    /// Accepted lists over `header_list_soft_bytes`.
+    header_lists_over_soft;
+    /// Lists over `header_list_hard_bytes` or `header_fields`.
+    header_lists_oversized;
+    /// Blocks over `header_block_bytes`, `continuation_frames` or four times the hard list limit.
+    header_blocks_cut;
+    /// Connections ended: `reset_burst`.
+    reset_floods;
+    /// Connections ended: `settings_per_second`, `settings_entries`.
+    settings_floods;
+    /// Connections ended: `pings_per_second`.
+    ping_floods;
+    /// Connections ended: `empty_data_per_second`.
+    empty_data_floods;
+    /// Connections ended: WINDOW_UPDATE frames.
+    window_update_floods;
+    /// Connections ended: `ignored_frames_per_second`.
+    ignored_floods;
+    /// Connections ended: `control_bytes`.
+    control_overflows;
+    /// PINGs that came too soon.
+    ping_strikes;
+    /// Connections ended: `handshake_timeout`.
+    handshake_timeouts;
+    /// Connections ended: `header_block_timeout`.
+    header_block_timeouts;
+    /// Connections ended: `keepalive_timeout`.
+    keepalive_timeouts;
+    /// Connections ended: `max_connection_idle`.
+    idle_closes;
+    /// Connections ended by any error of the peer, those above included.
+    connection_errors;
+}
