@@ -1,0 +1,8 @@
+//! The receive buffers: their memory, who owns each, and how much pressure there is.
+
+mod group;
+mod ledger;
+mod level;
+
+pub use group::BufferGroup;
+pub use level::Level;

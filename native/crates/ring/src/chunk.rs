@@ -1,0 +1,186 @@
+//! What is sent: slabs from a pool, or whole heap blocks by reference.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+/// Slabs kept for reuse at most; more are given back to the allocator. 512 × 16 KiB = 8 MiB.
+const KEPT_SLABS: usize = 512;
+
+/// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], or a
+/// block of its own made by [`Chunk::from_vec`]. Its address never changes while it lives.
+/// Dropping a slab gives it back to its pool. Not `Send`.
+pub struct Chunk {
+    /// Never grown beyond its capacity, so that the address stays.
+    bytes: Vec<u8>,
+    pool: Option<Rc<Pool>>,
+}
+
+impl Chunk {
+    /// A chunk that owns `bytes`, without a copy. It has no spare room.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self { bytes, pool: None }
+    }
+
+    /// Filled bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes that [`Chunk::write`] still takes.
+    pub fn spare(&self) -> usize {
+        match &self.pool {
+            Some(pool) => pool.slab_bytes - self.bytes.len(),
+            None => 0,
+        }
+    }
+
+    /// Appends. Panics if `bytes` is longer than [`Chunk::spare`].
+    pub fn write(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.spare(), "a chunk never grows");
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes the last bytes back, so that `length` are left. Does nothing if there are fewer.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// The filled bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The filled bytes, to patch what was written.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.give_back(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Chunk({} bytes, {} spare)",
+            self.len(),
+            self.spare()
+        )
+    }
+}
+
+/// A pool of equal slabs for one thread. Cloning shares it.
+#[derive(Clone)]
+pub struct ChunkPool {
+    pool: Rc<Pool>,
+}
+
+impl ChunkPool {
+    /// A pool of slabs of `slab_bytes` each; none is allocated before it is taken.
+    pub fn new(slab_bytes: usize) -> Self {
+        let pool = Pool {
+            slab_bytes,
+            free: RefCell::new(Vec::new()),
+            taken: Cell::new(0),
+        };
+        Self {
+            pool: Rc::new(pool),
+        }
+    }
+
+    /// An empty slab, reused where there is one.
+    pub fn take(&self) -> Chunk {
+        let slab = self.pool.free.borrow_mut().pop();
+        let bytes = slab.unwrap_or_else(|| Vec::with_capacity(self.pool.slab_bytes));
+        self.pool.taken.set(self.pool.taken.get() + 1);
+        Chunk {
+            bytes,
+            pool: Some(Rc::clone(&self.pool)),
+        }
+    }
+
+    /// Bytes of a slab.
+    pub fn slab_bytes(&self) -> usize {
+        self.pool.slab_bytes
+    }
+
+    /// Slabs that are out now.
+    pub fn taken(&self) -> usize {
+        self.pool.taken.get()
+    }
+}
+
+struct Pool {
+    slab_bytes: usize,
+    free: RefCell<Vec<Vec<u8>>>,
+    taken: Cell<usize>,
+}
+
+impl Pool {
+    fn give_back(&self, mut slab: Vec<u8>) {
+        self.taken.set(self.taken.get() - 1);
+        let mut free = self.free.borrow_mut();
+        if free.len() < KEPT_SLABS {
+            slab.clear();
+            free.push(slab);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_is_reused_at_the_same_address() {
+        let pool = ChunkPool::new(64);
+        let mut chunk = pool.take();
+        chunk.write(b"hello");
+        assert_eq!((chunk.len(), chunk.spare(), pool.taken()), (5, 59, 1));
+        let address = chunk.as_slice().as_ptr();
+        drop(chunk);
+        assert_eq!(pool.taken(), 0);
+        let again = pool.take();
+        assert!(again.is_empty());
+        assert_eq!(again.as_slice().as_ptr(), address);
+    }
+
+    #[test]
+    fn writing_to_the_last_byte_does_not_move_a_slab() {
+        let pool = ChunkPool::new(16);
+        let mut chunk = pool.take();
+        chunk.write(&[1; 8]);
+        let address = chunk.as_slice().as_ptr();
+        chunk.write(&[2; 8]);
+        assert_eq!(chunk.as_slice().as_ptr(), address);
+        assert_eq!(chunk.spare(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "never grows")]
+    fn writing_beyond_the_spare_room_panics() {
+        ChunkPool::new(4).take().write(&[0; 5]);
+    }
+
+    #[test]
+    fn a_block_of_its_own_has_no_spare_room() {
+        let mut bytes = Vec::with_capacity(100);
+        bytes.extend_from_slice(b"abc");
+        let mut chunk = Chunk::from_vec(bytes);
+        assert_eq!(chunk.spare(), 0);
+        chunk.as_mut_slice()[0] = b'x';
+        assert_eq!(chunk.as_slice(), b"xbc");
+    }
+}

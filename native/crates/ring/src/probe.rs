@@ -1,0 +1,22 @@
+//! Which driver runs here, and the sentence that explains the choice.
+
+use crate::{Driver, DriverChoice, Options, RingError};
+
+/// The driver that was chosen.
+pub struct Selection {
+    /// The driver, made on this thread for this thread.
+    pub driver: Box<dyn Driver>,
+    /// Its name.
+    pub name: &'static str,
+    /// One sentence for the log: which driver, why, and what would lift it.
+    pub reason: String,
+}
+
+/// Makes the driver that `choice` asks for, or the best that the running kernel does soundly.
+///
+/// # Errors
+/// [`RingError`], with cause and remedy.
+pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, RingError> {
+    let _ = (choice, options);
+    unimplemented!("the drivers are being built")
+}

@@ -1,0 +1,1 @@
+//! The unsafe corner: rings, registrations and entries shared with the kernel.
