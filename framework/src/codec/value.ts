@@ -1,0 +1,116 @@
+import { type Field, propertyOf, type Scalar, valueOf } from './field.js';
+import { EMPTY_BYTES } from './reader.js';
+
+/** A message whose type is known by its fields only. */
+export type AnyMessage = Record<string, unknown>;
+
+/** Whether the scalar is a bigint when received. */
+export function isLong(scalar: Scalar | undefined): boolean {
+  switch (scalar) {
+    case 'int64':
+    case 'uint64':
+    case 'sint64':
+    case 'fixed64':
+    case 'sfixed64':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** The entries of a map as it may be given: a Map, or for string keys a plain object. */
+export function entries<K, V>(
+  map: ReadonlyMap<K, V> | Readonly<Record<string, V>>,
+): Iterable<readonly [K, V]> {
+  if (map instanceof Map) return map;
+  return Object.entries(map) as Iterable<readonly [never, V]>;
+}
+
+/** A full message from one given in part. */
+export function createMessage(fields: readonly Field[], init: AnyMessage): AnyMessage {
+  const message: AnyMessage = {};
+  for (const field of fields) {
+    if (field.oneof !== undefined) {
+      if (!Object.hasOwn(message, field.oneof)) message[field.oneof] = undefined;
+      const value = valueOf(field, init);
+      if (value !== undefined) {
+        message[field.oneof] = { case: propertyOf(field), value: createSingle(field, value) };
+      }
+      continue;
+    }
+    const property = propertyOf(field);
+    message[property] = createField(field, init[property]);
+  }
+  return message;
+}
+
+function createField(field: Field, value: unknown): unknown {
+  if (field.map) {
+    const map = new Map<unknown, unknown>();
+    if (value !== undefined) {
+      for (const [key, item] of entries(value as ReadonlyMap<unknown, unknown>)) {
+        map.set(
+          isLong(field.map) ? BigInt(key as bigint | number) : key,
+          createSingle(field, item),
+        );
+      }
+    }
+    return map;
+  }
+  if (field.repeated) {
+    return value === undefined ? [] : Array.from(value as unknown[], (v) => createSingle(field, v));
+  }
+  if (value !== undefined) return createSingle(field, value);
+  return field.optional || field.message ? undefined : defaultOf(field);
+}
+
+function createSingle(field: Field, value: unknown): unknown {
+  if (field.message) return field.message.create(value);
+  return isLong(field.scalar) && typeof value === 'number' ? BigInt(value) : value;
+}
+
+/** The default of a singular scalar or enum. */
+export function defaultOf(field: Field): unknown {
+  switch (field.scalar) {
+    case 'string':
+      return '';
+    case 'bytes':
+      return EMPTY_BYTES;
+    case 'bool':
+      return false;
+    default:
+      return isLong(field.scalar) ? 0n : 0;
+  }
+}
+
+/** Whether both messages hold the same. */
+export function equalMessages(fields: readonly Field[], a: AnyMessage, b: AnyMessage): boolean {
+  return (
+    a === b || fields.every((field) => equalFields(field, valueOf(field, a), valueOf(field, b)))
+  );
+}
+
+function equalFields(field: Field, a: unknown, b: unknown): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  if (field.map) {
+    const left = a as ReadonlyMap<unknown, unknown>;
+    const right = b as ReadonlyMap<unknown, unknown>;
+    if (left.size !== right.size) return false;
+    for (const [key, value] of left) {
+      if (!right.has(key) || !equalSingles(field, value, right.get(key))) return false;
+    }
+    return true;
+  }
+  if (field.repeated) {
+    const left = a as readonly unknown[];
+    const right = b as readonly unknown[];
+    return left.length === right.length && left.every((v, i) => equalSingles(field, v, right[i]));
+  }
+  return equalSingles(field, a, b);
+}
+
+function equalSingles(field: Field, a: unknown, b: unknown): boolean {
+  if (field.message) return field.message.equals(a, b);
+  if (field.scalar === 'bytes') return Buffer.compare(a as Uint8Array, b as Uint8Array) === 0;
+  return Object.is(a, b);
+}
