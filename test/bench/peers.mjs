@@ -1,0 +1,88 @@
+// The servers under measurement, each a process of its own on the server's core.
+
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { end, SERVER_CORE, spawnOn } from './processes.mjs';
+
+/** @typedef {'grpc-js' | 'millrace' | 'portable'} PeerName */
+
+/** @type {Record<PeerName, { file: string, env: Record<string, string> }>} */
+const peers = {
+  'grpc-js': { file: 'server/grpc-js.mjs', env: {} },
+  millrace: { file: 'server/millrace.mjs', env: {} },
+  portable: { file: 'server/millrace.mjs', env: { MILLRACE_DRIVER: 'portable' } },
+};
+
+/** @type {PeerName[]} */
+export const peerNames = ['grpc-js', 'portable', 'millrace'];
+
+export function millraceIsBuilt() {
+  return existsSync(new URL('../../examples/echo/dist/services.js', import.meta.url));
+}
+
+/**
+ * @typedef {object} Measured
+ * @property {number[]} delays milliseconds by which each 10 ms timer was late
+ * @property {Record<string, unknown>} stats the server's own
+ */
+
+/**
+ * @typedef {object} Server
+ * @property {PeerName} peer
+ * @property {string} name
+ * @property {number} pid
+ * @property {number} port
+ * @property {() => Promise<void>} begin
+ * @property {() => Promise<Measured>} end
+ * @property {() => Promise<void>} stop
+ */
+
+/**
+ * @param {PeerName} peer
+ * @returns {Promise<Server>}
+ */
+export async function start(peer) {
+  const { file, env } = peers[peer];
+  // A driver forced from outside holds for the peer that chooses by itself, not for the others.
+  const inherited = { ...process.env };
+  if (peer !== 'millrace') delete inherited['MILLRACE_DRIVER'];
+  const child = spawnOn(
+    SERVER_CORE,
+    process.execPath,
+    [fileURLToPath(new URL(file, import.meta.url))],
+    { env: { ...inherited, ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+  );
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`the ${peer} server did not start`);
+
+  /** @param {string} kind */
+  async function answer(kind) {
+    const signal = AbortSignal.timeout(60_000);
+    const gone = once(child, 'exit', { signal }).then(([code, by]) => {
+      throw new Error(`the ${peer} server ended (${by ?? code}) where \`${kind}\` was due`);
+    });
+    gone.catch(() => {});
+    for (;;) {
+      const [message] = await Promise.race([once(child, 'message', { signal }), gone]);
+      if (message.kind === kind) return message;
+    }
+  }
+
+  const { port, name } = await answer('listening');
+  return {
+    peer,
+    name,
+    pid,
+    port,
+    async begin() {
+      child.send('begin');
+      await answer('begun');
+    },
+    async end() {
+      child.send('end');
+      return answer('ended');
+    },
+    stop: () => end(child),
+  };
+}
