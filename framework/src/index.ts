@@ -1,0 +1,30 @@
+export type { Context, MethodInfo } from './context/context.js';
+export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.js';
+export type { Pressure } from './context/pressure.js';
+export { MillraceError, type MillraceErrorCode } from './errors.js';
+export type { InterceptedCall, Interceptor, Next } from './interceptors/interceptor.js';
+export type { LogLevel } from './logging/logger.js';
+export type {
+  InputOf,
+  MethodDescriptor,
+  MethodKind,
+  ReplyOf,
+  ServiceDescriptor,
+} from './service/descriptor.js';
+export type {
+  CallbackCall,
+  CallbackHandler,
+  Handler,
+  MessageWriter,
+  Requests,
+} from './service/handler.js';
+export { isService, type Service, type ServiceOptions, service } from './service/service.js';
+export {
+  badRequest,
+  detailOf,
+  type FieldViolation,
+  findDetail,
+  type StatusDetail,
+} from './status/details.js';
+export { isStatus, Status, statusName } from './status/status.js';
+export { StatusError, type StatusErrorOptions } from './status/status-error.js';

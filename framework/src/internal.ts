@@ -1,0 +1,4 @@
+/**
+ * For the packages of this project alone: outside of semantic versioning.
+ */
+export { errorTable } from './errors.js';
