@@ -9,6 +9,11 @@ const floats = new Float32Array(longs.buffer);
 /** The halves of a long in memory order; every platform of Node is little-endian. */
 const words = new Uint32Array(longs.buffer);
 
+/** Up to this many characters, a loop is faster than a call into native code. */
+const SHORT_TEXT = 20;
+/** Up to this many bytes, a loop is faster than `set`. */
+const SHORT_BYTES = 16;
+
 /**
  * Thrown where a value is found to be wrong; the generated code turns it into an EncodeError that
  * names the field, by looking through the message once more. It has no trace: it never gets out.
@@ -182,19 +187,25 @@ export abstract class Writer {
   /** Lone surrogates are written as U+FFFD: they have no UTF-8 form. */
   string(tag: number, value: string): void {
     if (typeof value !== 'string') throw INVALID;
-    const units = value.length;
-    // A UTF-16 unit takes three bytes at most; 10 are for the tag and the length.
-    const most = 10 + 3 * units;
-    if (this.pos + most > this.end) this.reserve(10 + Buffer.byteLength(value));
+    const { length } = value;
+    if (length > SHORT_TEXT) {
+      this.longString(tag, value);
+      return;
+    }
+    this.reserve(3 * SHORT_TEXT + 6);
     this.tag(tag);
     const { bytes } = this;
-    const prefix = varintLength(units);
-    const at = this.pos + prefix;
-    const length = utf8Write.call(bytes, value, at, this.end - at);
-    const actual = varintLength(length);
-    if (actual !== prefix) bytes.copyWithin(this.pos + actual, at, at + length);
-    this.varint(length);
-    this.pos += length;
+    const start = this.pos + 1;
+    for (let index = 0; index < length; index++) {
+      const unit = value.charCodeAt(index);
+      if (unit > 0x7f) {
+        this.text(value);
+        return;
+      }
+      bytes[start + index] = unit;
+    }
+    bytes[start - 1] = length;
+    this.pos = start + length;
   }
 
   bytesField(tag: number, value: Uint8Array): void {
@@ -203,8 +214,30 @@ export abstract class Writer {
     this.reserve(10 + length);
     this.tag(tag);
     this.varint(length);
-    this.bytes.set(value, this.pos);
-    this.pos += length;
+    const { bytes, pos } = this;
+    if (length > SHORT_BYTES) bytes.set(value, pos);
+    else for (let index = 0; index < length; index++) bytes[pos + index] = value[index]!;
+    this.pos = pos + length;
+  }
+
+  private longString(tag: number, value: string): void {
+    // A UTF-16 unit takes three bytes at most; 10 are for the tag and the length.
+    if (this.pos + 10 + 3 * value.length > this.end) this.reserve(10 + Buffer.byteLength(value));
+    this.tag(tag);
+    this.text(value);
+  }
+
+  /** Writes the length and the text, for which there is room. */
+  private text(value: string): void {
+    const { bytes, pos } = this;
+    // Most text is ASCII: its length's prefix is as long as that of the number of characters.
+    const prefix = varintLength(value.length);
+    const start = pos + prefix;
+    const length = utf8Write.call(bytes, value, start, this.end - start);
+    const actual = varintLength(length);
+    if (actual !== prefix) bytes.copyWithin(pos + actual, start, start + length);
+    this.varint(length);
+    this.pos = pos + actual + length;
   }
 
   private reserve(need: number): void {
@@ -276,17 +309,17 @@ export abstract class Writer {
 /** A writer with memory of its own, doubled as needed. */
 export class HeapWriter extends Writer {
   constructor(capacity = 1024) {
-    super(Buffer.allocUnsafeSlow(capacity));
+    super(new Uint8Array(capacity));
   }
 
   /** A copy of the message since `begin`. */
   copy(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.bytes, this.start, this.pos);
+    return this.bytes.slice(this.start, this.pos);
   }
 
   protected override overflow(need: number): void {
     const length = this.pos - this.start;
-    const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.bytes.length, length + need));
+    const grown = new Uint8Array(Math.max(2 * this.bytes.length, length + need));
     grown.set(this.bytes.subarray(this.start, this.pos));
     this.bytes = grown;
     this.start = 0;

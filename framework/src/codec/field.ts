@@ -77,7 +77,7 @@ export function shortName(typeName: string): string {
 }
 
 /** The value of the field if it is set, for a member of a oneof: if it is the one that is set. */
-export function valueOf(field: Field, message: object): unknown {
+export function fieldValue(field: Field, message: object): unknown {
   const record = message as Record<string, unknown>;
   if (field.oneof === undefined) return record[propertyOf(field)];
   const union = record[field.oneof] as { case: string; value: unknown } | null | undefined;

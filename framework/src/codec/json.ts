@@ -3,13 +3,13 @@ import {
   type EnumValues,
   type Field,
   fieldsOf,
+  fieldValue,
   isDefault,
   jsonNameOf,
   type MapKey,
   propertyOf,
   type Scalar,
   shortName,
-  valueOf,
 } from './field.js';
 import { fits, show } from './invalid.js';
 import type { JsonObject, JsonValue } from './message-type.js';
@@ -26,7 +26,7 @@ interface Type {
 export function toJson(type: Type, message: AnyMessage): JsonObject {
   const json: JsonObject = {};
   for (const field of fieldsOf(type) ?? []) {
-    const value = valueOf(field, message);
+    const value = fieldValue(field, message);
     if (value === undefined || isDefault(field, value) || isEmpty(field, value)) continue;
     try {
       setProperty(json, jsonNameOf(field), fieldToJson(field, value));

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { markAsUntransferable } from 'node:worker_threads';
 import { DecodeError } from './errors.js';
 import { utf8Slice } from './utf8.js';
 
@@ -23,24 +24,31 @@ const words = new Uint32Array(longs.buffer);
  * returns is a copy.
  */
 export class Reader {
+  /** Never a Buffer: V8 compiles the reading for one kind of array. */
   bytes: Uint8Array;
   pos: number;
   /** The end of the innermost message that is being read. */
   end: number;
   private depth: number;
+  /** What `set` was given last, which is `bytes` but for a Buffer. */
+  private given: Uint8Array;
 
   constructor(bytes: Uint8Array = EMPTY_BYTES) {
-    this.bytes = bytes;
+    this.bytes = plain(bytes);
     this.pos = 0;
     this.end = bytes.length;
     this.depth = 0;
+    this.given = bytes;
   }
 
   /** Puts the reader onto `length` bytes at `offset`. @throws RangeError if they are not inside. */
   set(bytes: Uint8Array, offset: number, length: number): this {
     const end = offset + length;
     if (offset < 0 || length < 0 || end > bytes.length) throw outside(bytes, offset, length);
-    this.bytes = bytes;
+    if (bytes !== this.given) {
+      this.given = bytes;
+      this.bytes = plain(bytes);
+    }
     this.pos = offset;
     this.end = end;
     this.depth = 0;
@@ -311,16 +319,75 @@ function wordAt(bytes: Uint8Array, pos: number): number {
   return bytes[pos]! | (bytes[pos + 1]! << 8) | (bytes[pos + 2]! << 16) | (bytes[pos + 3]! << 24);
 }
 
+/** Up to this many bytes, characters put together here are faster than a call into native code. */
+const SHORT_TEXT = 12;
+
 function text(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start <= SHORT_TEXT) {
+    const short = shortText(bytes, start, end);
+    if (short !== undefined) return short;
+  }
   const decoded = utf8Slice.call(bytes, start, end);
+  // Invalid sequences become U+FFFD, which valid text may hold as well.
   if (decoded.includes('\ufffd') && !isUtf8(bytes.subarray(start, end))) {
     throw new DecodeError('invalid UTF-8', '', '');
   }
   return decoded;
 }
 
+/** The text if it is all ASCII. */
+function shortText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  let decoded = '';
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    const a = bytes[at]!;
+    const b = bytes[at + 1]!;
+    const c = bytes[at + 2]!;
+    const d = bytes[at + 3]!;
+    if ((a | b | c | d) > 0x7f) return undefined;
+    decoded += String.fromCharCode(a, b, c, d);
+  }
+  for (; at < end; at++) {
+    const a = bytes[at]!;
+    if (a > 0x7f) return undefined;
+    decoded += String.fromCharCode(a);
+  }
+  return decoded;
+}
+
+/** Up to this many bytes V8 keeps an array's content in the object itself, which no pool can beat. */
+const INLINE_BYTES = 64;
+/** From here on memory of its own costs less than what the pool would pin. */
+const POOLED_BYTES = 4096;
+const POOL_BYTES = 16384;
+
+let pool = newPool();
+let poolUsed = 0;
+
+/** A copy: inline, from the pool, or with memory of its own, by size. */
 function copy(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return bytes.slice(start, end);
+  const length = end - start;
+  if (length <= INLINE_BYTES || length > POOLED_BYTES) return bytes.slice(start, end);
+  if (poolUsed + length > POOL_BYTES) {
+    pool = newPool();
+    poolUsed = 0;
+  }
+  const offset = poolUsed;
+  poolUsed += (length + 7) & ~7;
+  pool.set(bytes.subarray(start, end), offset);
+  return new Uint8Array(pool.buffer, offset, length);
+}
+
+function newPool(): Uint8Array {
+  const { buffer } = Buffer.allocUnsafeSlow(POOL_BYTES);
+  // Transferring one message's bytes to a worker would take those of its neighbours along.
+  markAsUntransferable(buffer);
+  return new Uint8Array(buffer);
+}
+
+function plain(bytes: Uint8Array): Uint8Array {
+  if (!(bytes instanceof Buffer)) return bytes;
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function truncated(): DecodeError {

@@ -1,4 +1,4 @@
-import { type Field, propertyOf, type Scalar, valueOf } from './field.js';
+import { type Field, fieldValue, propertyOf, type Scalar } from './field.js';
 import { EMPTY_BYTES } from './reader.js';
 
 /** A message whose type is known by its fields only. */
@@ -32,7 +32,7 @@ export function createMessage(fields: readonly Field[], init: AnyMessage): AnyMe
   for (const field of fields) {
     if (field.oneof !== undefined) {
       if (!Object.hasOwn(message, field.oneof)) message[field.oneof] = undefined;
-      const value = valueOf(field, init);
+      const value = fieldValue(field, init);
       if (value !== undefined) {
         message[field.oneof] = { case: propertyOf(field), value: createSingle(field, value) };
       }
@@ -86,7 +86,8 @@ export function defaultOf(field: Field): unknown {
 /** Whether both messages hold the same. */
 export function equalMessages(fields: readonly Field[], a: AnyMessage, b: AnyMessage): boolean {
   return (
-    a === b || fields.every((field) => equalFields(field, valueOf(field, a), valueOf(field, b)))
+    a === b ||
+    fields.every((field) => equalFields(field, fieldValue(field, a), fieldValue(field, b)))
   );
 }
 
