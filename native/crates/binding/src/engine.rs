@@ -1,0 +1,224 @@
+//! The class that JavaScript sees.
+
+use std::rc::Rc;
+
+use millrace_engine::{Engine, Method, MethodKind};
+use napi::bindgen_prelude::{BufferSlice, Env, JsValue, Object};
+use napi_derive::napi;
+
+use crate::callbacks::Callbacks;
+use crate::cleanup;
+use crate::error::{self, Result, from_engine, guard};
+use crate::host::Host;
+use crate::options;
+
+/// A method that the server knows; its number is its position in the list.
+#[napi(object)]
+pub struct NativeMethod {
+    /// `/package.Service/Method`.
+    pub path: String,
+    /// 0 unary, 1 client-streaming, 2 server-streaming, 3 bidirectional.
+    pub kind: u32,
+}
+
+/// One engine of this JavaScript thread: its sockets, its ring and its tables.
+///
+/// It does not belong to the garbage collector: whoever makes one closes it. An environment that
+/// ends (a worker that is terminated, a process that exits) closes what is left.
+#[napi]
+pub struct NativeEngine {
+    host: Rc<Host>,
+    driver: &'static str,
+    driver_reason: String,
+}
+
+#[napi]
+impl NativeEngine {
+    /// Chooses a driver, allocates the ring and the tables and joins the event loop.
+    ///
+    /// `options` are the engine's limits by their camelCase names, and `driver`. Throws
+    /// `MILLRACE_OPTION_INVALID`, or the code of what the engine could not get.
+    #[napi(constructor)]
+    pub fn new(
+        env: Env,
+        #[napi(ts_arg_type = "object")] options: Object<'_>,
+        #[napi(
+            ts_arg_type = "{ onBatch(count: number): void; onRegion(index: number, buffer: ArrayBuffer): void; onNotice(json: string): void }"
+        )]
+        callbacks: Object<'_>,
+    ) -> Result<Self> {
+        guard(|| {
+            let options = options::read(&options)?;
+            let callbacks = Callbacks::new(env.raw(), callbacks.raw())?;
+            let engine = Engine::new(options).map_err(from_engine)?;
+            let driver = engine.driver_name();
+            let driver_reason = engine.driver_reason().to_owned();
+            let host = Host::new(env.raw(), engine, callbacks)?;
+            Ok(NativeEngine {
+                host,
+                driver,
+                driver_reason,
+            })
+        })
+    }
+
+    /// The driver that runs: `bundle`, `ring`, `classic` or `portable`.
+    #[napi(getter)]
+    pub fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    /// One sentence for the log: why this driver, and what would lift it.
+    #[napi(getter)]
+    pub fn driver_reason(&self) -> String {
+        self.driver_reason.clone()
+    }
+
+    /// The tables, the arena and the receive ring (region 0); the same object at every call.
+    #[napi(
+        ts_return_type = "{ control: ArrayBuffer; records: ArrayBuffer; slots: ArrayBuffer; consumed: ArrayBuffer; pending: ArrayBuffer; operations: ArrayBuffer; arena: ArrayBuffer; ring: ArrayBuffer }"
+    )]
+    pub fn views(&self, env: Env) -> Result<Object<'static>> {
+        guard(|| Ok(Object::from_raw(env.raw(), self.host.views()?)))
+    }
+
+    /// Names the methods that are served; paths not in the list are answered with UNIMPLEMENTED.
+    #[napi]
+    pub fn register(&self, methods: Vec<NativeMethod>) -> Result<()> {
+        guard(|| {
+            let methods = methods
+                .into_iter()
+                .map(method)
+                .collect::<Result<Vec<_>>>()?;
+            self.host.command(|engine| {
+                engine.register(methods);
+                Ok(())
+            })
+        })
+    }
+
+    /// Listens on an address and answers its port, which is the system's choice for 0.
+    #[napi]
+    pub fn listen(&self, host: String, port: u32, reuse_port: bool, backlog: i32) -> Result<u32> {
+        guard(|| {
+            let port = u16::try_from(port).map_err(|_| {
+                error::error(
+                    error::OPTION,
+                    format!("port is {port}, but has to be from 0 to 65535"),
+                )
+            })?;
+            self.host.command(|engine| {
+                let port = engine
+                    .listen(&host, port, reuse_port, backlog)
+                    .map_err(from_engine)?;
+                engine.apply();
+                Ok(u32::from(port))
+            })
+        })
+    }
+
+    /// Drains the operation table and the arena; for when one of them is full. Nothing happens
+    /// once the engine is closed.
+    #[napi]
+    pub fn flush(&self) -> Result<()> {
+        guard(|| {
+            self.unless_closed(|engine| {
+                engine.apply();
+                Ok(())
+            })
+        })
+    }
+
+    /// Sends a message that is larger than the arena; its bytes are copied. Nothing happens once
+    /// the engine is closed.
+    #[napi]
+    pub fn send_large(&self, call: u32, bytes: &[u8]) -> Result<()> {
+        guard(|| {
+            self.unless_closed(|engine| {
+                engine.send_large(call, bytes);
+                Ok(())
+            })
+        })
+    }
+
+    /// The metadata block of a call's request headers; null when it has none or is over.
+    #[napi(ts_return_type = "Buffer | null")]
+    pub fn metadata<'env>(&self, env: &'env Env, call: u32) -> Result<Option<BufferSlice<'env>>> {
+        guard(|| {
+            let block = self.host.read(|engine| engine.metadata(call))?.flatten();
+            block
+                .map(|block| BufferSlice::copy_from(env, block))
+                .transpose()
+                .map_err(|failure| error::error(error::CALL, failure.reason.clone()))
+        })
+    }
+
+    /// The peer's address and port; null when the call is over.
+    #[napi(ts_return_type = "string | null")]
+    pub fn peer(&self, call: u32) -> Result<Option<String>> {
+        guard(|| Ok(self.host.read(|engine| engine.peer(call))?.flatten()))
+    }
+
+    /// Statistics as JSON; after `close()` those of the end.
+    #[napi]
+    pub fn stats(&self) -> Result<String> {
+        guard(|| self.host.stats())
+    }
+
+    /// Stops listening and tells every peer to go; the notice `drained` says when they have.
+    /// Nothing happens once the engine is closed.
+    #[napi]
+    pub fn drain(&self) -> Result<()> {
+        guard(|| {
+            self.unless_closed(|engine| {
+                engine.drain();
+                engine.apply();
+                Ok(())
+            })
+        })
+    }
+
+    /// Ends every call and connection and detaches the views; inside `onBatch` when it is over.
+    /// Again is nothing.
+    #[napi]
+    pub fn close(&self) -> Result<()> {
+        guard(|| {
+            self.host.close();
+            Ok(())
+        })
+    }
+
+    fn unless_closed(&self, body: impl FnOnce(&mut Engine) -> Result<()>) -> Result<()> {
+        match self.host.command(body) {
+            Err(failure) if failure.status.as_ref() == error::CLOSED.as_ref() => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// How many engines of this process were leaked on purpose, because the kernel would not give
+/// their memory back within a second or because of a defect.
+#[napi]
+pub fn leaked_engines() -> u32 {
+    cleanup::leaked()
+}
+
+fn method(method: NativeMethod) -> Result<Method> {
+    let kind = match method.kind {
+        0 => MethodKind::Unary,
+        1 => MethodKind::ClientStreaming,
+        2 => MethodKind::ServerStreaming,
+        3 => MethodKind::Bidi,
+        other => {
+            let path = method.path;
+            return Err(error::error(
+                error::OPTION,
+                format!("kind of {path} is {other}, but has to be from 0 to 3"),
+            ));
+        }
+    };
+    Ok(Method {
+        path: method.path,
+        kind,
+    })
+}
