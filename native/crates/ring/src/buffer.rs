@@ -5,4 +5,5 @@ mod ledger;
 mod level;
 
 pub use group::BufferGroup;
+pub(crate) use group::VECTOR;
 pub use level::Level;

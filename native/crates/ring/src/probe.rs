@@ -1,5 +1,6 @@
 //! Which driver runs here, and the sentence that explains the choice.
 
+use crate::driver::portable::Portable;
 use crate::{Driver, DriverChoice, Options, RingError};
 
 /// The driver that was chosen.
@@ -17,6 +18,18 @@ pub struct Selection {
 /// # Errors
 /// [`RingError`], with cause and remedy.
 pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, RingError> {
-    let _ = (choice, options);
-    unimplemented!("the drivers are being built")
+    let reason = match choice {
+        DriverChoice::Ring => return Err(RingError::NotBuilt("ring")),
+        DriverChoice::Classic => return Err(RingError::NotBuilt("classic")),
+        _ => "portable".to_string(),
+    };
+    let driver = Portable::new(options).map_err(|source| RingError::System {
+        action: "make the portable driver",
+        source,
+    })?;
+    Ok(Selection {
+        name: driver.name(),
+        driver: Box::new(driver),
+        reason,
+    })
 }
