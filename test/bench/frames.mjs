@@ -30,7 +30,7 @@ export function message(size, number) {
   for (let i = 0, rest = dataBytes; i < lengthBytes; i++, rest >>>= 7) {
     bytes[at++] = (rest & 0x7f) | (i < lengthBytes - 1 ? 0x80 : 0);
   }
-  for (let i = 0, value = number * 2654435761 + 1; at < size; i++) {
+  for (let value = number * 2654435761 + 1; at < size; ) {
     value = (Math.imul(value, 1664525) + 1013904223) >>> 0;
     bytes[at++] = value >>> 24;
   }

@@ -1,1 +1,19 @@
-export {};
+// Serves Echo. HOST, PORT (0 for any free one), THREADS, LOG_LEVEL and MILLRACE_DRIVER set it up;
+// SIGTERM and SIGINT drain it: calls that have begun end, then the process does.
+
+import { serve } from 'millrace';
+
+const { env } = process;
+
+const server = await serve({
+  services: new URL('./services.js', import.meta.url),
+  host: env['HOST'] ?? '127.0.0.1',
+  port: Number(env['PORT'] ?? 50051),
+  threads: Number(env['THREADS'] ?? 1),
+  signals: true,
+});
+
+// `kill -USR2 <pid>` logs what the server has counted so far.
+process.on('SIGUSR2', () => {
+  server.logger.info({ stats: server.stats() }, 'stats');
+});
