@@ -1,1 +1,45 @@
-//! placeholder
+//! Joins the I/O driver, HTTP/2 and gRPC for one thread, and presents them to JavaScript as
+//! tables in shared memory ([`layout`]). Knows nothing of N-API: the binding drives it.
+
+mod call;
+mod connection;
+mod engine;
+mod inbound;
+pub mod layout;
+mod ledger;
+mod lifecycle;
+mod listener;
+mod notice;
+mod operations;
+mod options;
+mod outbound;
+mod overflow;
+mod pressure;
+mod shared;
+mod slots;
+mod stats;
+mod wheel;
+
+use std::fmt;
+
+pub use call::{Method, MethodKind};
+pub use engine::{Collected, Engine, Views};
+pub use notice::{Notice, Severity};
+pub use options::Options;
+
+/// Why an engine could not be made or could not listen.
+#[derive(Debug)]
+pub struct EngineError {
+    /// A stable `MILLRACE_*` code.
+    pub code: &'static str,
+    /// A sentence with the cause and the remedy.
+    pub message: String,
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EngineError {}

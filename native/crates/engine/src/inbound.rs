@@ -1,0 +1,694 @@
+//! From completions to records: what arrives is parsed, divided into messages and announced.
+
+use std::sync::Arc;
+
+use millrace_grpc::{self as grpc, Code, GrpcError, Rejection, Step};
+use millrace_http2::{Event, HeadersKind, Initiator, Reason, StreamKey};
+use millrace_ring::Completion;
+
+use crate::{
+    Engine,
+    call::{Assembly, Raw},
+    connection::State,
+    engine::Part,
+    layout::*,
+    notice::Severity,
+    overflow::Overflow,
+    shared,
+    slots::Place,
+};
+
+/// Messages of one call that may wait in the slot table; the rest stays undivided bytes.
+pub(crate) const WAITING_MAX: u32 = 1024;
+/// Bytes of one block of undivided bytes.
+const RAW_BLOCK: usize = 16 * 1024;
+
+/// Why dividing stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing is left.
+    Done,
+    /// As many messages wait as may wait, or a message waits for its reader: goes on when the
+    /// handler consumes.
+    Reader,
+    /// There is no slot or no memory: goes on when some is given back.
+    Memory,
+}
+
+/// Where the bytes being divided lie.
+#[derive(Clone, Copy)]
+enum Source {
+    /// In this receive buffer; the input starts at this offset of the ring region.
+    Ring { buffer: u16, offset: usize },
+    /// In memory that is given back after they were divided.
+    Copy,
+}
+
+impl Engine {
+    pub(crate) fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Accepted {
+                descriptor, peer, ..
+            } => self.accept(descriptor, peer),
+            Completion::AcceptFailed { listener, error } => self.accept_failed(listener, error),
+            Completion::Received {
+                socket,
+                buffer,
+                length,
+            } => {
+                let index = socket.0;
+                match self
+                    .connections
+                    .get(index as usize)
+                    .and_then(Option::as_ref)
+                {
+                    Some(connection) if connection.state == State::Open => {
+                        self.ledger
+                            .fill(buffer, index, connection.serial, self.turn);
+                        let part = Part {
+                            connection: index,
+                            serial: connection.serial,
+                            buffer,
+                            position: 0,
+                            length: length as usize,
+                        };
+                        self.parse(part);
+                    }
+                    _ => self.driver.release(buffer),
+                }
+            }
+            Completion::ReceiveEnded { socket, error } => self.receive_ended(socket.0, error),
+            Completion::Sent { socket, bytes } => self.sent(socket.0, bytes),
+            Completion::SendFailed { socket, error } => self.receive_ended(socket.0, error),
+            Completion::Closed { socket } => self.socket_closed(socket.0),
+        }
+    }
+
+    /// Parses a received buffer until its end, or until the batch is full.
+    pub(crate) fn parse(&mut self, mut part: Part) {
+        let ring = Arc::clone(&self.ring);
+        let base = part.buffer as usize * self.options.ring_buffer_bytes as usize;
+        let bytes = shared::bytes(&ring, base, part.length);
+        let soft = RECORD_CAPACITY / 2;
+        while part.position < part.length {
+            if self.record_count >= soft {
+                self.part = Some(part);
+                return;
+            }
+            let Some(connection) = self.connections[part.connection as usize].as_mut() else {
+                break;
+            };
+            if connection.serial != part.serial || connection.state != State::Open {
+                break;
+            }
+            let start = part.position;
+            match connection.http2.receive(&bytes[start..], self.now) {
+                Ok((consumed, event)) => {
+                    part.position += consumed;
+                    let Some(event) = event else { break };
+                    self.handle(part.connection, event, bytes, start, part.buffer, base);
+                }
+                Err(error) => {
+                    self.connection_error(part.connection, error, &bytes[..part.length.min(64)]);
+                    break;
+                }
+            }
+        }
+        self.mark_dirty(part.connection);
+        if self.ledger.drop_reference(part.buffer, 0) {
+            self.release_buffer(part.buffer);
+        }
+    }
+
+    #[inline]
+    fn handle(
+        &mut self,
+        index: u32,
+        event: Event,
+        bytes: &[u8],
+        start: usize,
+        buffer: u16,
+        base: usize,
+    ) {
+        match event {
+            Event::Data {
+                stream,
+                start: at,
+                length,
+                end_stream,
+            } => {
+                let from = start + at;
+                self.ledger.buffers[buffer as usize].data_bytes += length as u32;
+                let source = Source::Ring {
+                    buffer,
+                    offset: base + from,
+                };
+                self.data(
+                    index,
+                    stream,
+                    &bytes[from..from + length],
+                    source,
+                    end_stream,
+                );
+            }
+            Event::Headers {
+                stream,
+                kind: HeadersKind::Request,
+                end_stream,
+                oversized,
+            } => {
+                self.request(index, stream, end_stream, oversized);
+            }
+            Event::Headers {
+                stream,
+                kind: HeadersKind::Trailers,
+                end_stream: true,
+                ..
+            } => {
+                if let Some(call) = self.token(index, stream) {
+                    self.request_ended(call);
+                }
+            }
+            Event::Reset {
+                stream,
+                reason,
+                initiator,
+            } => {
+                let Some(call) = self.token(index, stream) else {
+                    self.release_stream(index, stream);
+                    return;
+                };
+                let (cause, code) = match initiator {
+                    Initiator::Remote => (CAUSE_RESET, Code::Cancelled),
+                    _ => (CAUSE_PROTOCOL, Code::Internal),
+                };
+                if initiator == Initiator::Local {
+                    let peer = self.peer_of(index);
+                    self.notices.push(
+                        Severity::Info,
+                        "stream_error",
+                        peer,
+                        format!("the peer broke a rule on a stream, which was reset with {reason}"),
+                    );
+                }
+                self.end_call(call, cause, code);
+            }
+            Event::WindowOpened { stream } => self.window_opened(index, stream),
+            Event::PingAcknowledged { payload } => self.ping_acknowledged(index, payload),
+            Event::Headers { .. } | Event::GoAway { .. } | Event::SettingsReceived => {}
+        }
+    }
+
+    #[inline]
+    fn token(&self, index: u32, stream: StreamKey) -> Option<u32> {
+        self.connections[index as usize]
+            .as_ref()?
+            .http2
+            .token(stream)
+    }
+
+    /// Begins a call, or answers at once that there will be none.
+    fn request(&mut self, index: u32, stream: StreamKey, end_stream: bool, oversized: bool) {
+        let now = self.now;
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        let head = if oversized {
+            Err(Rejection::OversizedHeaders)
+        } else {
+            grpc::Head::read(connection.http2.fields())
+        };
+        let accepted = head.and_then(|head| {
+            let last = connection.last_method;
+            let method = match self.methods.get(last as usize) {
+                Some(method) if method.path.as_bytes() == head.path => last,
+                _ => *self.paths.get(head.path).ok_or(Rejection::UnknownMethod)?,
+            };
+            if head.timeout_ms == Some(0) {
+                return Err(Rejection::DeadlinePassed);
+            }
+            if self.calls.is_full() {
+                return Err(Rejection::TooManyCalls);
+            }
+            Ok((method, head.timeout_ms, head.has_metadata))
+        });
+        let (method, timeout, has_metadata) = match accepted {
+            Ok(accepted) => accepted,
+            Err(rejection) => {
+                self.reject(index, stream, rejection);
+                return;
+            }
+        };
+        connection.last_method = method;
+        let call_index = self.calls.take();
+        let call = &mut self.calls[call_index];
+        call.connection = index;
+        call.stream = Some(stream);
+        call.method = method;
+        call.kind = self.methods[method as usize].kind;
+        call.window = self.options.stream_window_bytes;
+        call.has_metadata = has_metadata;
+        if has_metadata {
+            let mut block = Vec::new();
+            grpc::metadata::encode_block(connection.http2.fields(), &mut block);
+            call.metadata = Some(block.into_boxed_slice());
+        }
+        call.next_of_connection = connection.first_call;
+        let takes_one = call.kind.takes_one();
+        let deadline = timeout.map(|timeout| now.saturating_add(timeout));
+        call.deadline = deadline;
+        if connection.first_call != crate::call::NOBODY {
+            let first = connection.first_call;
+            self.calls[first].previous_of_connection = call_index;
+        }
+        connection.first_call = call_index;
+        connection.calls += 1;
+        connection.http2.set_token(stream, call_index);
+        let reference = self.calls.reference(call_index);
+        self.consumed.set(call_index as usize, 0);
+        self.pending.set(call_index as usize, 0);
+        if let Some(deadline) = deadline {
+            self.wheel.insert(deadline, reference);
+        }
+        self.totals.calls += 1;
+        if !takes_one {
+            self.announce(call_index, RECORD_CALL, NO_SLOT);
+        }
+        if end_stream {
+            self.request_ended(call_index);
+        }
+    }
+
+    fn announce(&mut self, index: u32, kind: u32, slot: u32) {
+        let reference = self.calls.reference(index);
+        let now = self.now;
+        let call = &mut self.calls[index];
+        call.announced = true;
+        let mut flags = 0;
+        let mut left = 0;
+        if call.has_metadata {
+            flags |= FLAG_HAS_METADATA;
+        }
+        if let Some(deadline) = call.deadline {
+            flags |= FLAG_HAS_DEADLINE;
+            left = u32::try_from(deadline.saturating_sub(now)).unwrap_or(u32::MAX);
+        }
+        if call.remote_ended {
+            flags |= FLAG_END;
+        }
+        let method = u32::from(call.method);
+        self.push_record([kind | flags << 8 | method << 16, reference, slot, left]);
+    }
+
+    fn data(
+        &mut self,
+        index: u32,
+        stream: StreamKey,
+        input: &[u8],
+        source: Source,
+        end_stream: bool,
+    ) {
+        let Some(call) = self.token(index, stream) else {
+            return;
+        };
+        if !input.is_empty() {
+            self.grant_window(index);
+            self.take_in(index, call, input, source);
+        }
+        // An error in the input may have ended the call.
+        if end_stream && self.token(index, stream) == Some(call) {
+            self.request_ended(call);
+        }
+    }
+
+    fn take_in(&mut self, index: u32, call_index: u32, input: &[u8], source: Source) {
+        let now = self.now;
+        let call = &mut self.calls[call_index];
+        if call.cancelled {
+            return;
+        }
+        if call.discarding {
+            let bytes = input.len() as u32;
+            self.credit_stream(call_index, bytes);
+            return;
+        }
+        if call.unread == 0 {
+            call.unread_since = now;
+        }
+        call.unread += input.len() as u64;
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.unread += input.len() as u64;
+        }
+        if !self.calls[call_index].raw.is_empty() {
+            return self.keep_raw(call_index, input);
+        }
+        match self.divide(call_index, input, source) {
+            Ok((_, Stop::Done)) => {}
+            Ok((consumed, stop)) => {
+                self.keep_raw(call_index, &input[consumed..]);
+                if stop == Stop::Memory {
+                    self.queue_raw(call_index);
+                }
+            }
+            Err(error) => self.message_error(call_index, &error),
+        }
+    }
+
+    /// Cuts bytes of a call into messages; tells how many were used, and why it stopped.
+    fn divide(
+        &mut self,
+        index: u32,
+        input: &[u8],
+        source: Source,
+    ) -> Result<(usize, Stop), GrpcError> {
+        let mut position = 0;
+        while position < input.len() {
+            let rest = &input[position..];
+            let call = &mut self.calls[index];
+            if call.assembly.is_some() {
+                position += self.assemble(index, rest);
+                continue;
+            }
+            if call.deframer.remaining() > 0 {
+                let length = call.deframer.remaining() as u32;
+                match self.begin_assembly(index, length) {
+                    Stop::Done => continue,
+                    stop => return Ok((position, stop)),
+                }
+            }
+            if call.waiting() >= WAITING_MAX {
+                return Ok((position, Stop::Reader));
+            }
+            if self.slots.is_full() {
+                return Ok((position, Stop::Memory));
+            }
+            let (consumed, step) = call.deframer.feed(rest)?;
+            match step {
+                Step::NeedMore => {}
+                Step::Whole {
+                    compressed: true, ..
+                }
+                | Step::Begin {
+                    compressed: true, ..
+                } => {
+                    return Err(GrpcError::CompressedWithoutEncoding);
+                }
+                Step::Whole { start, length, .. } => {
+                    let place = match source {
+                        _ if length == 0 => Place::Empty,
+                        Source::Ring { buffer, offset } => Place::Ring {
+                            buffer,
+                            offset: (offset + position + start) as u32,
+                        },
+                        Source::Copy => {
+                            let block = self.take_block(length);
+                            self.overflow.fill(block, 0, &rest[start..start + length]);
+                            Place::Overflow(block)
+                        }
+                    };
+                    self.message(index, place, length as u32, 5 + length as u32);
+                }
+                Step::Begin { .. } => {}
+            }
+            position += consumed;
+        }
+        Ok((position, Stop::Done))
+    }
+
+    /// Copies what belongs to the message being assembled; tells how much that was.
+    fn assemble(&mut self, index: u32, input: &[u8]) -> usize {
+        let call = &mut self.calls[index];
+        let taken = call.deframer.take(input.len());
+        let Some(assembly) = &mut call.assembly else {
+            return 0;
+        };
+        self.overflow
+            .fill(assembly.block, assembly.filled as usize, &input[..taken]);
+        assembly.filled += taken as u32;
+        self.totals.assembled_bytes += taken as u64;
+        let eager = assembly.eager;
+        if assembly.filled == assembly.length {
+            let (block, length) = (assembly.block, assembly.length);
+            call.assembly = None;
+            self.message(
+                index,
+                Place::Overflow(block),
+                length,
+                if eager { 5 } else { 5 + length },
+            );
+        }
+        if eager {
+            self.credit_read(index, taken as u64);
+        }
+        taken
+    }
+
+    /// Makes room for a message whose prefix was read, unless it has to wait for memory or, being
+    /// larger than the stream's window, for a reader.
+    fn begin_assembly(&mut self, index: u32, length: u32) -> Stop {
+        let call = &self.calls[index];
+        let window = self.connections[call.connection as usize]
+            .as_ref()
+            .zip(call.stream)
+            .map_or(0, |(connection, stream)| {
+                connection.http2.receive_window(stream).max(0) as u64
+            });
+        let raw: u64 = call.raw.iter().map(|raw| u64::from(raw.length)).sum();
+        let eager = u64::from(length) > window + raw && !call.remote_ended;
+        if eager && !call.kind.takes_one() && !(call.reading && call.waiting() == 0) {
+            return Stop::Reader;
+        }
+        let cost = Overflow::cost(length as usize) as u64;
+        if self.buffered_bytes() + cost > self.options.buffered_bytes_max
+            && self.overflow.used_bytes() > raw
+            && u64::from(length) > raw
+        {
+            self.totals.deferred_messages += 1;
+            return Stop::Memory;
+        }
+        let block = self.take_block(length as usize);
+        self.calls[index].assembly = Some(Assembly {
+            block,
+            length,
+            filled: 0,
+            eager,
+        });
+        Stop::Done
+    }
+
+    /// A complete message: it waits for its handler.
+    #[inline]
+    fn message(&mut self, index: u32, place: Place, length: u32, credit: u32) {
+        // `divide` stops while the table is full, and takes one slot per message.
+        let Some(slot) = self.slots.put(place, length, credit) else {
+            unreachable!("a slot is free")
+        };
+        if let Place::Ring { buffer, .. } = place {
+            self.ledger.add(buffer, slot, length);
+        }
+        self.totals.messages_received += 1;
+        let call = &mut self.calls[index];
+        if call.last == NO_SLOT {
+            call.first = slot;
+        } else {
+            self.slots.link(call.last, slot);
+        }
+        call.last = slot;
+        call.delivered = call.delivered.wrapping_add(1);
+        if !call.kind.takes_one() {
+            let method = u32::from(call.method);
+            let reference = self.calls.reference(index);
+            self.push_record([RECORD_MESSAGE | method << 16, reference, slot, 0]);
+        }
+    }
+
+    /// The peer ended its request stream.
+    fn request_ended(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        call.remote_ended = true;
+        if call.cancelled || !call.raw.is_empty() {
+            return;
+        }
+        if let Err(error) = call.deframer.finish() {
+            return self.message_error(index, &error);
+        }
+        self.deliver_end(index);
+    }
+
+    /// Tells JavaScript that no further message comes; a single request is complete with it.
+    pub(crate) fn deliver_end(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        if call.end_delivered {
+            return;
+        }
+        call.end_delivered = true;
+        if !call.kind.takes_one() {
+            let reference = self.calls.reference(index);
+            if !self.mark_end(reference) {
+                let method = u32::from(self.calls[index].method);
+                self.push_record([RECORD_END | method << 16, reference, NO_SLOT, 0]);
+            }
+            return;
+        }
+        let (slot, count) = (call.first, call.delivered);
+        if count != 1 {
+            let text = if count == 0 {
+                "the request has no message"
+            } else {
+                "the request has more than one message"
+            };
+            return self.fail_call(index, CAUSE_MESSAGE, Code::Internal, text);
+        }
+        call.first = NO_SLOT;
+        call.last = NO_SLOT;
+        call.consumed = 1;
+        self.settle_unread(index, u64::from(self.slots.credit(slot)));
+        self.request_slots.push(slot);
+        self.announce(index, RECORD_REQUEST, slot);
+    }
+
+    /// Sets the END flag on the record written last, if it is one of this call's.
+    fn mark_end(&mut self, reference: u32) -> bool {
+        if self.record_count == 0 || !self.late_records.is_empty() {
+            return false;
+        }
+        let mut record = self.records.get4(self.record_count - 1);
+        let kind = record[0] & 0xff;
+        if record[1] != reference || !(kind == RECORD_MESSAGE || kind == RECORD_CALL) {
+            return false;
+        }
+        record[0] |= FLAG_END << 8;
+        self.records.set4(self.record_count - 1, record);
+        true
+    }
+
+    fn message_error(&mut self, index: u32, error: &GrpcError) {
+        self.totals.message_errors += 1;
+        let peer = self.peer_of(self.calls[index].connection);
+        let path = &self.methods[self.calls[index].method as usize].path;
+        self.notices.push(
+            Severity::Info,
+            "message_error",
+            peer,
+            format!("{path}: {error}"),
+        );
+        self.fail_call(index, CAUSE_MESSAGE, error.code(), &error.to_string());
+    }
+
+    /// Keeps bytes that cannot be divided yet.
+    fn keep_raw(&mut self, index: u32, mut input: &[u8]) {
+        self.totals.raw_bytes += input.len() as u64;
+        while !input.is_empty() {
+            let full = self.calls[index]
+                .raw
+                .back()
+                .is_none_or(|raw| raw.start + raw.length == raw.block.capacity);
+            if full {
+                let block = self.take_block(input.len().clamp(1024, RAW_BLOCK));
+                self.calls[index].raw.push_back(Raw {
+                    block,
+                    start: 0,
+                    length: 0,
+                });
+            }
+            let Some(raw) = self.calls[index].raw.back_mut() else {
+                return;
+            };
+            let at = (raw.start + raw.length) as usize;
+            let room = (raw.block.capacity as usize - at).min(input.len());
+            raw.length += room as u32;
+            let block = raw.block;
+            self.overflow.fill(block, at, &input[..room]);
+            input = &input[room..];
+        }
+    }
+
+    /// Has the undivided bytes of a call looked at in the next turn.
+    pub(crate) fn queue_raw(&mut self, index: u32) {
+        self.raw_wake = true;
+        if !self.calls[index].queued_raw {
+            self.calls[index].queued_raw = true;
+            self.raw_calls.push_back(self.calls.reference(index));
+        }
+    }
+
+    /// Divides bytes that had to wait, oldest first, as far as there is memory.
+    pub(crate) fn resume_raw(&mut self) {
+        if !self.raw_wake {
+            return;
+        }
+        self.raw_wake = false;
+        while let Some(&reference) = self.raw_calls.front() {
+            if self.record_count >= RECORD_CAPACITY / 2 {
+                self.raw_wake = true;
+                return;
+            }
+            let stop = match self.calls.find(reference) {
+                Some(index) if !self.calls[index].cancelled => self.divide_raw(index),
+                _ => Stop::Done,
+            };
+            if stop == Stop::Memory {
+                return;
+            }
+            self.raw_calls.pop_front();
+            if let Some(index) = self.calls.find(reference) {
+                self.calls[index].queued_raw = false;
+            }
+        }
+    }
+
+    fn divide_raw(&mut self, index: u32) -> Stop {
+        let mut copy = std::mem::take(&mut self.scratch);
+        let mut stop = Stop::Done;
+        while stop == Stop::Done
+            && let Some(raw) = self.calls[index].raw.front()
+        {
+            let (block, start, length) = (raw.block, raw.start as usize, raw.length as usize);
+            copy.clear();
+            copy.extend_from_slice(&self.overflow.bytes(block, start + length)[start..]);
+            match self.divide(index, &copy, Source::Copy) {
+                Ok((consumed, why)) => {
+                    stop = why;
+                    if let Some(raw) = self.calls[index].raw.front_mut() {
+                        raw.start += consumed as u32;
+                        raw.length -= consumed as u32;
+                        if raw.length == 0 {
+                            self.calls[index].raw.pop_front();
+                            self.give_back(block);
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.message_error(index, &error);
+                    break;
+                }
+            }
+        }
+        self.scratch = copy;
+        let call = &self.calls[index];
+        if call.in_use && !call.cancelled && call.raw.is_empty() && call.remote_ended {
+            self.request_ended(index);
+        }
+        stop
+    }
+
+    fn receive_ended(&mut self, index: u32, error: i32) {
+        if error != 0 && error != libc::ECONNRESET && error != libc::EPIPE {
+            let peer = self.peer_of(index);
+            self.notices.push(
+                Severity::Info,
+                "connection_lost",
+                peer,
+                std::io::Error::from_raw_os_error(error).to_string(),
+            );
+        }
+        self.close_connection(index, error != 0);
+    }
+
+    pub(crate) fn reset_stream(&mut self, index: u32, stream: StreamKey, reason: Reason) {
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.http2.send_reset(stream, reason);
+        }
+        self.mark_dirty(index);
+    }
+}

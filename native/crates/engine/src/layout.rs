@@ -1,0 +1,112 @@
+//! The memory that native code and JavaScript share: the only definition of its layout.
+//!
+//! Every table is an array of `u32` words in host order. `framework/src/bridge/layout.ts` mirrors
+//! these constants, and a test of the project compares the two files.
+//!
+//! A *call reference* names a call on this thread: the index of its table entry in the low 16
+//! bits, the generation of that entry in the high 16.
+
+/// Words of the control block.
+pub const CONTROL_WORDS: usize = 64;
+/// Records that the current batch holds; written by native code before it enters JavaScript.
+pub const CONTROL_RECORD_COUNT: usize = 0;
+/// Operations that JavaScript has queued; set to 0 by the drain.
+pub const CONTROL_OPERATION_COUNT: usize = 1;
+/// Bytes of the staging arena in use; set to 0 by the drain.
+pub const CONTROL_ARENA_USED: usize = 2;
+/// Number of drains so far (wrapping).
+pub const CONTROL_EPOCH: usize = 3;
+/// 1 while the thread's budget for unsent bytes is full.
+pub const CONTROL_OUTBOUND_FULL: usize = 4;
+/// Capacity of the record table, in records.
+pub const CONTROL_RECORD_CAPACITY: usize = 5;
+/// Capacity of the operation table, in operations.
+pub const CONTROL_OPERATION_CAPACITY: usize = 6;
+/// Entries of the call table.
+pub const CONTROL_CALL_CAPACITY: usize = 7;
+/// Unsent bytes from which a call is no longer writable.
+pub const CONTROL_STREAM_MARK: usize = 8;
+/// Level of the receive ring: 0 open, 1 low, 2 critical.
+pub const CONTROL_LEVEL: usize = 9;
+/// Free buffers of the receive ring.
+pub const CONTROL_RING_FREE: usize = 10;
+
+/// Words of a record: `kind | flags << 8 | method << 16`, call reference, slot, auxiliary word.
+pub const RECORD_WORDS: usize = 4;
+/// Records that one batch can hold.
+pub const RECORD_CAPACITY: usize = 8192;
+/// A record that names no message.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// A call whose request is a stream has begun.
+pub const RECORD_CALL: u32 = 1;
+/// A call with its one, complete request message.
+pub const RECORD_REQUEST: u32 = 2;
+/// A message of a request stream.
+pub const RECORD_MESSAGE: u32 = 3;
+/// The request stream has ended.
+pub const RECORD_END: u32 = 4;
+/// The call was cancelled: flags hold the cause, the auxiliary word the gRPC status code.
+pub const RECORD_CANCEL: u32 = 5;
+/// The call is writable again.
+pub const RECORD_WRITABLE: u32 = 6;
+
+/// Flag of a record: the request carries custom metadata.
+pub const FLAG_HAS_METADATA: u32 = 1;
+/// Flag of a record: the auxiliary word is the time left until the deadline, in milliseconds.
+pub const FLAG_HAS_DEADLINE: u32 = 2;
+/// Flag of a record: the request stream ends with it.
+pub const FLAG_END: u32 = 4;
+
+/// Cause of a cancellation: the peer reset the stream.
+pub const CAUSE_RESET: u32 = 1;
+/// Cause of a cancellation: the deadline has passed.
+pub const CAUSE_DEADLINE: u32 = 2;
+/// Cause of a cancellation: the connection was lost.
+pub const CAUSE_CONNECTION_LOST: u32 = 3;
+/// Cause of a cancellation: nobody read the stream while memory was full.
+pub const CAUSE_STALLED: u32 = 4;
+/// Cause of a cancellation: the server's drain ran out of time.
+pub const CAUSE_DRAIN: u32 = 5;
+/// Cause of a cancellation: the peer broke the protocol.
+pub const CAUSE_PROTOCOL: u32 = 6;
+/// Cause of a cancellation: a message was too large, or not framed as gRPC asks.
+pub const CAUSE_MESSAGE: u32 = 7;
+
+/// Words of a slot: region, offset, length, unused.
+pub const SLOT_WORDS: usize = 4;
+/// Messages that may wait for JavaScript at any time; what lies beyond stays undivided.
+pub const SLOT_CAPACITY: usize = 131_072;
+
+/// Words of an operation: `kind | flags << 8`, call reference, two operands.
+pub const OPERATION_WORDS: usize = 4;
+/// Operations that one drain can hold.
+pub const OPERATION_CAPACITY: usize = 16_384;
+/// Bytes of the staging arena.
+pub const ARENA_BYTES: usize = 4 * 1024 * 1024;
+
+/// Response headers, one message and OK trailers; the call is over for JavaScript.
+pub const OPERATION_REPLY: u32 = 1;
+/// A message of the response stream.
+pub const OPERATION_MESSAGE: u32 = 2;
+/// The status and the trailers; the call is over for JavaScript.
+pub const OPERATION_STATUS: u32 = 3;
+/// The response headers with metadata.
+pub const OPERATION_HEADERS: u32 = 4;
+/// The cumulative count of consumed messages has changed.
+pub const OPERATION_CONSUMED: u32 = 5;
+/// A cancelled call is forgotten by JavaScript.
+pub const OPERATION_RELEASE: u32 = 6;
+/// The stream is reset; operand a is the HTTP/2 error code.
+pub const OPERATION_RESET: u32 = 7;
+/// The handler pulled from its request stream for the first time.
+pub const OPERATION_READING: u32 = 8;
+/// The handler left its request stream early.
+pub const OPERATION_DISCARD: u32 = 9;
+
+const _: () = {
+    assert!(RECORD_CAPACITY.is_power_of_two());
+    assert!(OPERATION_CAPACITY.is_power_of_two());
+    assert!(CONTROL_RING_FREE < CONTROL_WORDS);
+    assert!(ARENA_BYTES <= u32::MAX as usize);
+};

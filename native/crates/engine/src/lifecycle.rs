@@ -1,0 +1,486 @@
+//! How connections and calls begin and end.
+
+use std::{net::SocketAddr, os::fd::OwnedFd};
+
+use millrace_grpc::Code;
+use millrace_http2::{self as http2, ErrorKind, GoAwayLast, Reason, StreamKey};
+use millrace_ring::ListenerId;
+
+use crate::{
+    Engine,
+    call::NOBODY,
+    connection::{Connection, State},
+    layout::*,
+    notice::Severity,
+};
+
+/// The PING whose answer ends the first step of a drain: the peer has seen our GOAWAY by then.
+const DRAIN_PING: [u8; 8] = *b"millrace";
+/// How long that answer is waited for.
+const DRAIN_PING_MS: u64 = 1000;
+
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+content-type: text/plain; charset=utf-8\r\n\
+content-length: 116\r\n\
+connection: close\r\n\r\n\
+This port speaks gRPC over HTTP/2 with prior knowledge (h2c), not HTTP/1.1. Use a gRPC client, for example grpcurl.\n";
+
+impl Engine {
+    pub(crate) fn accept(&mut self, descriptor: OwnedFd, peer: Option<SocketAddr>) {
+        if self.live_connections >= self.options.connections as usize || self.draining {
+            self.totals.connections_refused += 1;
+            return;
+        }
+        let peer = peer.or_else(|| {
+            socket2::SockRef::from(&descriptor)
+                .peer_addr()
+                .ok()?
+                .as_socket()
+        });
+        let socket = match self.driver.attach(descriptor) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.totals.connections_refused += 1;
+                let message = format!("a connection could not be set up: {error}");
+                self.notices.push(
+                    Severity::Warn,
+                    "connection_refused",
+                    peer.map(|peer| peer.to_string()),
+                    message,
+                );
+                return;
+            }
+        };
+        let index = socket.0 as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.connections[index].is_none());
+        self.serial = self.serial.wrapping_add(1);
+        let http2 = http2::Connection::new(http2::Role::Server, self.http2_limits(), self.now);
+        let pool = self.driver.chunks().clone();
+        self.connections[index] = Some(Box::new(Connection::new(
+            socket,
+            http2,
+            peer,
+            pool,
+            self.serial,
+        )));
+        self.live_connections += 1;
+        self.totals.connections += 1;
+        self.mark_dirty(socket.0);
+    }
+
+    pub(crate) fn accept_failed(&mut self, listener: ListenerId, error: i32) {
+        if !self.listeners.contains(&listener) {
+            return;
+        }
+        self.accepting_failed = true;
+        let cause = std::io::Error::from_raw_os_error(error);
+        let remedy = if error == libc::EMFILE {
+            "; raise the limit of open files (ulimit -n)"
+        } else {
+            ""
+        };
+        let message = format!("no connection can be accepted: {cause}{remedy}; trying again");
+        self.notices
+            .push(Severity::Warn, "accept_failed", None, message);
+    }
+
+    /// The peer broke the protocol: it is told so, and the connection ends.
+    pub(crate) fn connection_error(
+        &mut self,
+        index: u32,
+        error: http2::ConnectionError,
+        input: &[u8],
+    ) {
+        let peer = self.peer_of(index);
+        let (severity, event) = match error.kind {
+            ErrorKind::Idle => (Severity::Debug, "connection_idle"),
+            ErrorKind::Http1 => (Severity::Warn, "http1_request"),
+            ErrorKind::Abuse => (Severity::Warn, "abuse"),
+            _ => (Severity::Warn, "connection_error"),
+        };
+        let mut message = error.to_string();
+        if error.kind == ErrorKind::NotHttp2 {
+            message.push_str("; the first bytes were \"");
+            message.extend(
+                input
+                    .iter()
+                    .take(24)
+                    .flat_map(|&byte| std::ascii::escape_default(byte))
+                    .map(char::from),
+            );
+            message.push('"');
+        }
+        if error.kind != ErrorKind::Idle {
+            self.totals.connection_errors += 1;
+        }
+        self.notices.push(severity, event, peer, message);
+        self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        if error.kind == ErrorKind::Http1 {
+            connection.building.write(HTTP1_ANSWER);
+        }
+        connection.state = State::Flushing;
+        self.mark_dirty(index);
+    }
+
+    /// The connection is gone, or has nothing left to say.
+    pub(crate) fn close_connection(&mut self, index: u32, broken: bool) {
+        self.end_calls(index, CAUSE_CONNECTION_LOST, Code::Cancelled);
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        if connection.state == State::Closing {
+            return;
+        }
+        connection.state = State::Closing;
+        connection.building.chunks.clear();
+        connection.building.bytes = 0;
+        if broken {
+            self.driver.abort(connection.socket);
+        } else {
+            self.driver.close(connection.socket);
+        }
+    }
+
+    pub(crate) fn socket_closed(&mut self, index: u32) {
+        self.end_calls(index, CAUSE_CONNECTION_LOST, Code::Cancelled);
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::take)
+        {
+            self.live_connections -= 1;
+            self.window_extra -= u64::from(connection.window_extra);
+            self.totals.http2.add(connection.http2.counters());
+            self.raw_wake = true;
+        }
+        self.accepting_failed = false;
+        self.check_drained();
+    }
+
+    fn end_calls(&mut self, index: u32, cause: u32, code: Code) {
+        loop {
+            let Some(connection) = self
+                .connections
+                .get(index as usize)
+                .and_then(Option::as_ref)
+            else {
+                return;
+            };
+            let call = connection.first_call;
+            if call == NOBODY {
+                return;
+            }
+            self.unlink(call);
+            self.calls[call].connection_lost = true;
+            self.end_call(call, cause, code);
+        }
+    }
+
+    /// The stream of a call is over without a proper end; its handler is told.
+    pub(crate) fn end_call(&mut self, index: u32, cause: u32, code: Code) {
+        let call = &mut self.calls[index];
+        if call.cancelled {
+            call.stream_over = true;
+            return self.free_if_over(index);
+        }
+        call.cancelled = true;
+        call.stream_over = true;
+        self.totals.calls_cancelled += 1;
+        self.drop_inbound(index);
+        self.drop_pending(index);
+        let call = &self.calls[index];
+        if call.announced && !call.released {
+            let method = u32::from(call.method);
+            let reference = self.calls.reference(index);
+            self.push_record([
+                RECORD_CANCEL | cause << 8 | method << 16,
+                reference,
+                NO_SLOT,
+                code.number(),
+            ]);
+        }
+        self.free_if_over(index);
+    }
+
+    /// Ends a call with a status of ours; its handler is told.
+    pub(crate) fn fail_call(&mut self, index: u32, cause: u32, code: Code, text: &str) {
+        let call = &self.calls[index];
+        if call.cancelled || call.stream_over {
+            return;
+        }
+        let reference = self.calls.reference(index);
+        self.drop_inbound(index);
+        self.drop_pending(index);
+        self.calls[index].finished = false;
+        self.finish(index, code, text.as_bytes(), &[]);
+        if self.calls.find(reference) == Some(index) {
+            self.end_call(index, cause, code);
+        }
+    }
+
+    fn drop_pending(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        let bytes = call.pending_bytes;
+        call.pending.clear();
+        call.pending_start = 0;
+        call.pending_bytes = 0;
+        call.trailers = None;
+        let connection = call.connection;
+        self.pending_bytes -= bytes as u64;
+        self.pending.set(index as usize, 0);
+        if let Some(connection) = self
+            .connections
+            .get_mut(connection as usize)
+            .and_then(Option::as_mut)
+        {
+            connection.pending_bytes -= bytes;
+        }
+    }
+
+    /// JavaScript has let go of a cancelled call.
+    pub(crate) fn released(&mut self, index: u32) {
+        self.calls[index].released = true;
+        self.free_if_over(index);
+    }
+
+    /// Frees a call once neither the peer nor JavaScript can name it.
+    pub(crate) fn free_if_over(&mut self, index: u32) {
+        let call = &self.calls[index];
+        if !call.stream_over || (call.announced && !call.released) {
+            return;
+        }
+        self.drop_inbound(index);
+        self.drop_pending(index);
+        let call = &self.calls[index];
+        let (connection_index, stream) = (call.connection, call.stream);
+        if !call.connection_lost {
+            self.unlink(index);
+            if let Some(stream) = stream {
+                self.release_stream(connection_index, stream);
+            }
+            self.check_drain(connection_index);
+        }
+        self.calls.give_back(index);
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        let (next, previous, connection) = (
+            call.next_of_connection,
+            call.previous_of_connection,
+            call.connection,
+        );
+        call.next_of_connection = NOBODY;
+        call.previous_of_connection = NOBODY;
+        if next != NOBODY {
+            self.calls[next].previous_of_connection = previous;
+        }
+        let Some(connection) = self.connections[connection as usize].as_mut() else {
+            return;
+        };
+        connection.calls -= 1;
+        if previous == NOBODY {
+            connection.first_call = next;
+        } else {
+            self.calls[previous].next_of_connection = next;
+        }
+    }
+
+    pub(crate) fn release_stream(&mut self, index: u32, stream: StreamKey) {
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.http2.release(stream);
+        }
+    }
+
+    pub(crate) fn peer_of(&self, index: u32) -> Option<String> {
+        Some(self.connections.get(index as usize)?.as_ref()?.peer_name())
+    }
+
+    pub(crate) fn deadline_passed(&mut self, reference: u32) {
+        let Some(index) = self.calls.find(reference) else {
+            return;
+        };
+        let call = &self.calls[index];
+        if call.cancelled
+            || call.stream_over
+            || call.deadline.is_none_or(|deadline| deadline > self.now)
+        {
+            return;
+        }
+        self.totals.deadlines_exceeded += 1;
+        self.fail_call(
+            index,
+            CAUSE_DEADLINE,
+            Code::DeadlineExceeded,
+            "the deadline passed before the call was over",
+        );
+    }
+
+    /// Looks at every connection's timers, and at what has stalled.
+    pub(crate) fn sweep_connections(&mut self) {
+        let now = self.now;
+        for index in 0..self.connections.len() as u32 {
+            let Some(connection) = self.connections[index as usize].as_mut() else {
+                continue;
+            };
+            if connection.state == State::Closing {
+                // The driver finishes the last send; a peer that never reads is cut.
+                if connection.closing_since == 0 {
+                    connection.closing_since = now.max(1);
+                } else if now - connection.closing_since > self.options.send_progress_timeout_ms {
+                    self.driver.abort(connection.socket);
+                }
+                continue;
+            }
+            if connection.sending
+                && now - connection.sending_since > self.options.send_progress_timeout_ms
+            {
+                self.totals.send_timeouts += 1;
+                let peer = Some(connection.peer_name());
+                let message = format!(
+                    "the peer has not read for {} seconds; the connection was cut",
+                    self.options.send_progress_timeout_ms / 1000
+                );
+                self.notices
+                    .push(Severity::Warn, "send_timeout", peer, message);
+                self.close_connection(index, true);
+                continue;
+            }
+            if connection.state == State::Open
+                && connection
+                    .http2
+                    .next_timeout()
+                    .is_some_and(|due| due <= now)
+            {
+                if let Err(error) = connection.http2.handle_timeout(now) {
+                    self.connection_error(index, error, &[]);
+                }
+                self.mark_dirty(index);
+                continue;
+            }
+            if let Some(since) = connection.draining
+                && !connection.drain_final
+                && now - since > DRAIN_PING_MS
+            {
+                self.drain_second_step(index);
+            }
+        }
+        if self.accepting_failed {
+            self.accepting_failed = false;
+            for &listener in &self.listeners {
+                self.driver.retry_accept(listener);
+            }
+        }
+        self.end_stalled_calls();
+    }
+
+    /// Stops accepting and lets every connection finish its calls: GOAWAY in two steps, so that
+    /// calls already on their way are still served (RFC 9113, 6.8).
+    pub fn drain(&mut self) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        for listener in std::mem::take(&mut self.listeners) {
+            self.driver.stop_listening(listener);
+        }
+        for index in 0..self.connections.len() as u32 {
+            if let Some(connection) = self.connections[index as usize].as_mut()
+                && connection.state == State::Open
+            {
+                connection.draining = Some(self.now);
+                connection
+                    .http2
+                    .send_go_away(GoAwayLast::Max, Reason::NO_ERROR, b"");
+                connection.http2.send_ping(DRAIN_PING);
+                self.mark_dirty(index);
+            }
+        }
+        self.check_drained();
+    }
+
+    /// Whether a drain has been asked for and every connection has ended.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.live_connections == 0
+    }
+
+    pub(crate) fn ping_acknowledged(&mut self, index: u32, payload: [u8; 8]) {
+        if payload == DRAIN_PING {
+            self.drain_second_step(index);
+        }
+    }
+
+    fn drain_second_step(&mut self, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        if connection.draining.is_none() || connection.drain_final {
+            return;
+        }
+        connection.drain_final = true;
+        connection
+            .http2
+            .send_go_away(GoAwayLast::Real, Reason::NO_ERROR, b"");
+        self.mark_dirty(index);
+        self.check_drain(index);
+    }
+
+    /// Closes a draining connection whose calls are all over.
+    fn check_drain(&mut self, index: u32) {
+        if let Some(connection) = self.connections[index as usize].as_mut()
+            && connection.drain_final
+            && connection.calls == 0
+            && connection.state == State::Open
+        {
+            connection.state = State::Flushing;
+            self.mark_dirty(index);
+        }
+    }
+
+    fn check_drained(&mut self) {
+        if self.is_drained() && !self.drained_notice {
+            self.drained_notice = true;
+            self.notices.push(
+                Severity::Info,
+                "drained",
+                None,
+                "every connection has ended".to_owned(),
+            );
+        }
+    }
+
+    /// The custom metadata of a call, as a metadata block.
+    pub fn metadata(&self, reference: u32) -> Option<Vec<u8>> {
+        let index = self.calls.find(reference)?;
+        self.calls[index]
+            .metadata
+            .as_ref()
+            .map(|block| block.to_vec())
+    }
+
+    /// The address of the peer of a call.
+    pub fn peer(&self, reference: u32) -> Option<String> {
+        let index = self.calls.find(reference)?;
+        self.peer_of(self.calls[index].connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_answer_to_http1_has_the_length_it_names() {
+        let text = std::str::from_utf8(super::HTTP1_ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+}

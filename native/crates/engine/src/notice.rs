@@ -1,0 +1,137 @@
+//! What an operator should hear of, handed to the application's logger.
+
+use std::fmt::Write;
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Of use when looking closely.
+    Debug,
+    /// Part of normal life.
+    Info,
+    /// Something that somebody should look at.
+    Warn,
+    /// Something is broken.
+    Error,
+}
+
+/// One event of the engine, for the log.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// How loud.
+    pub severity: Severity,
+    /// A stable name such as `connection_error`.
+    pub event: &'static str,
+    /// The peer it is about, where there is one.
+    pub peer: Option<String>,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl Notice {
+    /// The notice as one JSON object.
+    pub fn to_json(&self) -> String {
+        let severity = match self.severity {
+            Severity::Debug => "debug",
+            Severity::Info => "info",
+            Severity::Warn => "warn",
+            Severity::Error => "error",
+        };
+        let mut json = format!(r#"{{"level":"{severity}","event":"{}""#, self.event);
+        if let Some(peer) = &self.peer {
+            json.push_str(r#","peer":"#);
+            quote(peer, &mut json);
+        }
+        json.push_str(r#","message":"#);
+        quote(&self.message, &mut json);
+        json.push('}');
+        json
+    }
+}
+
+/// Appends a JSON string.
+pub(crate) fn quote(text: &str, json: &mut String) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            control if control < ' ' => {
+                let _ = write!(json, "\\u{:04x}", control as u32);
+            }
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+}
+
+/// Notices of one turn at most; what lies beyond is counted, not kept.
+const KEPT: usize = 64;
+
+/// The notices that wait for the application.
+#[derive(Default)]
+pub(crate) struct Notices {
+    kept: Vec<Notice>,
+    suppressed: u64,
+}
+
+impl Notices {
+    pub(crate) fn push(
+        &mut self,
+        severity: Severity,
+        event: &'static str,
+        peer: Option<String>,
+        message: String,
+    ) {
+        if self.kept.len() == KEPT {
+            self.suppressed += 1;
+        } else {
+            self.kept.push(Notice {
+                severity,
+                event,
+                peer,
+                message,
+            });
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Notice> {
+        let mut kept = std::mem::take(&mut self.kept);
+        if self.suppressed > 0 {
+            kept.push(Notice {
+                severity: Severity::Warn,
+                event: "notices_suppressed",
+                peer: None,
+                message: format!(
+                    "{} further notices of this turn were not logged",
+                    self.suppressed
+                ),
+            });
+            self.suppressed = 0;
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_escaped() {
+        let notice = Notice {
+            severity: Severity::Warn,
+            event: "x",
+            peer: Some("127.0.0.1:1".to_owned()),
+            message: "a \"b\"\n\\".to_owned(),
+        };
+        assert_eq!(
+            notice.to_json(),
+            r#"{"level":"warn","event":"x","peer":"127.0.0.1:1","message":"a \"b\"\u000a\\"}"#
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! From operations to frames: drains what JavaScript queued.
+
+use std::sync::Arc;
+
+use millrace_grpc::Code;
+use millrace_http2::Reason;
+
+use crate::{Engine, layout::*, shared};
+
+impl Engine {
+    pub(crate) fn drain_operations(&mut self) {
+        let count = (self.control.get(CONTROL_OPERATION_COUNT) as usize).min(OPERATION_CAPACITY);
+        if count == 0 {
+            return;
+        }
+        self.control.set(CONTROL_OPERATION_COUNT, 0);
+        self.control.set(CONTROL_ARENA_USED, 0);
+        self.control.set(
+            CONTROL_EPOCH,
+            self.control.get(CONTROL_EPOCH).wrapping_add(1),
+        );
+        self.drain_number = self.drain_number.wrapping_add(1);
+        self.totals.operations += count as u64;
+        let arena = Arc::clone(&self.arena);
+        for number in 0..count {
+            let [head, reference, a, b] = self.operations.get4(number);
+            let Some(index) = self.calls.find(reference) else {
+                continue;
+            };
+            let bytes = || shared::bytes(&arena, a as usize, b as usize);
+            match head & 0xff {
+                OPERATION_REPLY => {
+                    self.reply(index, bytes());
+                }
+                OPERATION_MESSAGE => self.send_message(index, bytes()),
+                OPERATION_CONSUMED => self.consume(index),
+                OPERATION_STATUS => {
+                    self.status(index, Code::from_number(head >> 8 & 0xff), bytes())
+                }
+                OPERATION_HEADERS => self.headers(index, bytes()),
+                OPERATION_READING => {
+                    self.calls[index].reading = true;
+                    self.wake_inbound(index);
+                }
+                OPERATION_DISCARD => self.discard(index),
+                OPERATION_RELEASE => self.released(index),
+                OPERATION_RESET => {
+                    let call = &self.calls[index];
+                    if let Some(stream) = call.stream
+                        && !call.cancelled
+                    {
+                        self.reset_stream(call.connection, stream, Reason(a));
+                        self.end_call(index, CAUSE_RESET, Code::Cancelled);
+                    }
+                }
+                other => debug_assert!(false, "unknown operation {other}"),
+            }
+        }
+    }
+
+    /// JavaScript has consumed messages: their memory and their credit return.
+    fn consume(&mut self, index: u32) {
+        let total = self.consumed.get(index as usize);
+        let call = &self.calls[index];
+        let count = total.wrapping_sub(call.consumed).min(call.waiting());
+        let mut credit: u64 = 0;
+        for _ in 0..count {
+            let slot = self.calls[index].first;
+            if slot == NO_SLOT {
+                break;
+            }
+            let next = self.slots.next(slot);
+            let call = &mut self.calls[index];
+            call.first = next;
+            if next == NO_SLOT {
+                call.last = NO_SLOT;
+            }
+            call.consumed = call.consumed.wrapping_add(1);
+            credit += u64::from(self.slots.credit(slot));
+            self.free_slot(slot);
+        }
+        self.credit_read(index, credit);
+        self.wake_inbound(index);
+    }
+
+    /// A reader has come, or moved on: what waited for it may go on.
+    fn wake_inbound(&mut self, index: u32) {
+        let call = &self.calls[index];
+        if !call.raw.is_empty() && call.waiting() < crate::inbound::WAITING_MAX / 2 {
+            self.queue_raw(index);
+        }
+    }
+
+    /// The handler left its request stream: the rest is dropped and credited.
+    pub(crate) fn discard(&mut self, index: u32) {
+        if self.calls[index].cancelled {
+            return;
+        }
+        self.calls[index].discarding = true;
+        let unread = self.calls[index].unread;
+        self.drop_inbound(index);
+        self.credit_stream(index, unread as u32);
+    }
+
+    /// Frees everything that was received for a call and not consumed.
+    pub(crate) fn drop_inbound(&mut self, index: u32) {
+        let mut slot = std::mem::replace(&mut self.calls[index].first, NO_SLOT);
+        while slot != NO_SLOT {
+            let next = self.slots.next(slot);
+            self.free_slot(slot);
+            slot = next;
+        }
+        let call = &mut self.calls[index];
+        call.last = NO_SLOT;
+        call.consumed = call.delivered;
+        if let Some(assembly) = call.assembly.take() {
+            self.give_back(assembly.block);
+        }
+        while let Some(raw) = self.calls[index].raw.pop_front() {
+            self.give_back(raw.block);
+        }
+        let unread = self.calls[index].unread;
+        self.settle_unread(index, unread);
+    }
+}

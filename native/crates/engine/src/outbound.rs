@@ -1,0 +1,507 @@
+//! From messages to frames: what leaves, in which order, and what has to wait.
+//!
+//! A message is framed straight into its connection's send chunks while its stream has window and
+//! the connection room; what does not fit waits with its call. Calls of one connection then take
+//! turns, a frame each.
+
+use millrace_grpc::{
+    self as grpc, Code, Rejection,
+    metadata::{Wire, encode_wire},
+};
+use millrace_http2::{self as http2, Indexing, Reason, StreamKey};
+
+use crate::{
+    Engine,
+    call::Trailers,
+    connection::{Connection, State},
+    layout::*,
+    notice::Severity,
+};
+
+/// Bytes of frames that may be built ahead for a connection while nothing of it is in flight.
+const BUILD_BYTES: usize = 256 * 1024;
+/// The same while a send is in flight, so that a peer that does not read pins little.
+const BUILD_BYTES_SENDING: usize = 64 * 1024;
+
+fn fields<'a>(
+    fields: impl Iterator<Item = grpc::Field<'a>>,
+) -> impl Iterator<Item = http2::Field<'a>> {
+    fields.map(|field| http2::Field {
+        name: field.name,
+        value: field.value,
+        indexing: if field.repeats {
+            Indexing::Index
+        } else {
+            Indexing::Skip
+        },
+    })
+}
+
+fn room(connection: &Connection) -> usize {
+    let limit = if connection.sending {
+        BUILD_BYTES_SENDING
+    } else {
+        BUILD_BYTES
+    };
+    limit.saturating_sub(connection.building.bytes)
+}
+
+impl Engine {
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// Answers a request that begins no call.
+    pub(crate) fn reject(&mut self, index: u32, stream: StreamKey, rejection: Rejection) {
+        self.totals.rejected += 1;
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.building.end_tail();
+            connection.http2.send_headers(
+                stream,
+                fields(rejection.fields()),
+                true,
+                &mut connection.building,
+            );
+            if !connection.http2.is_remote_closed(stream) {
+                connection.http2.send_reset(stream, Reason::NO_ERROR);
+            }
+            connection.http2.release(stream);
+        }
+        self.mark_dirty(index);
+    }
+
+    /// One message and an OK status: the whole answer of a unary call.
+    pub(crate) fn reply(&mut self, index: u32, message: &[u8]) {
+        self.send_message(index, message);
+        self.calls[index].released = true;
+        self.finish(index, Code::Ok, &[], &[]);
+    }
+
+    /// Sends a message, or has it wait for window and room.
+    pub(crate) fn send_message(&mut self, index: u32, message: &[u8]) {
+        let call = &mut self.calls[index];
+        if call.cancelled || call.finished {
+            return;
+        }
+        if message.len() > self.options.send_message_bytes as usize {
+            let text = format!(
+                "the reply has {} bytes, more than the limit of {} bytes",
+                message.len(),
+                self.options.send_message_bytes
+            );
+            return self.fail_call(index, CAUSE_MESSAGE, Code::ResourceExhausted, &text);
+        }
+        if !call.headers_sent {
+            self.send_header_block(index);
+        }
+        let call = &mut self.calls[index];
+        let Some(stream) = call.stream else { return };
+        let connection_index = call.connection;
+        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+            return;
+        };
+        self.totals.messages_sent += 1;
+        let total = 5 + message.len();
+        if call.drain != self.drain_number {
+            call.drain = self.drain_number;
+            call.written_in_drain = 0;
+        }
+        call.written_in_drain = call.written_in_drain.saturating_add(message.len() as u32);
+        let prefix = grpc::deframe::prefix(message.len() as u32);
+        let frame = connection.http2.max_frame_size();
+        if call.pending_bytes == 0
+            && room(connection) > 0
+            && connection.http2.send_window(stream) >= total
+        {
+            let building = &mut connection.building;
+            if total <= frame {
+                if building.extend_tail(index, total, frame) {
+                    connection.http2.extend_data(stream, total);
+                } else {
+                    let head = connection.http2.data_head(stream, total, false);
+                    building.data_head(index, head, total, true);
+                }
+                building.write(&prefix);
+                building.write(message);
+            } else {
+                let first = frame - prefix.len();
+                let head = connection.http2.data_head(stream, frame, false);
+                building.data_head(index, head, frame, false);
+                building.write(&prefix);
+                building.write(&message[..first]);
+                for piece in message[first..].chunks(frame) {
+                    let head = connection.http2.data_head(stream, piece.len(), false);
+                    building.data_head(index, head, piece.len(), true);
+                    building.write(piece);
+                }
+            }
+        } else {
+            call.hold(&prefix, connection.building.pool());
+            call.hold(message, connection.building.pool());
+            connection.pending_bytes += total;
+            self.pending_bytes += total as u64;
+            if !call.in_ready_queue {
+                call.in_ready_queue = true;
+                connection.ready.push_back(index);
+            }
+        }
+        let reached = call.pending_bytes.max(call.written_in_drain as usize);
+        if reached >= self.options.stream_unsent_bytes as usize
+            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize
+            || self.pending_bytes >= self.options.unsent_bytes_max
+        {
+            if !call.blocked {
+                call.blocked = true;
+                connection.blocked_calls.push(index);
+            }
+        }
+        self.show_pending(index);
+        self.mark_dirty(connection_index);
+    }
+
+    /// Response headers, with metadata where the handler gave some.
+    pub(crate) fn headers(&mut self, index: u32, block: &[u8]) {
+        let call = &mut self.calls[index];
+        if call.cancelled || call.headers_sent {
+            return;
+        }
+        call.header_metadata.clear();
+        call.header_metadata.extend_from_slice(block);
+        self.send_header_block(index);
+    }
+
+    fn send_header_block(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        let Some(stream) = call.stream else { return };
+        let connection_index = call.connection;
+        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+            return;
+        };
+        let metadata = if call.header_metadata.is_empty() {
+            Ok(Wire::NONE)
+        } else {
+            encode_wire(&call.header_metadata, &mut self.scratch)
+        };
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                let text = format!("the handler's response metadata cannot be sent: {error}");
+                self.notices
+                    .push(Severity::Error, "illegal_metadata", None, text);
+                Wire::NONE
+            }
+        };
+        call.headers_sent = true;
+        connection.building.end_tail();
+        connection.http2.send_headers(
+            stream,
+            fields(grpc::response::headers(metadata)),
+            false,
+            &mut connection.building,
+        );
+        self.mark_dirty(connection_index);
+    }
+
+    /// The status by which JavaScript ends a call, from its block in the arena.
+    pub(crate) fn status(&mut self, index: u32, code: Code, block: &[u8]) {
+        self.calls[index].released = true;
+        let (message, metadata) = match block.split_first_chunk::<4>() {
+            Some((length, rest)) => {
+                let length = (u32::from_le_bytes(*length) as usize).min(rest.len());
+                rest.split_at(length)
+            }
+            None => (&[][..], &[][..]),
+        };
+        self.finish(index, code, message, metadata);
+    }
+
+    /// Ends the response: trailers leave behind everything that still waits.
+    pub(crate) fn finish(&mut self, index: u32, code: Code, message: &[u8], metadata: &[u8]) {
+        let call = &mut self.calls[index];
+        if call.cancelled {
+            return self.free_if_over(index);
+        }
+        if call.finished {
+            return;
+        }
+        call.finished = true;
+        if call.pending_bytes > 0 {
+            call.trailers = Some(Box::new(Trailers {
+                code,
+                message: message.to_vec(),
+                metadata: metadata.to_vec(),
+            }));
+            if call.released {
+                self.discard(index);
+            }
+        } else {
+            self.send_trailers(index, code, message, metadata);
+        }
+    }
+
+    fn send_trailers(&mut self, index: u32, code: Code, message: &[u8], metadata: &[u8]) {
+        let call = &mut self.calls[index];
+        let Some(stream) = call.stream else { return };
+        let connection_index = call.connection;
+        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+            return;
+        };
+        self.message_scratch.clear();
+        grpc::message::encode(message, &mut self.message_scratch);
+        let metadata = if metadata.is_empty() {
+            Ok(Wire::NONE)
+        } else {
+            encode_wire(metadata, &mut self.scratch)
+        };
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                let text = format!("the handler's trailers cannot be sent: {error}");
+                self.notices
+                    .push(Severity::Error, "illegal_metadata", None, text);
+                Wire::NONE
+            }
+        };
+        let building = &mut connection.building;
+        building.end_tail();
+        if call.headers_sent {
+            let trailers = grpc::response::trailers(code, &self.message_scratch, metadata);
+            connection
+                .http2
+                .send_headers(stream, fields(trailers), true, building);
+        } else {
+            let trailers = grpc::response::trailers_only(code, &self.message_scratch, metadata);
+            connection
+                .http2
+                .send_headers(stream, fields(trailers), true, building);
+            call.headers_sent = true;
+        }
+        if !call.remote_ended {
+            connection.http2.send_reset(stream, Reason::NO_ERROR);
+            call.remote_ended = true;
+        }
+        call.stream_over = true;
+        if code == Code::Ok {
+            self.totals.calls_ok += 1;
+        } else {
+            self.totals.calls_failed += 1;
+        }
+        self.mark_dirty(connection_index);
+        self.free_if_over(index);
+    }
+
+    /// The peer's window has grown: calls that waited for it take turns again.
+    pub(crate) fn window_opened(&mut self, index: u32, stream: Option<StreamKey>) {
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        match stream {
+            Some(stream) => {
+                if let Some(call) = connection.http2.token(stream) {
+                    let entry = &mut self.calls[call];
+                    if entry.pending_bytes > 0 && !entry.in_ready_queue {
+                        entry.in_ready_queue = true;
+                        connection.ready.push_back(call);
+                    }
+                }
+            }
+            None => {
+                let mut call = connection.first_call;
+                while call != crate::call::NOBODY {
+                    let entry = &mut self.calls[call];
+                    if entry.pending_bytes > 0 && !entry.in_ready_queue {
+                        entry.in_ready_queue = true;
+                        connection.ready.push_back(call);
+                    }
+                    call = entry.next_of_connection;
+                }
+            }
+        }
+        self.mark_dirty(index);
+    }
+
+    /// Gives every connection that has something to say to the kernel.
+    pub(crate) fn flush_connections(&mut self) {
+        let mut position = 0;
+        while position < self.dirty.len() {
+            let index = self.dirty[position];
+            position += 1;
+            self.flush_connection(index);
+        }
+        self.dirty.clear();
+    }
+
+    fn flush_connection(&mut self, index: u32) {
+        self.pump(index);
+        self.unblock(index);
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        connection.dirty = false;
+        if connection.state == State::Closing {
+            return;
+        }
+        connection.collect_control();
+        if !connection.sending && connection.building.bytes > 0 {
+            connection.sending = true;
+            connection.sending_since = self.now;
+            let (bytes, count) = (connection.building.bytes, connection.building.chunks.len());
+            connection.sending_bytes = bytes;
+            connection.building.bytes = 0;
+            connection.building.end_tail();
+            self.driver
+                .send(connection.socket, &mut connection.building.chunks, count);
+            self.totals.sends += 1;
+            self.totals.sent_bytes += bytes as u64;
+        } else if connection.state == State::Flushing && !connection.sending {
+            connection.state = State::Closing;
+            self.driver.close(connection.socket);
+        }
+    }
+
+    /// Frames what waits, a frame per call and pass, as far as windows and room allow.
+    fn pump(&mut self, index: u32) {
+        loop {
+            let Some(connection) = self.connections[index as usize].as_mut() else {
+                return;
+            };
+            let room = room(connection);
+            if room == 0 || connection.state == State::Closing {
+                return;
+            }
+            let Some(call_index) = connection.ready.pop_front() else {
+                return;
+            };
+            let call = &mut self.calls[call_index];
+            if !call.in_use || call.connection != index {
+                continue;
+            }
+            call.in_ready_queue = false;
+            let Some(stream) = call.stream else { continue };
+            if call.pending_bytes == 0 {
+                continue;
+            }
+            let window = connection.http2.send_window(stream);
+            if window == 0 {
+                // WindowOpened brings it back.
+                continue;
+            }
+            let length = call
+                .pending_bytes
+                .min(window)
+                .min(connection.http2.max_frame_size());
+            let head = connection.http2.data_head(stream, length, false);
+            connection
+                .building
+                .data_head(call_index, head, length, false);
+            call.unhold(length, &mut connection.building);
+            connection.pending_bytes -= length;
+            self.pending_bytes -= length as u64;
+            if call.pending_bytes > 0 {
+                call.in_ready_queue = true;
+                connection.ready.push_back(call_index);
+            }
+            self.show_pending(call_index);
+            let call = &mut self.calls[call_index];
+            if call.pending_bytes == 0
+                && let Some(trailers) = call.trailers.take()
+            {
+                self.send_trailers(
+                    call_index,
+                    trailers.code,
+                    &trailers.message,
+                    &trailers.metadata,
+                );
+            }
+        }
+    }
+
+    /// Everything that was in flight has left.
+    pub(crate) fn sent(&mut self, index: u32, _bytes: u64) {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
+            connection.sending = false;
+            connection.sending_bytes = 0;
+            connection.sending_since = 0;
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Tells handlers that waited that they may write again.
+    fn unblock(&mut self, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        if connection.blocked_calls.is_empty() {
+            return;
+        }
+        let full = self.pending_bytes >= self.options.unsent_bytes_max
+            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize;
+        let mark = self.options.stream_unsent_bytes as usize;
+        let mut blocked = std::mem::take(&mut connection.blocked_calls);
+        blocked.retain(|&call_index| {
+            let call = &mut self.calls[call_index];
+            if !call.in_use || call.connection != index || !call.blocked {
+                return false;
+            }
+            let open = if full {
+                call.pending_bytes == 0
+            } else {
+                call.pending_bytes < mark / 2
+            };
+            if open {
+                call.blocked = false;
+                let reference = self.calls.reference(call_index);
+                self.show_pending(call_index);
+                self.push_record([RECORD_WRITABLE, reference, NO_SLOT, 0]);
+            }
+            !open
+        });
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.blocked_calls = blocked;
+        }
+    }
+
+    /// Shows JavaScript how much of a call is unsent; beyond any mark while its connection is full.
+    fn show_pending(&mut self, index: u32) {
+        let call = &self.calls[index];
+        let full = self.connections[call.connection as usize]
+            .as_ref()
+            .is_some_and(|connection| {
+                connection.pending_bytes >= self.options.connection_unsent_bytes as usize
+            });
+        let shown = if full && call.pending_bytes > 0 {
+            u32::MAX >> 1
+        } else {
+            call.pending_bytes as u32
+        };
+        self.pending.set(index as usize, shown);
+    }
+
+    /// A message that is too large for the arena.
+    pub fn send_large(&mut self, reference: u32, bytes: &[u8], ends: bool) {
+        self.drain_operations();
+        if let Some(index) = self.calls.find(reference) {
+            if ends {
+                self.reply(index, bytes);
+            } else {
+                self.send_message(index, bytes);
+            }
+        }
+    }
+}

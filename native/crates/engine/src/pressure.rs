@@ -1,0 +1,353 @@
+//! Buffers, credit and budgets: what may stay in the ring, and how much a peer may still send.
+//!
+//! The rules are those of ARCHITECTURE.md, "Backpressure": a stream's credit returns when its
+//! messages are consumed; a connection's when its bytes leave the ring, while it and the thread
+//! are within their budgets; and a buffer stays in the ring only while it is well filled and its
+//! connection within its share.
+
+use millrace_ring::Level;
+
+use crate::{Engine, layout::*, notice::Severity, overflow::Block, slots::Place};
+
+/// The window that every connection starts with and that cannot be taken back (RFC 9113, 6.9.2).
+pub(crate) const UNAVOIDABLE_WINDOW: u32 = 65_535;
+
+impl Engine {
+    /// What counts against `buffered_bytes_max`.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.overflow.used_bytes() + self.window_extra
+    }
+
+    /// Takes overflow memory for bytes that have been admitted already.
+    pub(crate) fn take_block(&mut self, length: usize) -> Block {
+        match self.overflow.take(length) {
+            Ok(block) => {
+                self.totals.buffered_highest =
+                    self.totals.buffered_highest.max(self.buffered_bytes());
+                block
+            }
+            Err(error) => panic!("the system refuses {length} bytes of overflow memory: {error}"),
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, block: Block) {
+        self.overflow.give_back(block);
+        self.raw_wake = true;
+    }
+
+    /// Frees a slot and whatever memory its message pinned.
+    #[inline]
+    pub(crate) fn free_slot(&mut self, slot: u32) {
+        let length = self.slots.length(slot);
+        match self.slots.place(slot) {
+            Place::Ring { buffer, .. } => {
+                if self.ledger.drop_reference(buffer, length) {
+                    self.release_buffer(buffer);
+                }
+            }
+            Place::Overflow(block) => self.give_back(block),
+            Place::Empty => {}
+        }
+        self.slots.free(slot);
+    }
+
+    /// Nothing of ours is left in the buffer: the kernel may have it again.
+    pub(crate) fn release_buffer(&mut self, number: u16) {
+        let buffer = &mut self.ledger.buffers[number as usize];
+        let (index, serial, bytes, held) = (
+            buffer.connection,
+            buffer.serial,
+            buffer.data_bytes,
+            buffer.held,
+        );
+        buffer.held = false;
+        buffer.data_bytes = 0;
+        self.driver.release(number);
+        if let Some(connection) = self.connections[index as usize].as_mut()
+            && connection.serial == serial
+        {
+            if held {
+                connection.held_buffers -= 1;
+            }
+            connection.withheld += u64::from(bytes);
+            self.settle_connection(index);
+        }
+    }
+
+    /// Grants a connection the credit that is due, if it and the thread are within their budgets.
+    pub(crate) fn settle_connection(&mut self, index: u32) {
+        let full = self.buffered_bytes() > self.options.buffered_bytes_max;
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        let budget = u64::from(self.options.connection_budget_bytes);
+        if connection.withheld == 0 {
+            return;
+        }
+        if connection.unread >= budget
+            || (full && connection.unread > u64::from(UNAVOIDABLE_WINDOW))
+        {
+            self.totals.credit_withheld += 1;
+            return;
+        }
+        connection
+            .http2
+            .credit_connection(connection.withheld as u32);
+        connection.withheld = 0;
+        self.mark_dirty(index);
+    }
+
+    /// Widens a connection's window when it is first used, as far as the budget has room.
+    #[inline]
+    pub(crate) fn grant_window(&mut self, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            return;
+        };
+        if connection.window_extra > 0 {
+            return;
+        }
+        let wanted = self
+            .options
+            .connection_window_bytes
+            .saturating_sub(UNAVOIDABLE_WINDOW);
+        let spare = (self.options.buffered_bytes_max / 2).saturating_sub(self.window_extra);
+        let extra = wanted.min(u32::try_from(spare / 4).unwrap_or(u32::MAX));
+        if extra == 0 {
+            return;
+        }
+        connection.window_extra = extra;
+        self.window_extra += u64::from(extra);
+        connection.http2.credit_connection(extra);
+        connection.http2.flush_connection_credit();
+    }
+
+    /// Bytes of a call were read (or dropped): they no longer count for it or its connection.
+    #[inline]
+    pub(crate) fn settle_unread(&mut self, index: u32, bytes: u64) {
+        let call = &mut self.calls[index];
+        debug_assert!(call.unread >= bytes);
+        call.unread = call.unread.saturating_sub(bytes);
+        call.unread_since = self.now;
+        let connection_index = call.connection;
+        if let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        {
+            connection.unread = connection.unread.saturating_sub(bytes);
+            if connection.withheld > 0 {
+                self.settle_connection(connection_index);
+            }
+        }
+    }
+
+    /// Bytes of a call were read: the peer may send as many more, and a little further while the
+    /// handler keeps up.
+    pub(crate) fn credit_read(&mut self, index: u32, bytes: u64) {
+        self.settle_unread(index, bytes);
+        self.credit_stream(index, bytes as u32);
+    }
+
+    /// Returns credit to the stream of a call.
+    pub(crate) fn credit_stream(&mut self, index: u32, bytes: u32) {
+        let call = &mut self.calls[index];
+        if call.remote_ended {
+            return;
+        }
+        let Some(stream) = call.stream else { return };
+        call.read_since_growth = call.read_since_growth.saturating_add(bytes);
+        let mut credit = bytes;
+        let maximum = self.options.stream_window_bytes_max;
+        if call.window < maximum
+            && call.read_since_growth >= call.window
+            && call.unread == 0
+            && self.driver.buffers().level() == Level::Open
+        {
+            let grown = call.window.saturating_mul(2).min(maximum);
+            credit += grown - call.window;
+            call.window = grown;
+            call.read_since_growth = 0;
+        }
+        let connection = call.connection;
+        if let Some(connection) = self.connections[connection as usize].as_mut() {
+            connection.http2.credit_stream(stream, credit);
+        }
+        self.mark_dirty(connection);
+    }
+
+    /// JavaScript has decoded the messages of the batch's REQUEST records.
+    pub(crate) fn release_requests(&mut self) {
+        let mut slots = std::mem::take(&mut self.request_slots);
+        for slot in slots.drain(..) {
+            self.free_slot(slot);
+        }
+        self.request_slots = slots;
+    }
+
+    /// Decides, at the end of a batch, which buffers stay in the ring.
+    pub(crate) fn settle_buffers(&mut self) {
+        let parsing = self.part.as_ref().map(|part| part.buffer);
+        let mut touched = std::mem::take(&mut self.ledger.touched);
+        for number in touched.drain(..) {
+            let buffer = &mut self.ledger.buffers[number as usize];
+            if buffer.references == 0 || buffer.held || parsing == Some(number) {
+                continue;
+            }
+            buffer.held = true;
+            let (index, serial, filling) = (buffer.connection, buffer.serial, buffer.filling);
+            self.ledger.hold(number, filling);
+            let mut over = None;
+            if let Some(connection) = self.connections[index as usize].as_mut()
+                && connection.serial == serial
+            {
+                connection.held.push_back((number, filling));
+                if connection.held.len() > 4 * self.ledger.buffers.len() {
+                    let ledger = &self.ledger;
+                    connection
+                        .held
+                        .retain(|&(number, filling)| ledger.is_current(number, filling));
+                }
+                connection.held_buffers += 1;
+                while connection.held_buffers > self.ledger.share {
+                    let Some((oldest, filling)) = connection.held.pop_front() else {
+                        break;
+                    };
+                    if self.ledger.is_current(oldest, filling) {
+                        over = Some(oldest);
+                        break;
+                    }
+                }
+            }
+            if let Some(oldest) = over {
+                self.copy_out(oldest);
+            }
+            if self.ledger.buffers[number as usize].held && self.ledger.is_thin(number) {
+                self.copy_out(number);
+            }
+        }
+        if let Some(number) = parsing {
+            touched.push(number);
+        }
+        self.ledger.touched = touched;
+        while let Some(number) = self.ledger.thin.pop() {
+            if self.ledger.buffers[number as usize].held && self.ledger.is_thin(number) {
+                self.copy_out(number);
+            }
+        }
+        match self.driver.buffers().level() {
+            Level::Open => {
+                while let Some(&(number, filling)) = self.ledger.held.front()
+                    && !self.ledger.is_current(number, filling)
+                {
+                    self.ledger.held.pop_front();
+                }
+            }
+            Level::Low => self.copy_out_held_before(self.turn),
+            Level::Critical => self.copy_out_held_before(self.turn.wrapping_add(1)),
+        }
+    }
+
+    fn copy_out_held_before(&mut self, turn: u32) {
+        while let Some(&(number, filling)) = self.ledger.held.front() {
+            let current = self.ledger.is_current(number, filling);
+            if current && self.ledger.buffers[number as usize].turn == turn {
+                return;
+            }
+            self.ledger.held.pop_front();
+            if current {
+                self.copy_out(number);
+            }
+        }
+    }
+
+    /// Moves every message out of a buffer, which thereby returns.
+    fn copy_out(&mut self, number: u16) {
+        let slots = std::mem::take(&mut self.ledger.buffers[number as usize].slots);
+        let ring = std::sync::Arc::clone(&self.ring);
+        let mut emptied = false;
+        for &slot in &slots {
+            let Place::Ring { buffer, offset } = self.slots.place(slot) else {
+                continue;
+            };
+            if buffer != number {
+                continue;
+            }
+            let length = self.slots.length(slot);
+            let block = self.take_block(length as usize);
+            self.overflow.fill(
+                block,
+                0,
+                crate::shared::bytes(&ring, offset as usize, length as usize),
+            );
+            self.slots.relocate(slot, block);
+            self.totals.copied_out_bytes += u64::from(length);
+            emptied = self.ledger.drop_reference(number, length);
+        }
+        self.ledger.buffers[number as usize].slots = slots;
+        if emptied {
+            self.release_buffer(number);
+        }
+    }
+
+    /// Shows JavaScript and the statistics where the pressure is.
+    pub(crate) fn publish_pressure(&mut self) {
+        let buffers = self.driver.buffers();
+        let level = match buffers.level() {
+            Level::Open => 0,
+            Level::Low => 1,
+            Level::Critical => 2,
+        };
+        let before = self.control.get(CONTROL_LEVEL);
+        if level != before {
+            self.control.set(CONTROL_LEVEL, level);
+            self.totals.level_changes += 1;
+            match level {
+                1 => self.totals.level_low += 1,
+                2 => self.totals.level_critical += 1,
+                _ => {}
+            }
+        }
+        self.control.set(CONTROL_RING_FREE, buffers.free());
+        let full = self.pending_bytes >= self.options.unsent_bytes_max;
+        self.control.set(CONTROL_OUTBOUND_FULL, u32::from(full));
+    }
+
+    /// While memory is full: ends the calls that nobody has read for too long, oldest first.
+    pub(crate) fn end_stalled_calls(&mut self) {
+        if self.buffered_bytes() < self.options.buffered_bytes_max {
+            return;
+        }
+        let limit = self
+            .now
+            .saturating_sub(self.options.stalled_stream_timeout_ms);
+        let mut stalled: Vec<(u64, u32)> = self
+            .calls
+            .indices()
+            .filter(|&index| {
+                let call = &self.calls[index];
+                call.in_use && !call.cancelled && call.unread > 0 && call.unread_since < limit
+            })
+            .map(|index| (self.calls[index].unread_since, index))
+            .collect();
+        stalled.sort_unstable();
+        for (_, index) in stalled {
+            if self.buffered_bytes() < self.options.buffered_bytes_max {
+                return;
+            }
+            self.totals.stalled_streams += 1;
+            let peer = self.peer_of(self.calls[index].connection);
+            let path = &self.methods[self.calls[index].method as usize].path;
+            let message = format!(
+                "{path} was not read for too long while memory was full; its call was ended"
+            );
+            self.notices
+                .push(Severity::Warn, "stalled_stream", peer, message);
+            self.fail_call(
+                index,
+                CAUSE_STALLED,
+                millrace_grpc::Code::ResourceExhausted,
+                "the server's memory for unread messages is full and this stream was not read",
+            );
+        }
+    }
+}

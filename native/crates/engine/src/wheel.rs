@@ -1,0 +1,109 @@
+//! Deadlines of many calls: a hashed timing wheel (Varghese and Lauck, 1987, scheme 6).
+//!
+//! Entries are removed lazily: the owner checks a due entry against the call it names.
+
+const TICK_MS: u64 = 4;
+const SLOTS: usize = 1024;
+
+/// Calls by deadline, in ticks of four milliseconds, never early.
+pub(crate) struct Wheel {
+    slots: Vec<Vec<(u64, u32)>>,
+    tick: u64,
+    entries: usize,
+}
+
+impl Wheel {
+    pub(crate) fn new(now: u64) -> Self {
+        Self {
+            slots: vec![Vec::new(); SLOTS],
+            tick: now / TICK_MS,
+            entries: 0,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, due: u64, call: u32) {
+        let tick = due.div_ceil(TICK_MS).max(self.tick + 1);
+        self.slots[tick as usize % SLOTS].push((tick, call));
+        self.entries += 1;
+    }
+
+    /// Moves every entry that is due into `out`.
+    pub(crate) fn advance(&mut self, now: u64, out: &mut Vec<u32>) {
+        let target = now / TICK_MS;
+        if self.entries == 0 {
+            self.tick = self.tick.max(target);
+            return;
+        }
+        let steps = target.saturating_sub(self.tick).min(SLOTS as u64);
+        for step in 1..=steps {
+            let slot = &mut self.slots[(self.tick + step) as usize % SLOTS];
+            let before = slot.len();
+            slot.retain(|&(tick, call)| {
+                let due = tick <= target;
+                if due {
+                    out.push(call);
+                }
+                !due
+            });
+            self.entries -= before - slot.len();
+        }
+        self.tick = self.tick.max(target);
+    }
+
+    /// Milliseconds until something may be due.
+    pub(crate) fn next(&self, now: u64) -> Option<u64> {
+        if self.entries == 0 {
+            return None;
+        }
+        for step in 1..=SLOTS as u64 {
+            let tick = self.tick + step;
+            let slot = &self.slots[tick as usize % SLOTS];
+            if slot.iter().any(|&(due, _)| due == tick) {
+                return Some((tick * TICK_MS).saturating_sub(now).max(1));
+            }
+        }
+        Some(SLOTS as u64 * TICK_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_due_once_and_never_early() {
+        let mut wheel = Wheel::new(1000);
+        wheel.insert(1010, 1);
+        wheel.insert(1010 + 4096 * 3, 2);
+        wheel.insert(900, 3);
+        let mut out = Vec::new();
+        wheel.advance(1003, &mut out);
+        assert!(out.is_empty());
+        wheel.advance(1005, &mut out);
+        assert_eq!(out, [3]);
+        wheel.advance(1011, &mut out);
+        assert_eq!(out, [3]);
+        wheel.advance(1012, &mut out);
+        assert_eq!(out, [3, 1]);
+        let mut now = 1012;
+        while now < 1010 + 4096 * 3 {
+            assert!(!out.contains(&2));
+            now += wheel.next(now).unwrap();
+            wheel.advance(now, &mut out);
+        }
+        assert_eq!(out, [3, 1, 2]);
+        assert_eq!(wheel.next(now), None);
+    }
+
+    #[test]
+    fn a_long_pause_delivers_everything() {
+        let mut wheel = Wheel::new(0);
+        for call in 0..5000 {
+            wheel.insert(u64::from(call) * 3, call);
+        }
+        let mut out = Vec::new();
+        wheel.advance(1_000_000, &mut out);
+        out.sort_unstable();
+        assert_eq!(out, (0..5000).collect::<Vec<_>>());
+    }
+}
