@@ -23,8 +23,9 @@ pub struct NativeMethod {
 
 /// One engine of this JavaScript thread: its sockets, its ring and its tables.
 ///
-/// It does not belong to the garbage collector: whoever makes one closes it. An environment that
-/// ends (a worker that is terminated, a process that exits) closes what is left.
+/// The garbage collector does not end it: `close()` does, or the end of the thread. It keeps the
+/// process alive while it listens or a call is active. Every method may be called inside a
+/// callback. What fails throws an `Error` with a `code`.
 #[napi]
 pub struct NativeEngine {
     host: Rc<Host>,
@@ -41,11 +42,8 @@ impl NativeEngine {
     #[napi(constructor)]
     pub fn new(
         env: Env,
-        #[napi(ts_arg_type = "object")] options: Object<'_>,
-        #[napi(
-            ts_arg_type = "{ onBatch(count: number): void; onRegion(index: number, buffer: ArrayBuffer): void; onNotice(json: string): void }"
-        )]
-        callbacks: Object<'_>,
+        #[napi(ts_arg_type = "import('./index.js').NativeOptions")] options: Object<'_>,
+        #[napi(ts_arg_type = "import('./index.js').NativeCallbacks")] callbacks: Object<'_>,
     ) -> Result<Self> {
         guard(|| {
             let options = options::read(&options)?;
@@ -75,9 +73,7 @@ impl NativeEngine {
     }
 
     /// The tables, the arena and the receive ring (region 0); the same object at every call.
-    #[napi(
-        ts_return_type = "{ control: ArrayBuffer; records: ArrayBuffer; slots: ArrayBuffer; consumed: ArrayBuffer; pending: ArrayBuffer; operations: ArrayBuffer; arena: ArrayBuffer; ring: ArrayBuffer }"
-    )]
+    #[napi(ts_return_type = "import('./index.js').NativeViews")]
     pub fn views(&self, env: Env) -> Result<Object<'static>> {
         guard(|| Ok(Object::from_raw(env.raw(), self.host.views()?)))
     }
@@ -108,11 +104,10 @@ impl NativeEngine {
                 )
             })?;
             self.host.command(|engine| {
-                let port = engine
+                engine
                     .listen(&host, port, reuse_port, backlog)
-                    .map_err(from_engine)?;
-                engine.apply();
-                Ok(u32::from(port))
+                    .map(u32::from)
+                    .map_err(from_engine)
             })
         })
     }
@@ -121,12 +116,7 @@ impl NativeEngine {
     /// once the engine is closed.
     #[napi]
     pub fn flush(&self) -> Result<()> {
-        guard(|| {
-            self.unless_closed(|engine| {
-                engine.apply();
-                Ok(())
-            })
-        })
+        guard(|| unless_closed(self.host.flush()))
     }
 
     /// Sends a message that is larger than the arena; its bytes are copied. Nothing happens once
@@ -134,10 +124,10 @@ impl NativeEngine {
     #[napi]
     pub fn send_large(&self, call: u32, bytes: &[u8]) -> Result<()> {
         guard(|| {
-            self.unless_closed(|engine| {
+            unless_closed(self.host.command(|engine| {
                 engine.send_large(call, bytes);
                 Ok(())
-            })
+            }))
         })
     }
 
@@ -170,11 +160,10 @@ impl NativeEngine {
     #[napi]
     pub fn drain(&self) -> Result<()> {
         guard(|| {
-            self.unless_closed(|engine| {
+            unless_closed(self.host.command(|engine| {
                 engine.drain();
-                engine.apply();
                 Ok(())
-            })
+            }))
         })
     }
 
@@ -186,13 +175,6 @@ impl NativeEngine {
             self.host.close();
             Ok(())
         })
-    }
-
-    fn unless_closed(&self, body: impl FnOnce(&mut Engine) -> Result<()>) -> Result<()> {
-        match self.host.command(body) {
-            Err(failure) if failure.status.as_ref() == error::CLOSED.as_ref() => Ok(()),
-            result => result,
-        }
     }
 }
 
@@ -221,4 +203,12 @@ fn method(method: NativeMethod) -> Result<Method> {
         path: method.path,
         kind,
     })
+}
+
+/// A handler that outlives its server is no error.
+fn unless_closed(result: Result<()>) -> Result<()> {
+    match result {
+        Err(failure) if failure.status.as_ref() == error::CLOSED.as_ref() => Ok(()),
+        result => result,
+    }
 }

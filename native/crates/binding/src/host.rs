@@ -26,7 +26,7 @@ const TURN_ROUNDS: u32 = 4;
 ///   Open ──close()──▶ Closed              outside of a turn
 ///   Open ──close()──▶ Ending ──▶ Closed   inside: after the batch
 ///   Open ──the environment may run no JavaScript──▶ Silent ──clean-up hook──▶ Closed
-///   Open ──panic──▶ Closed                the engine is leaked on purpose
+///   any  ──panic──▶ Closed                the engine is leaked on purpose
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -76,7 +76,7 @@ impl Host {
             hook: Cell::new(None),
             phase: Cell::new(Phase::Open),
             in_turn: Cell::new(false),
-            last_stats: RefCell::default(),
+            last_stats: RefCell::new("{}".to_owned()),
         });
         let started = host.handles.start(&host).and_then(|()| {
             host.hook.set(Some(Hook::add(env, &host)?));
@@ -114,7 +114,10 @@ impl Host {
                     records: collected.records,
                 }
             });
-            let Ok(delivery) = delivery else { break };
+            let delivery = match delivery {
+                Ok(delivery) => delivery,
+                Err(failure) => return self.fail(&failure),
+            };
             records += delivery.records;
             if !delivery.is_empty() && self.deliver(delivery) == Outcome::Silenced {
                 self.handles.stop();
@@ -128,15 +131,18 @@ impl Host {
                 engine.apply();
                 engine.ready()
             });
-            if !ready.unwrap_or(false) || records >= TURN_RECORDS || started.elapsed() >= TURN {
-                break;
+            match ready {
+                Ok(true) if records < TURN_RECORDS && started.elapsed() < TURN => {}
+                Ok(_) => break,
+                Err(failure) => return self.fail(&failure),
             }
         }
         self.in_turn.set(false);
         match self.phase.get() {
             Phase::Open => self.settle(),
             Phase::Ending => self.end(),
-            Phase::Silent | Phase::Closed => {}
+            Phase::Silent => {}
+            Phase::Closed => self.release_callbacks(),
         }
     }
 
@@ -164,12 +170,15 @@ impl Host {
             }
             pending
         });
-        if applied.unwrap_or(false) {
-            self.settle();
+        match applied {
+            Ok(true) => self.settle(),
+            Ok(false) => {}
+            Err(failure) => self.fail(&failure),
         }
     }
 
-    /// Runs a command of JavaScript's that may change what the loop has to wait for.
+    /// Runs a command of JavaScript's. Outside of a turn what it queued is applied at once; inside,
+    /// the batch is not over and the turn does that.
     ///
     /// # Errors
     /// `MILLRACE_ENGINE_CLOSED`, or what the command says.
@@ -177,12 +186,32 @@ impl Host {
         if self.phase.get() != Phase::Open {
             return Err(closed());
         }
-        let result = self.engine_mut(body).and_then(|result| result);
-        // Inside a turn its end does this.
-        if !self.in_turn.get() {
+        let in_turn = self.in_turn.get();
+        let result = self.engine_mut(|engine| {
+            let result = body(engine);
+            if !in_turn {
+                engine.apply();
+            }
+            result
+        });
+        if !in_turn {
             self.settle();
         }
-        result
+        result?
+    }
+
+    /// Drains the operation table and the arena.
+    ///
+    /// # Errors
+    /// `MILLRACE_ENGINE_CLOSED`.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let in_turn = self.in_turn.get();
+        self.command(|engine| {
+            if in_turn {
+                engine.flush();
+            }
+            Ok(())
+        })
     }
 
     /// Reads from the engine; `None` once it is closed.
@@ -234,12 +263,8 @@ impl Host {
         }
         self.handles.stop();
         // The environment finalizes the ArrayBuffers itself.
-        if let Ok(mut buffers) = self.buffers.try_borrow_mut() {
-            buffers.release(self.env);
-        }
-        if let Ok(mut callbacks) = self.callbacks.try_borrow_mut() {
-            callbacks.take();
-        }
+        self.release_buffers();
+        self.release_callbacks();
         match self.engine.try_borrow_mut().map(|mut engine| engine.take()) {
             Ok(Some(engine)) => cleanup::end_within_bounds(engine),
             Ok(None) => {}
@@ -248,24 +273,43 @@ impl Host {
         self.handles.close();
     }
 
-    /// Something below is broken: tells JavaScript and stops. What the kernel may still write to
-    /// stays mapped, for nobody can say any more what it is.
+    /// Something below is broken: stops, and tells JavaScript by `uncaughtException`.
     pub(crate) fn fail(&self, failure: &napi::Error<Code>) {
+        self.abandon();
+        self.in_turn.set(false);
+        self.with_handle_scope(|env| {
+            callbacks::report(env, failure);
+        });
+        self.release_callbacks();
+    }
+
+    /// Stops without touching the engine again. What the kernel may still write to stays mapped,
+    /// for nobody can say any more what it is.
+    fn abandon(&self) {
         if self.phase.replace(Phase::Closed) == Phase::Closed {
             return;
         }
-        self.in_turn.set(false);
         self.handles.stop();
         if let Ok(Some(engine)) = self.engine.try_borrow_mut().map(|mut engine| engine.take()) {
             std::mem::forget(engine);
         }
         cleanup::count_leak();
+        self.release_buffers();
+        self.release_callbacks();
         self.handles.close();
-        self.with_handle_scope(|env| {
-            callbacks::report(env, failure);
-        });
+    }
+
+    /// Lets go of the functions, unless one of them is running: then the turn does it.
+    fn release_callbacks(&self) {
         if let Ok(mut callbacks) = self.callbacks.try_borrow_mut() {
             callbacks.take();
+        }
+    }
+
+    /// Leaves the ArrayBuffers to whoever holds them; each keeps its memory alive.
+    fn release_buffers(&self) {
+        if let Ok(mut buffers) = self.buffers.try_borrow_mut() {
+            buffers.release(self.env);
         }
     }
 
@@ -293,8 +337,8 @@ impl Host {
             engine.close();
             *self.last_stats.borrow_mut() = engine.stats();
             self.with_handle_scope(|env| self.buffers.borrow_mut().detach(env));
-            self.callbacks.borrow_mut().take();
         }
+        self.release_callbacks();
         self.handles.close();
     }
 
@@ -308,9 +352,20 @@ impl Host {
         }
     }
 
+    /// Runs `body` on the engine, which is released before this returns.
+    ///
+    /// # Errors
+    /// `MILLRACE_ENGINE_CLOSED`, or `MILLRACE_NATIVE_PANIC`, after which it is closed.
     fn engine_mut<T>(&self, body: impl FnOnce(&mut Engine) -> T) -> Result<T> {
-        let mut engine = self.engine.try_borrow_mut().map_err(|_| busy())?;
-        engine.as_mut().map(body).ok_or_else(closed)
+        let result = {
+            let mut engine = self.engine.try_borrow_mut().map_err(|_| busy())?;
+            let engine = engine.as_mut().ok_or_else(closed)?;
+            error::guard(|| Ok(body(engine)))
+        };
+        if result.is_err() {
+            self.abandon();
+        }
+        result
     }
 
     fn with_handle_scope(&self, body: impl FnOnce(sys::napi_env)) {

@@ -1,13 +1,94 @@
 //! From the options object of JavaScript's to the engine's.
 
 use millrace_engine::Options;
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{FromNapiValue, Object};
 
 use crate::error::{self, Result};
 
+/// Reads the limits by their camelCase names, and `driver`; what is absent or undefined keeps its
+/// default.
+///
+/// # Errors
+/// `MILLRACE_OPTION_INVALID` naming the option that is unknown or not of its type. Whether the
+/// limits work together is for the engine to say.
 pub(crate) fn read(object: &Object<'_>) -> Result<Options> {
-    let driver = object
-        .get::<String>("driver")
-        .map_err(|failure| error::error(error::OPTION, failure.reason.clone()))?;
-    Ok(Options { driver })
+    let mut options = Options::default();
+    for name in Object::keys(object).map_err(|failure| invalid(failure.reason.clone()))? {
+        set(&mut options, object, &name)?;
+    }
+    Ok(options)
+}
+
+macro_rules! limits {
+    ($($limit:ident),* $(,)?) => {
+        fn set(options: &mut Options, object: &Object<'_>, name: &str) -> Result<()> {
+            // A limit that the engine gains and that is missing below does not compile.
+            let Options { driver, $($limit),* } = options;
+            if name == "driver" {
+                if let Some(choice) = value::<String>(object, name, "a string")? {
+                    *driver = choice.parse().map_err(invalid)?;
+                }
+                return Ok(());
+            }
+            $(
+                if name == camel_case(stringify!($limit)) {
+                    if let Some(number) = value::<f64>(object, name, "a number")? {
+                        *$limit = whole(name, number)?;
+                    }
+                    return Ok(());
+                }
+            )*
+            Err(invalid(format!("there is no option {name}")))
+        }
+    };
+}
+
+limits! {
+    ring_buffers, ring_buffer_bytes, submission_entries, completion_entries, send_ring_entries,
+    send_rings, stream_window_bytes, stream_window_bytes_max, connection_window_bytes,
+    connection_budget_bytes, buffered_bytes_max, stream_unsent_bytes, connection_unsent_bytes,
+    unsent_bytes_max, concurrent_streams, concurrent_calls, receive_message_bytes,
+    send_message_bytes, header_list_bytes, stalled_stream_timeout_ms, send_progress_timeout_ms,
+    connections, handshake_timeout_ms, connection_idle_ms, keepalive_time_ms,
+    keepalive_timeout_ms, keepalive_min_time_ms,
+}
+
+fn value<T: FromNapiValue>(object: &Object<'_>, name: &str, wanted: &str) -> Result<Option<T>> {
+    object
+        .get::<T>(name)
+        .map_err(|_| invalid(format!("{name} has to be {wanted}")))
+}
+
+/// The number as the limit's own type, where it is whole and fits.
+fn whole<T: TryFrom<u64>>(name: &str, number: f64) -> Result<T> {
+    // Up to here every whole number has a double of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let fits = (0.0..=EXACT).contains(&number) && number.fract() == 0.0;
+    fits.then_some(number as u64)
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            let most = match size_of::<T>() {
+                2 => u64::from(u16::MAX),
+                4 => u64::from(u32::MAX),
+                _ => EXACT as u64,
+            };
+            invalid(format!(
+                "{name} is {number}, but has to be a whole number from 0 to {most}"
+            ))
+        })
+}
+
+/// `ring_buffer_bytes` as `ringBufferBytes`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        camel.push_str(&word[..1].to_ascii_uppercase());
+        camel.push_str(&word[1..]);
+    }
+    camel
+}
+
+fn invalid(message: String) -> napi::Error<error::Code> {
+    error::error(error::OPTION, message)
 }

@@ -52,9 +52,88 @@ impl Drop for SharedMemory {
     }
 }
 
-#[derive(Default, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DriverChoice {
+    Automatic,
+    Portable,
+}
+
+impl std::str::FromStr for DriverChoice {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Automatic),
+            "portable" => Ok(Self::Portable),
+            other => Err(format!("unknown driver '{other}'")),
+        }
+    }
+}
+
+#[derive(Debug)]
 pub struct Options {
-    pub driver: Option<String>,
+    pub driver: DriverChoice,
+    pub ring_buffers: u16,
+    pub ring_buffer_bytes: u32,
+    pub submission_entries: u32,
+    pub completion_entries: u32,
+    pub send_ring_entries: u16,
+    pub send_rings: u16,
+    pub stream_window_bytes: u32,
+    pub stream_window_bytes_max: u32,
+    pub connection_window_bytes: u32,
+    pub connection_budget_bytes: u32,
+    pub buffered_bytes_max: u64,
+    pub stream_unsent_bytes: u32,
+    pub connection_unsent_bytes: u32,
+    pub unsent_bytes_max: u64,
+    pub concurrent_streams: u32,
+    pub concurrent_calls: u32,
+    pub receive_message_bytes: u32,
+    pub send_message_bytes: u32,
+    pub header_list_bytes: u32,
+    pub stalled_stream_timeout_ms: u64,
+    pub send_progress_timeout_ms: u64,
+    pub connections: u32,
+    pub handshake_timeout_ms: u64,
+    pub connection_idle_ms: u64,
+    pub keepalive_time_ms: u64,
+    pub keepalive_timeout_ms: u64,
+    pub keepalive_min_time_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            driver: DriverChoice::Automatic,
+            ring_buffers: 1024,
+            ring_buffer_bytes: 16 * 1024,
+            submission_entries: 1024,
+            completion_entries: 16_384,
+            send_ring_entries: 256,
+            send_rings: 512,
+            stream_window_bytes: 64 * 1024,
+            stream_window_bytes_max: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
+            connection_budget_bytes: 8 * 1024 * 1024,
+            buffered_bytes_max: 256 * 1024 * 1024,
+            stream_unsent_bytes: 256 * 1024,
+            connection_unsent_bytes: 8 * 1024 * 1024,
+            unsent_bytes_max: 256 * 1024 * 1024,
+            concurrent_streams: 1000,
+            concurrent_calls: 10_000,
+            receive_message_bytes: 4 * 1024 * 1024,
+            send_message_bytes: 4 * 1024 * 1024,
+            header_list_bytes: 8 * 1024,
+            stalled_stream_timeout_ms: 60_000,
+            send_progress_timeout_ms: 30_000,
+            connections: 65_536,
+            handshake_timeout_ms: 10_000,
+            connection_idle_ms: 0,
+            keepalive_time_ms: 7_200_000,
+            keepalive_timeout_ms: 20_000,
+            keepalive_min_time_ms: 300_000,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -115,7 +194,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(options: Options) -> Result<Engine, EngineError> {
-        if options.driver.as_deref() == Some("bogus") {
+        if options.ring_buffers == 17 {
             return Err(EngineError {
                 code: "MILLRACE_DRIVER_UNAVAILABLE",
                 message: "no driver is called bogus".into(),
@@ -195,6 +274,9 @@ impl Engine {
             self.queued += operations;
             self.wake();
         }
+    }
+    pub fn flush(&mut self) {
+        self.apply();
     }
     pub fn ready(&self) -> bool {
         self.queued > 0 || !self.notices.is_empty()
