@@ -40,8 +40,8 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
  */
 
 /**
- * How many messages make about `seconds` of load: found by a short run, which also warms the
- * server up.
+ * How many messages make about `seconds` of load: found by runs that also warm the server up, for
+ * as long as one measurement (the compiler needs about a second of work to settle).
  *
  * @param {Row} row
  * @param {Server} server
@@ -49,13 +49,16 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
  */
 export async function calibrate(row, server, seconds) {
   let messages = atLeastOneRound(row, row.messages > 1 ? 20_000 : 1_000);
-  for (;;) {
+  for (let warm = 0; ; ) {
     const { seconds: taken } = await load(row, server, messages, 60);
-    const perSecond = messages / taken;
-    const wanted = Math.min(MAXIMUM_MESSAGES, perSecond * seconds);
-    // A run of a few milliseconds says little about a rate; the compiler also needs some time.
-    if (taken >= Math.min(0.4, seconds / 2)) return atLeastOneRound(row, wanted);
-    messages = atLeastOneRound(row, Math.min(wanted, messages * 20));
+    warm += taken;
+    const wanted = atLeastOneRound(
+      row,
+      Math.min(MAXIMUM_MESSAGES, (messages / taken) * seconds, messages * 20),
+    );
+    // A run of a few milliseconds says little about a rate.
+    if (warm >= seconds && taken >= seconds / 4) return wanted;
+    messages = atLeastOneRound(row, wanted / 2);
   }
 }
 
@@ -189,11 +192,19 @@ function latencies(logFile) {
 
 /**
  * @param {readonly number[]} values
- * @param {number} share 0 … 1; 0.5 is the median
+ * @param {number} share 0 … 1, nearest rank
  */
 export function quantile(values, share) {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+/** @param {readonly number[]} values */
+export function medianOf(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 }
 
 /** @type {Promise<string> | undefined} */

@@ -27,7 +27,7 @@ try {
   const result = await measure(row, server, messages, seconds);
   const { timerDelayMs: timer, latencyMicroseconds: latency } = result;
   process.stdout.write(
-    [
+    `${[
       `${row.name} ${peer}: ${Math.round(result.messagesPerSecond).toLocaleString('en')} messages/s`,
       `server ${result.cpuMicroseconds.toFixed(3)} µs CPU/message`,
       `generator ${Math.round(result.generatorBusy * 100)} % busy`,
@@ -36,7 +36,7 @@ try {
         ? []
         : [`10 ms timer late by p50 ${timer.p50.toFixed(1)}, p99 ${timer.p99.toFixed(1)} ms`]),
       `${result.checkedCalls} calls checked (${server.name})`,
-    ].join(' · ') + '\n',
+    ].join(' · ')}\n`,
   );
   if (values.stats) process.stdout.write(`${JSON.stringify(result.stats, replacer, 2)}\n`);
 } finally {

@@ -1,0 +1,164 @@
+// `npm run bench`: Millrace against grpc-js, in one run, on one machine.
+//
+//   npm run bench                       every row; writes docs/benchmarks.md and docs/benchmarks.jsonl
+//   npm run bench -- --quick            a few rows in under 90 s; writes next to the build's caches
+//   npm run bench -- --rows unary,chat --rounds 5 --seconds 2
+//
+// The server has one core, the load generator another. The peers take turns, A B C A B C, and every
+// figure is the median of its rounds. A run whose work is not proven (bytes received, replies
+// compared) ends the benchmark.
+
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { holdIdleConnections } from './idle.mjs';
+import { machine } from './machine.mjs';
+import { calibrate, measure, missing } from './measure.mjs';
+import { millraceIsBuilt, peerNames, start } from './peers.mjs';
+import { pinned, residentBytes } from './processes.mjs';
+import { rowNamed, rows } from './rows.mjs';
+import { report } from './table.mjs';
+
+/** @typedef {import('./measure.mjs').Result} Result */
+/** @typedef {import('./rows.mjs').Row} Row */
+/** @typedef {import('./peers.mjs').PeerName} PeerName */
+/** @typedef {Result & { round: number }} Entry */
+/** @typedef {{ peer: PeerName, connections: number, bytesPerConnection: number }} IdleMemory */
+
+const IDLE_CONNECTIONS = 10_000;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rows: { type: 'string' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    peers: { type: 'string' },
+  },
+});
+const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
+const seconds = Number(values.seconds ?? (values.quick ? 1 : 3));
+const chosenRows =
+  values.rows
+    ?.split(',')
+    .filter((name) => name !== 'idle')
+    .map(rowNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
+const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
+const peers = peerNames.filter((peer) => values.peers?.split(',').includes(peer) ?? true);
+
+const folder = new URL(
+  values.quick || values.rows !== undefined
+    ? '../../node_modules/.cache/millrace/bench/'
+    : '../../docs/',
+  import.meta.url,
+);
+const lines = fileURLToPath(new URL('benchmarks.jsonl', folder));
+const table = fileURLToPath(new URL('benchmarks.md', folder));
+mkdirSync(dirname(lines), { recursive: true });
+rmSync(lines, { force: true });
+
+if (!millraceIsBuilt()) {
+  throw new Error('Millrace is not built: `npm run setup` builds it.');
+}
+if (!pinned) say('NOTE: server and generator share their cores here; read the ratios with care.');
+
+/** @type {Entry[]} */
+const results = [];
+/** @type {IdleMemory[]} */
+const idleMemory = [];
+/** @type {string[]} */
+const skipped = [];
+
+for (const row of chosenRows) {
+  const reason = await missing(row.generator);
+  if (reason !== undefined) {
+    say(`SKIPPED ${row.title}: ${row.generator} ${reason}`);
+    skipped.push(`${row.title}: ${reason.split('\n')[0]}`);
+    continue;
+  }
+  say(row.title);
+  await measureRow(row);
+}
+if (withIdle) {
+  for (const peer of peers) await measureIdle(peer);
+}
+
+writeFileSync(table, report({ machine: machine(), results, idleMemory, skipped, rounds, seconds }));
+say(`\n${report({ machine: machine(), results, idleMemory, skipped, rounds, seconds })}`);
+say(`Written: ${table} and ${lines}`);
+
+/** @param {Row} row */
+async function measureRow(row) {
+  const servers = await Promise.all(peers.map(start));
+  try {
+    const amounts = [];
+    for (const server of servers) amounts.push(await calibrate(row, server, seconds));
+    for (let round = 0; round < rounds; round++) {
+      for (const [index, server] of servers.entries()) {
+        keep({ round, ...(await measure(row, server, amounts[index] ?? 0, seconds)) });
+      }
+    }
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+  }
+}
+
+/**
+ * The same load on the same server, without and with idle connections, in turns.
+ *
+ * @param {PeerName} peer
+ */
+async function measureIdle(peer) {
+  const base = rowNamed('unary');
+  const without = { ...base, name: 'idle-0', title: 'Say, 64 B, before idle connections' };
+  const present = { ...base, name: 'idle-10000', title: 'Say, 64 B, 10,000 idle connections' };
+  say(`${present.title}: ${peer}`);
+  const server = await start(peer);
+  try {
+    const messages = await calibrate(without, server, seconds);
+    for (let round = 0; round < rounds; round++) {
+      keep({ round, ...(await measure(without, server, messages, seconds)) });
+      const before = residentBytes(server.pid);
+      const idle = await holdIdleConnections(server.port, IDLE_CONNECTIONS);
+      try {
+        const grown = residentBytes(server.pid) - before;
+        // Later rounds reuse what the first one allocated.
+        if (round === 0) {
+          const bytesPerConnection = grown / IDLE_CONNECTIONS;
+          idleMemory.push({ peer, connections: IDLE_CONNECTIONS, bytesPerConnection });
+          say(
+            `  ${peer.padEnd(9)} ${Math.round(bytesPerConnection)} B of memory per idle connection`,
+          );
+        }
+        keep({ round, ...(await measure(present, server, messages, seconds)) });
+      } finally {
+        await idle.stop();
+      }
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
+/** @param {Entry} entry */
+function keep(entry) {
+  results.push(entry);
+  appendFileSync(
+    lines,
+    `${JSON.stringify(entry, (_key, value) => (typeof value === 'bigint' ? Number(value) : value))}\n`,
+  );
+  const { latencyMicroseconds: latency } = entry;
+  const figure =
+    latency === undefined
+      ? `${Math.round(entry.messagesPerSecond).toLocaleString('en')} messages/s`
+      : `p50 ${latency.p50} µs, p99 ${latency.p99} µs`;
+  say(
+    `  ${entry.peer.padEnd(9)} ${figure}, ${entry.cpuMicroseconds.toFixed(2)} µs CPU each, generator ${Math.round(entry.generatorBusy * 100)} % busy`,
+  );
+}
+
+/** @param {string} text */
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,240 @@
+// Results as Markdown: medians with their spread, ratios taken round by round.
+
+import { medianOf, quantile } from './measure.mjs';
+import { rows } from './rows.mjs';
+
+/** @typedef {import('./main.mjs').Entry} Entry */
+/** @typedef {import('./main.mjs').IdleMemory} IdleMemory */
+
+/** Above this share of its core the generator is the bottleneck, and CPU time the result. */
+const GENERATOR_LIMIT = 0.9;
+const BASE = 'grpc-js';
+const OURS = /** @type {const} */ (['portable', 'millrace']);
+const PEERS = [BASE, ...OURS];
+
+/**
+ * @param {object} run
+ * @param {string[]} run.machine
+ * @param {Entry[]} run.results
+ * @param {IdleMemory[]} run.idleMemory
+ * @param {string[]} run.skipped
+ * @param {number} run.rounds
+ * @param {number} run.seconds
+ */
+export function report({ machine, results, idleMemory, skipped, rounds, seconds }) {
+  const titles = new Map(rows.map((row) => [row.name, row.title]));
+  const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
+
+  /** @param {string} row @param {string} peer */
+  const of = (row, peer) => results.filter((entry) => entry.row === row && entry.peer === peer);
+  const measured = rows.filter((row) => results.some((entry) => entry.row === row.name));
+  const rates = measured.filter((row) => row.latency !== true);
+
+  const sections = [
+    '# Benchmarks',
+    'Written by `npm run bench`; do not edit. How it measures: [test/bench](../test/bench/main.mjs).',
+    machine.map((line) => `- ${line}`).join('\n'),
+    [...servers].map(([peer, name]) => `- **${peer}**: ${name}`).join('\n'),
+    `${rounds} rounds of about ${seconds} s for each server, in turns; the server on one core, the generator on another. Figures are medians; in brackets the lowest and the highest round. Where the generator used more than ${GENERATOR_LIMIT * 100} % of its core, the rate says what the generator can do, and the ratio of CPU time is the result (marked *). Every run was checked: the number of replies, the bytes received, and sampled calls of an independent client compared byte by byte.`,
+  ];
+
+  if (rates.length > 0) {
+    sections.push(
+      '## Throughput',
+      lines(
+        [
+          'load',
+          ...PEERS.map((peer) => `${peer}, messages/s`),
+          ...OURS.map((peer) => `${peer} ÷ ${BASE}`),
+          'by CPU time',
+        ],
+        rates.map((row) => [
+          titles.get(row.name) ?? row.name,
+          ...PEERS.map((peer) => rate(of(row.name, peer))),
+          ...OURS.map((peer) => ratio(of(row.name, peer), of(row.name, BASE))),
+          OURS.map((peer) => cpuRatio(of(row.name, peer), of(row.name, BASE))).join(' · '),
+        ]),
+      ),
+      '## Server CPU time per message, µs',
+      lines(
+        ['load', ...PEERS, 'generator busy, %'],
+        rates.map((row) => [
+          titles.get(row.name) ?? row.name,
+          ...PEERS.map((peer) =>
+            spread(
+              of(row.name, peer).map((e) => e.cpuMicroseconds),
+              2,
+            ),
+          ),
+          PEERS.map((peer) =>
+            median(
+              of(row.name, peer).map((e) => e.generatorBusy * 100),
+              0,
+            ),
+          ).join(' · '),
+        ]),
+      ),
+      '## How late a 10 ms timer fires in the server meanwhile, ms',
+      lines(
+        ['load', ...PEERS.map((peer) => `${peer}: p50 · p99 · maximum`)],
+        rates.map((row) => [
+          titles.get(row.name) ?? row.name,
+          ...PEERS.map((peer) => timer(of(row.name, peer))),
+        ]),
+      ),
+    );
+  }
+
+  const latencies = measured.filter((row) => row.latency === true);
+  if (latencies.length > 0) {
+    sections.push(
+      '## Latency, µs',
+      lines(
+        ['load', ...PEERS.map((peer) => `${peer}: p50 · p99`)],
+        latencies.map((row) => [
+          titles.get(row.name) ?? row.name,
+          ...PEERS.map((peer) => {
+            const values = of(row.name, peer).flatMap((e) => e.latencyMicroseconds ?? []);
+            if (values.length === 0) return '–';
+            return `${spread(
+              values.map((v) => v.p50),
+              0,
+            )} · ${spread(
+              values.map((v) => v.p99),
+              0,
+            )}`;
+          }),
+        ]),
+      ),
+    );
+  }
+
+  const scale = PEERS.map((peer) => ({
+    peer,
+    few: cpu(of('connections-8', peer)),
+    many: cpu(of('connections-1000', peer)),
+    alone: cpu(of('idle-0', peer)),
+    accompanied: cpu(of('idle-10000', peer)),
+    memory: idleMemory.find((entry) => entry.peer === peer)?.bytesPerConnection,
+  })).filter(({ few, alone }) => few !== undefined || alone !== undefined);
+  if (scale.length > 0) {
+    sections.push(
+      '## Many connections',
+      lines(
+        [
+          'server',
+          'CPU time per message at 1,000 connections ÷ at 8',
+          'with 10,000 idle connections ÷ without',
+          'resident memory per idle connection, bytes',
+        ],
+        scale.map(({ peer, few, many, alone, accompanied, memory }) => [
+          peer,
+          few === undefined || many === undefined ? '–' : (many / few).toFixed(2),
+          alone === undefined || accompanied === undefined ? '–' : (accompanied / alone).toFixed(2),
+          memory === undefined ? '–' : whole(memory),
+        ]),
+      ),
+    );
+  }
+  if (skipped.length > 0) {
+    sections.push('## Not measured', skipped.map((line) => `- ${line}`).join('\n'));
+  }
+  return `${sections.join('\n\n')}\n`;
+}
+
+/**
+ * @param {string[]} head
+ * @param {string[][]} body
+ */
+function lines(head, body) {
+  return [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...body]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n');
+}
+
+/** @param {number} value */
+const whole = (value) => Math.round(value).toLocaleString('en');
+
+/**
+ * @param {number[]} values
+ * @param {number} digits
+ */
+function median(values, digits) {
+  return values.length === 0 ? '–' : medianOf(values).toFixed(digits);
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} digits
+ */
+function spread(values, digits) {
+  if (values.length === 0) return '–';
+  const [low, high] = [0, 1].map((share) => quantile(values, share).toFixed(digits));
+  return `${medianOf(values).toFixed(digits)} (${low}–${high})`;
+}
+
+/** @param {Entry[]} entries */
+function rate(entries) {
+  if (entries.length === 0) return '–';
+  const values = entries.map((entry) => entry.messagesPerSecond);
+  const [low, high] = [0, 1].map((share) => whole(quantile(values, share)));
+  return `${whole(medianOf(values))} (${low}–${high})`;
+}
+
+/**
+ * @param {Entry[]} ours
+ * @param {Entry[]} base
+ */
+function ratio(ours, base) {
+  const values = pairs(ours, base).map(([a, b]) => a.messagesPerSecond / b.messagesPerSecond);
+  if (values.length === 0) return '–';
+  const limited = medianOf(ours.map((entry) => entry.generatorBusy)) > GENERATOR_LIMIT;
+  return `${spread(values, 1)}×${limited ? ' *' : ''}`;
+}
+
+/**
+ * @param {Entry[]} ours
+ * @param {Entry[]} base
+ */
+function cpuRatio(ours, base) {
+  const values = pairs(ours, base).map(([a, b]) => b.cpuMicroseconds / a.cpuMicroseconds);
+  return values.length === 0 ? '–' : `${spread(values, 1)}×`;
+}
+
+/**
+ * @param {Entry[]} ours
+ * @param {Entry[]} base
+ * @returns {[Entry, Entry][]} of the same round
+ */
+function pairs(ours, base) {
+  return ours.flatMap((entry) => {
+    const partner = base.find((candidate) => candidate.round === entry.round);
+    return partner === undefined ? [] : [/** @type {[Entry, Entry]} */ ([entry, partner])];
+  });
+}
+
+/** @param {Entry[]} entries */
+function cpu(entries) {
+  if (entries.length === 0) return undefined;
+  return medianOf(entries.map((entry) => entry.cpuMicroseconds));
+}
+
+/** @param {Entry[]} entries */
+function timer(entries) {
+  const values = entries.flatMap((entry) => entry.timerDelayMs ?? []);
+  if (values.length === 0) return '–';
+  return [
+    median(
+      values.map((value) => value.p50),
+      1,
+    ),
+    median(
+      values.map((value) => value.p99),
+      1,
+    ),
+    quantile(
+      values.map((value) => value.maximum),
+      1,
+    ).toFixed(1),
+  ].join(' · ');
+}
