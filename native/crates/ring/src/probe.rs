@@ -23,6 +23,21 @@ pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, Ring
         DriverChoice::Classic => return Err(RingError::NotBuilt("classic")),
         _ => "portable".to_string(),
     };
+    #[cfg(target_os = "linux")]
+    if choice == DriverChoice::Bundle {
+        use crate::driver::bundle::Bundle;
+        use crate::uring::ReceiveMode;
+        let driver =
+            Bundle::new(options, ReceiveMode::Bundle).map_err(|source| RingError::System {
+                action: "make the bundle driver",
+                source,
+            })?;
+        return Ok(Selection {
+            name: driver.name(),
+            driver: Box::new(driver),
+            reason,
+        });
+    }
     let driver = Portable::new(options).map_err(|source| RingError::System {
         action: "make the portable driver",
         source,

@@ -1,1 +1,12 @@
-//! The unsafe corner: rings, registrations and entries shared with the kernel.
+//! The unsafe corner: rings, registrations and entries shared with the kernel. Everything it offers
+//! to the driver is safe to call in any order; what the kernel may still touch is owned here until
+//! its completion was reaped, and leaked rather than freed if that never comes.
+#![allow(unsafe_code)]
+
+mod buffer_ring;
+mod outbox;
+mod queue;
+
+pub(crate) use buffer_ring::{BufferRing, ReceiveRing};
+pub(crate) use outbox::{Outbox, Sending, Way};
+pub(crate) use queue::{Kind, Queue, Reaped, ReceiveMode, Token};

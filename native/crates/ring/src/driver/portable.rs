@@ -512,6 +512,13 @@ impl Driver for Portable {
         };
         let outgoing = &mut tenant.outgoing;
         assert!(!outgoing.active, "a send is in flight");
+        if outgoing.failed {
+            self.done.push_back(Completion::SendFailed {
+                socket,
+                error: libc::EPIPE,
+            });
+            return;
+        }
         outgoing.bytes = 0;
         outgoing.offset = 0;
         for chunk in taken.filter(|chunk| !chunk.is_empty()) {

@@ -1,0 +1,239 @@
+//! What one connection sends: at most one send in flight, and the chunks it reads from.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use io_uring::opcode;
+use io_uring::types::Fd;
+
+use super::buffer_ring::BufferRing;
+use super::queue::{Queue, Token};
+use crate::Chunk;
+use crate::send::{Account, Outcome, Pool};
+
+/// A peer whose send took longer than this is slow to read.
+const SLOW: Duration = Duration::from_secs(1);
+/// Slices of one vectored send; as many as are committed at once.
+const SLICES: usize = 64;
+/// The largest chunk.
+const CHUNK_BYTES: usize = 1 << 30;
+
+/// `MSG_WAITALL`: the kernel goes on by itself after a full socket buffer, so that a short result
+/// means a broken connection.
+const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// How a send was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Single,
+    Bundle { entries: usize },
+    Vectored,
+}
+
+/// Where the outbox is after a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// A send is in flight, or has to be started again with [`Outbox::start`].
+    InFlight,
+    Restart,
+    /// Everything has left: so many bytes.
+    Done(u64),
+    /// The connection is broken. `None`: the kernel gave no number.
+    Failed(Option<i32>),
+}
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// What has not left, oldest first; one for each entry of the account.
+    chunks: VecDeque<Chunk>,
+    account: Account,
+    /// Bytes of the whole load.
+    bytes: u64,
+    flight: Option<Flight>,
+    started: Option<Instant>,
+    slow_peer: bool,
+}
+
+/// The send in flight and what it needs besides the chunks.
+enum Flight {
+    Single,
+    Bundle(BufferRing),
+    /// The kernel copies the header and the slices when it prepares the send, which may be after
+    /// the system call that submits it; they stay until the completion.
+    Vectored {
+        _message: Box<Message>,
+    },
+}
+
+struct Message {
+    header: libc::msghdr,
+    slices: [libc::iovec; SLICES],
+}
+
+impl Outbox {
+    /// Whether nothing is in flight and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.chunks.is_empty()
+    }
+
+    /// Takes chunks in; empty ones are dropped. Returns whether there is something to send.
+    pub(crate) fn load(&mut self, chunks: impl Iterator<Item = Chunk>) -> bool {
+        assert!(self.is_idle(), "a send is in flight");
+        self.bytes = 0;
+        for chunk in chunks {
+            // A result counts bytes in an i32, and the kernel sends less than 2 GiB at once.
+            assert!(chunk.len() <= CHUNK_BYTES, "a chunk is at most 1 GiB");
+            if !chunk.is_empty() {
+                self.bytes += chunk.len() as u64;
+                self.account.push(chunk.len() as u32);
+                self.chunks.push_back(chunk);
+            }
+        }
+        !self.chunks.is_empty()
+    }
+
+    /// Starts the send of what is committed, or commits the next entries first.
+    pub(crate) fn start(
+        &mut self,
+        queue: &mut Queue,
+        pool: &mut Pool,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        now: Instant,
+    ) -> Way {
+        let socket = Fd(socket.as_raw_fd());
+        self.started.get_or_insert(now);
+        if let Some(Flight::Bundle(ring)) = &self.flight {
+            let entry = opcode::SendBundle::new(socket, ring.group())
+                .flags(FLAGS)
+                .build();
+            queue.push(token, entry);
+            return Way::Bundle { entries: 0 };
+        }
+        debug_assert!(self.flight.is_none(), "one send in flight");
+        if self.account.waiting() == 1 {
+            self.account.commit(1);
+            let bytes = self.chunks[0].as_slice();
+            let entry = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(FLAGS);
+            // The chunk stays in `chunks`, unmoved and unchanged, until `complete` drops it.
+            queue.push(token, entry.build());
+            self.flight = Some(Flight::Single);
+            return Way::Single;
+        }
+        match pool.lease(queue, self.slow_peer) {
+            Some(mut ring) => {
+                let entries = self.account.commit(pool.entries());
+                for (number, chunk) in self.chunks.iter().take(entries).enumerate() {
+                    let bytes = chunk.as_slice();
+                    // SAFETY: the chunk stays in `chunks`, unmoved and unchanged, until `complete`
+                    // drops it. The ring was empty and has room for what is committed.
+                    unsafe { ring.add(bytes.as_ptr(), bytes.len() as u32, number as u16) };
+                }
+                ring.publish();
+                let entry = opcode::SendBundle::new(socket, ring.group())
+                    .flags(FLAGS)
+                    .build();
+                queue.push(token, entry);
+                self.flight = Some(Flight::Bundle(ring));
+                Way::Bundle { entries }
+            }
+            None => {
+                let entries = self.account.commit(SLICES);
+                let message = Message::new(self.chunks.iter().take(entries));
+                let header = &raw const message.header;
+                // The message is boxed and stays in `flight`, and the chunks in `chunks`, until
+                // `complete` drops them.
+                queue.push(
+                    token,
+                    opcode::SendMsg::new(socket, header)
+                        .flags(FLAGS as u32)
+                        .build(),
+                );
+                self.flight = Some(Flight::Vectored { _message: message });
+                Way::Vectored
+            }
+        }
+    }
+
+    /// Books a completion of the send in flight.
+    pub(crate) fn complete(
+        &mut self,
+        result: i32,
+        more: bool,
+        queue: &Queue,
+        pool: &mut Pool,
+        now: Instant,
+    ) -> Sending {
+        let ring = matches!(self.flight, Some(Flight::Bundle(_)));
+        let (left, outcome) = self.account.complete(result, more, ring);
+        self.chunks.drain(..left);
+        match outcome {
+            Outcome::Wait => return Sending::InFlight,
+            Outcome::Again => return Sending::Restart,
+            Outcome::Drained => match self.flight.take() {
+                Some(Flight::Bundle(ring)) => pool.give_back(ring),
+                Some(Flight::Single | Flight::Vectored { .. }) | None => {}
+            },
+            Outcome::Broken(error) => {
+                self.give_up(queue, pool);
+                return Sending::Failed(error);
+            }
+        }
+        if !self.chunks.is_empty() {
+            return Sending::Restart;
+        }
+        let started = self.started.take().unwrap_or(now);
+        self.slow_peer = now.duration_since(started) > SLOW;
+        Sending::Done(self.bytes)
+    }
+}
+
+impl Outbox {
+    /// Forgets what waits, when the last completion of the send in flight was reaped.
+    pub(crate) fn give_up(&mut self, queue: &Queue, pool: &mut Pool) {
+        if let Some(Flight::Bundle(ring)) = self.flight.take() {
+            pool.give_back_unclear(queue, ring);
+        }
+        self.chunks.clear();
+        self.account.clear();
+        self.started = None;
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        // The driver reaps before it drops an outbox. If the kernel did not answer in time, it may
+        // still read from this memory, so it is never given back.
+        if let Some(flight) = self.flight.take() {
+            std::mem::forget(flight);
+            std::mem::forget(std::mem::take(&mut self.chunks));
+        }
+    }
+}
+
+impl Message {
+    /// A message of the chunks' bytes, with a header that points to its own slices.
+    fn new<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> Box<Self> {
+        let empty = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        // SAFETY: a msghdr of zeros is a valid one without name, slices and control data.
+        let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
+        let mut message = Box::new(Self {
+            header,
+            slices: [empty; SLICES],
+        });
+        let mut count = 0;
+        for (slice, chunk) in message.slices.iter_mut().zip(chunks) {
+            let bytes = chunk.as_slice();
+            slice.iov_base = bytes.as_ptr().cast_mut().cast();
+            slice.iov_len = bytes.len();
+            count += 1;
+        }
+        message.header.msg_iov = (&raw mut message.slices).cast();
+        message.header.msg_iovlen = count;
+        message
+    }
+}

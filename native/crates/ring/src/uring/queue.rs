@@ -1,0 +1,323 @@
+//! One io_uring: submissions in, completions out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode};
+
+/// What an operation is, so that its completion is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Accept = 1,
+    Receive = 2,
+    Send = 3,
+    CancelSocket = 4,
+    CancelListener = 5,
+}
+
+/// Names an operation: its kind, and whose it is in 56 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) owner: u64,
+}
+
+impl Token {
+    fn to_bits(self) -> u64 {
+        debug_assert!(self.owner >> 56 == 0);
+        self.owner | (self.kind as u64) << 56
+    }
+
+    fn from_bits(bits: u64) -> Option<Self> {
+        let kind = match bits >> 56 {
+            1 => Kind::Accept,
+            2 => Kind::Receive,
+            3 => Kind::Send,
+            4 => Kind::CancelSocket,
+            5 => Kind::CancelListener,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            owner: bits & ((1 << 56) - 1),
+        })
+    }
+}
+
+/// How a socket receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceiveMode {
+    /// Multishot; a completion may fill several buffers.
+    Bundle,
+    /// Multishot; a completion fills one buffer.
+    Multishot,
+    /// One completion, one buffer, then it has to be armed again.
+    Single,
+}
+
+/// A completion, copied out of the queue.
+#[derive(Debug)]
+pub(crate) struct Reaped {
+    pub(crate) token: Token,
+    /// A count or a descriptor, or a negative `errno`.
+    pub(crate) result: i32,
+    /// More completions of the same operation follow.
+    pub(crate) more: bool,
+    /// The first buffer that was filled.
+    pub(crate) buffer: Option<u16>,
+}
+
+impl Reaped {
+    /// The accepted connection, if this is one.
+    pub(crate) fn into_connection(self) -> Option<OwnedFd> {
+        if self.token.kind != Kind::Accept || self.result < 0 {
+            return None;
+        }
+        // SAFETY: the kernel made this descriptor for the accept operation and told nobody else;
+        // `self` is consumed, so it is owned once.
+        Some(unsafe { OwnedFd::from_raw_fd(self.result) })
+    }
+}
+
+/// A ring that is used by the thread that made it.
+pub(crate) struct Queue {
+    ring: IoUring,
+    /// Submissions that found the queue full; they go first.
+    backlog: VecDeque<Entry>,
+    /// Operations whose last completion was not reaped yet.
+    in_flight: u64,
+    /// System calls made.
+    pub(crate) enters: u64,
+}
+
+/// Completions copied out at once.
+const BATCH: usize = 128;
+
+impl Queue {
+    /// Makes a ring.
+    ///
+    /// `COOP_TASKRUN`: completions are made when this thread enters the kernel anyway, without an
+    /// interrupt. `TASKRUN_FLAG`: and a flag says that some wait for that. `SUBMIT_ALL`: one bad
+    /// entry does not hold back the rest.
+    ///
+    /// # Errors
+    /// `EPERM`, `EACCES`, `ENOSYS`: forbidden or absent. `EINVAL`: the kernel is too old for the
+    /// flags. `ENOMEM`: `RLIMIT_MEMLOCK`.
+    pub(crate) fn new(submission_entries: u32, completion_entries: u32) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_single_issuer()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(completion_entries)
+            .build(submission_entries)?;
+        Ok(Self {
+            ring,
+            backlog: VecDeque::new(),
+            in_flight: 0,
+            enters: 0,
+        })
+    }
+
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Whether the kernel can send and receive bundles at all (6.10).
+    pub(crate) fn has_bundles(&self) -> bool {
+        self.ring.params().is_feature_recvsend_bundle()
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(super) fn ring(&self) -> &IoUring {
+        &self.ring
+    }
+
+    /// Accepts until cancelled; connections are non-blocking and close-on-exec.
+    pub(crate) fn accept(&mut self, token: Token, listener: BorrowedFd<'_>) {
+        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build();
+        self.push(token, entry);
+    }
+
+    /// Receives into buffers of `group`.
+    pub(crate) fn receive(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        group: &ReceiveGroup,
+        mode: ReceiveMode,
+    ) {
+        let socket = Fd(socket.as_raw_fd());
+        let entry = match mode {
+            ReceiveMode::Bundle => opcode::RecvMultiBundle::new(socket, group.0).build(),
+            ReceiveMode::Multishot => opcode::RecvMulti::new(socket, group.0).build(),
+            ReceiveMode::Single => opcode::Recv::new(socket, std::ptr::null_mut(), 0)
+                .buf_group(group.0)
+                .build()
+                .flags(Flags::BUFFER_SELECT),
+        };
+        self.push(token, entry);
+    }
+
+    /// Cancels one operation.
+    pub(crate) fn cancel(&mut self, token: Token, target: Token) {
+        let entry = opcode::AsyncCancel::new(target.to_bits()).build();
+        self.push(token, entry);
+    }
+
+    /// Cancels every operation on a descriptor.
+    pub(crate) fn cancel_all(&mut self, token: Token, descriptor: BorrowedFd<'_>) {
+        let builder = CancelBuilder::fd(Fd(descriptor.as_raw_fd())).all();
+        self.push(token, opcode::AsyncCancel2::new(builder).build());
+    }
+
+    /// Queues an entry. The caller, in this module, answers for the memory it names.
+    pub(super) fn push(&mut self, token: Token, entry: Entry) {
+        let entry = entry.user_data(token.to_bits());
+        self.in_flight += 1;
+        if !self.backlog.is_empty() {
+            self.backlog.push_back(entry);
+            return;
+        }
+        // SAFETY: whoever calls keeps what the entry names alive until its completion was reaped:
+        // receives and accepts name no memory, sends go through `Outbox`, which owns it.
+        if unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Gives the kernel what is queued, in one system call unless more is queued than the
+    /// submission queue holds. What the kernel cannot take now stays queued.
+    ///
+    /// # Errors
+    /// Only what is not answered by trying again later.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        loop {
+            let (waiting, events) = {
+                let mut submission = self.ring.submission();
+                while let Some(entry) = self.backlog.front() {
+                    // SAFETY: as in `push`.
+                    if unsafe { submission.push(entry) }.is_err() {
+                        break;
+                    }
+                    self.backlog.pop_front();
+                }
+                (
+                    submission.len(),
+                    submission.taskrun() || submission.cq_overflow(),
+                )
+            };
+            if waiting == 0 && !events {
+                return Ok(());
+            }
+            match self.enter(waiting as u32, 0, events) {
+                Ok(taken) if taken > 0 && !self.backlog.is_empty() => {}
+                Ok(_) => return Ok(()),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // Completions have to be reaped first, or memory is short: entries stay queued
+                    // and the next turn tries again.
+                    Some(libc::EBUSY | libc::EAGAIN) => return Ok(()),
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Waits until there is a completion or the time is over.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        let timespec = Timespec::from(time);
+        let arguments = SubmitArgs::new().timespec(&timespec);
+        self.enters += 1;
+        // It ends with ETIME, EINTR or a completion; the caller looks for itself.
+        let _ = self.ring.submitter().submit_with_args(1, &arguments);
+    }
+
+    fn enter(&mut self, submit: u32, complete: u32, events: bool) -> io::Result<usize> {
+        let flags = if events {
+            EnterFlags::GETEVENTS
+        } else {
+            EnterFlags::empty()
+        };
+        self.enters += 1;
+        // SAFETY: no argument is passed, and every queued entry's memory is owned until reaped.
+        unsafe {
+            self.ring
+                .submitter()
+                .enter::<libc::sigset_t>(submit, complete, flags.bits(), None)
+        }
+    }
+
+    /// Copies completions out, oldest first, and gives their places back to the kernel at once.
+    pub(crate) fn reap(&mut self, most: usize, into: &mut VecDeque<Reaped>) {
+        let mut batch = [const { MaybeUninit::<cqueue::Entry>::uninit() }; BATCH];
+        let most = most.clamp(1, BATCH);
+        let filled = self.ring.completion().fill(&mut batch[..most]);
+        for entry in filled {
+            let flags = entry.flags();
+            let more = cqueue::more(flags);
+            if !more {
+                self.in_flight -= 1;
+            }
+            let Some(token) = Token::from_bits(entry.user_data()) else {
+                debug_assert!(false, "a completion of nobody");
+                continue;
+            };
+            let buffer = cqueue::buffer_select(flags);
+            into.push_back(Reaped {
+                token,
+                result: entry.result(),
+                more,
+                buffer,
+            });
+        }
+    }
+
+    /// Lets the kernel make completions that it holds back: task work, and what overflowed.
+    pub(crate) fn flush(&mut self) {
+        // Whatever it says, the caller looks at the queue.
+        let _ = self.enter(0, 0, true);
+    }
+
+    /// Whether completions wait in the queue.
+    pub(crate) fn has_completions(&self) -> bool {
+        // SAFETY: guards live only within a method of this type, which is not `Sync`, so no other
+        // guard of the completion queue is alive.
+        !unsafe { self.ring.completion_shared() }.is_empty()
+    }
+
+    /// Whether [`Queue::flush`] would make completions appear.
+    pub(crate) fn wants_flush(&self) -> bool {
+        // SAFETY: as in `has_completions`, for the submission queue.
+        let submission = unsafe { self.ring.submission_shared() };
+        submission.taskrun() || submission.cq_overflow()
+    }
+
+    /// Whether the completion queue overflowed. The kernel keeps the completions until `flush`.
+    pub(crate) fn is_overflowing(&self) -> bool {
+        // SAFETY: as in `has_completions`, for the submission queue.
+        unsafe { self.ring.submission_shared() }.cq_overflow()
+    }
+
+    /// Whether submissions wait that the kernel has not taken.
+    pub(crate) fn has_submissions(&self) -> bool {
+        // SAFETY: as in `has_completions`, for the submission queue.
+        !self.backlog.is_empty() || !unsafe { self.ring.submission_shared() }.is_empty()
+    }
+}
+
+/// The number of a group of receive buffers that is registered and whose memory lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveGroup(pub(super) u16);

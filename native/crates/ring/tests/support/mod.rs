@@ -1,0 +1,414 @@
+//! What the driver tests share: an event loop over any driver, an echo server that is hard on its
+//! buffers, and clients that know every byte they have to see.
+#![allow(dead_code)] // each test binary uses a part
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use millrace_ring::{
+    Chunk, Completion, Driver, DriverChoice, ListenerId, Options, SocketId, select,
+};
+
+/// Far more than anything here takes, so that only what hangs runs into it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Makes the driver, or says why it cannot be tested here.
+pub(crate) fn driver(choice: DriverChoice, options: &Options) -> Option<Box<dyn Driver>> {
+    match select(choice, options) {
+        Ok(selection) => Some(selection.driver),
+        Err(error) if choice == DriverChoice::Bundle => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A small generator of random numbers (xorshift64*), so that a failure can be repeated.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 16) as usize % bound
+    }
+}
+
+/// Byte `position` of the stream that belongs to `stream`. Neighbouring positions and streams
+/// differ, and the period is far longer than any buffer.
+pub(crate) fn byte(stream: u64, position: u64) -> u8 {
+    let mixed = (position ^ stream << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 56) as u8
+}
+
+pub(crate) fn pattern(stream: u64, from: u64, length: usize) -> Vec<u8> {
+    (from..from + length as u64)
+        .map(|position| byte(stream, position))
+        .collect()
+}
+
+/// Panics at the first byte that is not the stream's.
+pub(crate) fn check(stream: u64, from: u64, bytes: &[u8]) {
+    for (index, got) in bytes.iter().enumerate() {
+        let position = from + index as u64;
+        assert_eq!(
+            *got,
+            byte(stream, position),
+            "byte {position} of stream {stream}"
+        );
+    }
+}
+
+/// A driver in an event loop.
+pub(crate) struct Loop {
+    pub(crate) driver: Box<dyn Driver>,
+    pub(crate) batch: usize,
+    out: Vec<Completion>,
+    started: Instant,
+}
+
+impl Loop {
+    pub(crate) fn new(driver: Box<dyn Driver>) -> Self {
+        Self {
+            driver,
+            batch: 1024,
+            out: Vec::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Submits, waits until there is something or the time is over, and collects one batch.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Vec<Completion> {
+        assert!(self.started.elapsed() < DEADLINE, "the test hangs");
+        self.driver.submit().expect("submit");
+        if !self.driver.has_completions() {
+            self.poll(wait);
+        }
+        self.out.clear();
+        self.driver.complete(&mut self.out, self.batch);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether the descriptor is readable within the time.
+    pub(crate) fn poll(&self, wait: Duration) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.driver.descriptor(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd is passed.
+        unsafe { libc::poll(&raw mut poll, 1, wait.as_millis() as i32) > 0 }
+    }
+
+    /// Turns until `wanted` finds what it looks for; other completions are dropped and their
+    /// buffers released.
+    pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(&Completion) -> Option<T>) -> T {
+        loop {
+            let mut found = None;
+            for completion in self.turn(Duration::from_millis(100)) {
+                if let Completion::Received { buffer, .. } = completion {
+                    self.driver.release(buffer);
+                }
+                if found.is_none() {
+                    found = wanted(&completion);
+                }
+            }
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    pub(crate) fn until_closed(&mut self, socket: SocketId) {
+        self.until(|completion| {
+            matches!(completion, Completion::Closed { socket: closed } if *closed == socket)
+                .then_some(())
+        });
+    }
+
+    /// Listens on a free loopback port.
+    pub(crate) fn listen(&mut self) -> (ListenerId, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (self.driver.listen(OwnedFd::from(listener)), address)
+    }
+
+    /// A connected pair: the driver's end and a blocking client.
+    pub(crate) fn pair(
+        &mut self,
+        prepare: impl Fn(&TcpStream, &TcpStream),
+    ) -> (SocketId, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.set_write_timeout(Some(DEADLINE)).unwrap();
+        prepare(&server, &client);
+        let socket = self.driver.attach(OwnedFd::from(server)).unwrap();
+        (socket, client)
+    }
+
+    /// Sends the stream's bytes in chunks of `chunk` bytes, waiting for each send.
+    pub(crate) fn send_all(&mut self, socket: SocketId, stream: u64, bytes: usize, chunk: usize) {
+        let mut chunks = chunks(stream, 0, bytes, chunk);
+        let count = chunks.len();
+        self.driver.send(socket, &mut chunks, count);
+        assert!(chunks.is_empty());
+    }
+}
+
+pub(crate) fn chunks(stream: u64, from: u64, bytes: usize, chunk: usize) -> VecDeque<Chunk> {
+    let whole = pattern(stream, from, bytes);
+    whole
+        .chunks(chunk)
+        .map(|part| Chunk::from_vec(part.to_vec()))
+        .collect()
+}
+
+/// An echo server that releases buffers late and shuffled.
+pub(crate) struct Echo {
+    pub(crate) turns: Loop,
+    pub(crate) random: Random,
+    pub(crate) connections: HashMap<SocketId, Connection>,
+    /// Held buffers that are not released yet.
+    held: Vec<u16>,
+    /// Of 256: how likely a held buffer is released in a turn.
+    pub(crate) release_chance: usize,
+    /// Now and then a connection is paused and resumed.
+    pub(crate) pauses: bool,
+    paused: Vec<SocketId>,
+    pub(crate) closed: usize,
+    pub(crate) accepted: usize,
+    pub(crate) echoed: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Connection {
+    outgoing: VecDeque<Chunk>,
+    sending: bool,
+    ended: bool,
+}
+
+impl Echo {
+    pub(crate) fn new(driver: Box<dyn Driver>, seed: u64) -> Self {
+        Self {
+            turns: Loop::new(driver),
+            random: Random::new(seed),
+            connections: HashMap::new(),
+            held: Vec::new(),
+            release_chance: 128,
+            pauses: false,
+            paused: Vec::new(),
+            closed: 0,
+            accepted: 0,
+            echoed: 0,
+        }
+    }
+
+    /// Serves until `connections` were closed.
+    pub(crate) fn serve(&mut self, connections: usize) {
+        while self.closed < connections {
+            self.turn();
+        }
+        self.held
+            .drain(..)
+            .for_each(|buffer| self.turns.driver.release(buffer));
+        self.turns.driver.submit().unwrap();
+        let buffers = self.turns.driver.buffers();
+        assert_eq!(
+            (buffers.free(), buffers.held()),
+            (buffers.count(), 0),
+            "buffers were lost"
+        );
+    }
+
+    pub(crate) fn turn(&mut self) {
+        // Held buffers are released by chance, so the wait is short while there are some.
+        let wait = if self.held.is_empty() && self.paused.is_empty() {
+            100
+        } else {
+            1
+        };
+        for completion in self.turns.turn(Duration::from_millis(wait)) {
+            self.handle(completion);
+        }
+        self.release();
+        if self.pauses {
+            self.pause();
+        }
+    }
+
+    fn handle(&mut self, completion: Completion) {
+        let driver = &mut self.turns.driver;
+        match completion {
+            Completion::Accepted { descriptor, .. } => {
+                let socket = driver.attach(descriptor).unwrap();
+                let before = self.connections.insert(socket, Connection::default());
+                assert!(
+                    before.is_none(),
+                    "a socket's number was reused before it was closed"
+                );
+                self.accepted += 1;
+            }
+            Completion::Received {
+                socket,
+                buffer,
+                length,
+            } => {
+                let connection = self.connections.get_mut(&socket).unwrap();
+                assert!(!connection.ended, "bytes after the end");
+                let mut bytes = driver.buffers().bytes(buffer, 0..length);
+                self.echoed += bytes.len() as u64;
+                while !bytes.is_empty() {
+                    if connection
+                        .outgoing
+                        .back()
+                        .is_none_or(|chunk| chunk.spare() == 0)
+                    {
+                        connection.outgoing.push_back(driver.chunks().take());
+                    }
+                    let chunk = connection.outgoing.back_mut().unwrap();
+                    let (now, later) = bytes.split_at(bytes.len().min(chunk.spare()));
+                    chunk.write(now);
+                    bytes = later;
+                }
+                self.held.push(buffer);
+                self.send(socket);
+            }
+            Completion::ReceiveEnded { socket, error } => {
+                assert_eq!(error, 0, "a receive failed");
+                self.connections.get_mut(&socket).unwrap().ended = true;
+                self.send(socket);
+            }
+            Completion::Sent { socket, .. } => {
+                self.connections.get_mut(&socket).unwrap().sending = false;
+                self.send(socket);
+            }
+            Completion::Closed { socket } => {
+                assert!(self.connections.remove(&socket).is_some(), "closed twice");
+                self.paused.retain(|paused| *paused != socket);
+                self.closed += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+
+    fn send(&mut self, socket: SocketId) {
+        let connection = self.connections.get_mut(&socket).unwrap();
+        if connection.sending {
+            return;
+        }
+        if connection.outgoing.is_empty() {
+            if connection.ended {
+                self.turns.driver.close(socket);
+            }
+            return;
+        }
+        let count = connection.outgoing.len().min(1 + self.random.below(80));
+        self.turns
+            .driver
+            .send(socket, &mut connection.outgoing, count);
+        connection.sending = true;
+    }
+
+    fn release(&mut self) {
+        for _ in 0..self.held.len() {
+            let index = self.random.below(self.held.len());
+            if self.random.below(256) < self.release_chance {
+                self.turns.driver.release(self.held.swap_remove(index));
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        if let Some(index) = (!self.paused.is_empty()).then(|| self.random.below(self.paused.len()))
+        {
+            let socket = self.paused.swap_remove(index);
+            self.turns.driver.resume(socket);
+        }
+        let mut sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        sockets.sort_by_key(|socket| socket.0);
+        if !sockets.is_empty() {
+            let socket = sockets[self.random.below(sockets.len())];
+            if !self.connections[&socket].ended && !self.paused.contains(&socket) {
+                self.turns.driver.pause(socket);
+                self.paused.push(socket);
+            }
+        }
+    }
+}
+
+/// Clients on threads of their own: each writes its stream in pieces of random size, reads it back
+/// and compares every byte.
+pub(crate) fn echo_clients(
+    address: SocketAddr,
+    count: u64,
+    bytes: usize,
+    seed: u64,
+) -> Vec<JoinHandle<()>> {
+    (0..count)
+        .map(|stream| {
+            std::thread::spawn(move || {
+                let mut random = Random::new(seed ^ stream << 32);
+                let mut reading = TcpStream::connect(address).unwrap();
+                reading.set_read_timeout(Some(DEADLINE)).unwrap();
+                reading.set_write_timeout(Some(DEADLINE)).unwrap();
+                let mut writing = reading.try_clone().unwrap();
+                let writer = std::thread::spawn(move || {
+                    let mut sent = 0;
+                    while sent < bytes {
+                        let length =
+                            (1 + random.below(40_000) / (1 + random.below(40))).min(bytes - sent);
+                        writing
+                            .write_all(&pattern(stream, sent as u64, length))
+                            .unwrap();
+                        sent += length;
+                    }
+                    writing.shutdown(std::net::Shutdown::Write).unwrap();
+                });
+                read_exactly(&mut reading, stream, bytes);
+                writer.join().unwrap();
+            })
+        })
+        .collect()
+}
+
+/// Reads the stream to its end and compares.
+pub(crate) fn read_exactly(client: &mut TcpStream, stream: u64, bytes: usize) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut received = 0;
+    loop {
+        let length = client.read(&mut buffer).expect("an orderly end");
+        if length == 0 {
+            break;
+        }
+        check(stream, received, &buffer[..length]);
+        received += length as u64;
+    }
+    assert_eq!(
+        received, bytes as u64,
+        "bytes until the end of stream {stream}"
+    );
+}
+
+pub(crate) fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
