@@ -1,0 +1,24 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+const POLL_MS = 10;
+
+/**
+ * Waits until `probe` gives a value that `accept` takes, and returns it. For states that another
+ * process reaches without telling; where an event can be awaited, await it.
+ */
+export async function eventually<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+  accept: (value: T) => boolean = Boolean,
+  timeoutMs = 10_000,
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await probe();
+    if (accept(value)) return value;
+    if (performance.now() > end) {
+      throw new Error(`${what}: not within ${timeoutMs} ms; last seen: ${JSON.stringify(value)}`);
+    }
+    await delay(POLL_MS);
+  }
+}

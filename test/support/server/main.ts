@@ -1,0 +1,54 @@
+// The server under test: configured by JSON in MILLRACE_TEST, questioned over the IPC channel.
+
+import { writeFileSync } from 'node:fs';
+import { type ServeOptions, serve } from 'millrace';
+import type { Answered, Asked, Listening, Question, ServerConfiguration } from './protocol.js';
+import { begun, counters, echo, release } from './services.js';
+
+const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
+const { threads = 1, journal } = configuration;
+
+if (journal !== undefined) {
+  process.on('exit', () => writeFileSync(journal, begun.map((text) => `${text}\n`).join('')));
+}
+
+const server = await serve({
+  services: threads > 1 ? new URL('./services.js', import.meta.url) : [echo],
+  threads,
+  host: '127.0.0.1',
+  port: 0,
+  signals: configuration.signals ?? false,
+  log: { level: configuration.logLevel ?? 'info' },
+  limits: configuration.limits ?? {},
+  ...configuration.serve,
+} as ServeOptions);
+
+async function answer(question: Question): Promise<unknown> {
+  switch (question) {
+    case 'stats':
+      return server.stats();
+    case 'counters':
+      return counters;
+    case 'memory':
+      globalThis.gc?.();
+      return process.memoryUsage();
+    case 'release':
+      release();
+      return undefined;
+    case 'close':
+      return server.close();
+  }
+}
+
+process.on('message', async ({ id, question }: Asked) => {
+  const said: Answered = await answer(question).then(
+    (value) => ({ id, answer: value }),
+    (error: unknown) => ({ id, answer: undefined, error: String(error) }),
+  );
+  process.send?.(said);
+});
+
+const listening: Listening = { listening: { port: server.port, driver: server.driver } };
+process.send?.(listening);
+// The channel alone must not keep a drained server alive.
+process.channel?.unref();

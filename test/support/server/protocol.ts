@@ -1,0 +1,59 @@
+// What a test and the server under test say to each other over the IPC channel.
+
+/** Given to the server as JSON in MILLRACE_TEST. */
+export interface ServerConfiguration {
+  readonly limits?: Record<string, number>;
+  readonly threads?: number;
+  readonly signals?: boolean;
+  readonly logLevel?: string;
+  /** Further options of `serve`, by their names. */
+  readonly serve?: Record<string, unknown>;
+  /** Where the texts of calls begun are written at exit, one a line. */
+  readonly journal?: string;
+}
+
+/** What the handlers counted since the server started. */
+export interface HandlerCounters {
+  /** Calls that reached a handler. */
+  started: number;
+  /** Calls whose signal aborted while their handler ran. */
+  aborted: number;
+  /** Handlers that came to their end. */
+  ended: number;
+  /** Handlers that were ended by a cancellation before their signal had aborted: must stay 0. */
+  endedBeforeAbort: number;
+  /** Request streams that ended regularly before all announced messages came: must stay 0. */
+  truncated: number;
+  /** Messages yielded or written after the signal had aborted. */
+  wroteAfterAbort: number;
+  /** Messages that handlers consumed. */
+  consumed: number;
+  /** Calls in callback form that were told of their end. */
+  closed: number;
+  /** The reasons (status codes) of aborted signals, and how often each. */
+  reasons: Record<number, number>;
+}
+
+export type Question =
+  | 'stats'
+  | 'counters'
+  /** Collects garbage and answers with the heap in use. */
+  | 'memory'
+  /** Lets handlers in the modes `ignore` and `gate` go on. */
+  | 'release'
+  | 'close';
+
+export interface Asked {
+  readonly id: number;
+  readonly question: Question;
+}
+
+export interface Answered {
+  readonly id: number;
+  readonly answer: unknown;
+  readonly error?: string;
+}
+
+export interface Listening {
+  readonly listening: { readonly port: number; readonly driver: string };
+}
