@@ -1,0 +1,206 @@
+import type { MessageType } from '../codec/message-type.js';
+import { Reader } from '../codec/reader.js';
+import type { Metadata } from '../context/metadata.js';
+import type { CallPort } from '../stream/port.js';
+import {
+  CONTROL_CALL_CAPACITY,
+  CONTROL_EPOCH,
+  CONTROL_LEVEL,
+  CONTROL_OUTBOUND_FULL,
+  CONTROL_RING_FREE,
+  CONTROL_STREAM_MARK,
+} from './layout.js';
+import { decodeMetadata, encodeMetadata, encodeStatus } from './metadata-block.js';
+import type { NativeEngine, NativeEngineConstructor } from './native.js';
+import { Operations } from './operations.js';
+import { type RecordSink, readRecords } from './records.js';
+
+const levels = ['open', 'low', 'critical'] as const;
+
+/** Something that native code has to tell: a log line, or a step of the drain. */
+export interface Notice {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly event: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+/** What an engine calls. */
+export interface EngineHandler extends RecordSink {
+  notice(notice: Notice): void;
+}
+
+/** A method as native code knows it; its id is its position. */
+export interface RegisteredMethod {
+  readonly path: string;
+  readonly kind: MethodCode;
+}
+
+/** The method kinds as native code numbers them. */
+export const MethodCode = {
+  unary: 0,
+  'client-streaming': 1,
+  'server-streaming': 2,
+  bidi: 3,
+} as const;
+export type MethodCode = (typeof MethodCode)[keyof typeof MethodCode];
+
+/** The engine of this thread: its life, its memory, and the way of a batch into JavaScript. */
+export class Engine implements CallPort {
+  readonly consumed: Uint32Array;
+  readonly pending: Uint32Array;
+  readonly streamMark: number;
+  readonly callCapacity: number;
+  readonly #native: NativeEngine;
+  readonly #control: Uint32Array;
+  readonly #records: Uint32Array;
+  readonly #slots: Uint32Array;
+  /** By index; 0 is the receive ring. */
+  readonly #regions: Uint8Array[];
+  readonly #reader = new Reader();
+  readonly #operations: Operations;
+  readonly #handler: EngineHandler;
+  #closed = false;
+
+  /** @param options limits by name, and `driver`; handed to native code as they are. */
+  constructor(
+    Native: NativeEngineConstructor,
+    options: { readonly sendMessageBytes: number; readonly [name: string]: unknown },
+    handler: EngineHandler,
+  ) {
+    this.#handler = handler;
+    this.#native = new Native(options, {
+      onBatch: (count) => readRecords(this.#records, count, this.#handler),
+      onRegion: (index, buffer) => {
+        this.#regions[index] = new Uint8Array(buffer);
+      },
+      onNotice: (json) => this.#handler.notice(JSON.parse(json) as Notice),
+    });
+    const views = this.#native.views();
+    this.#control = new Uint32Array(views.control);
+    this.#records = new Uint32Array(views.records);
+    this.#slots = new Uint32Array(views.slots);
+    this.consumed = new Uint32Array(views.consumed);
+    this.pending = new Uint32Array(views.pending);
+    this.#regions = [new Uint8Array(views.ring)];
+    this.streamMark = this.#control[CONTROL_STREAM_MARK]!;
+    this.callCapacity = this.#control[CONTROL_CALL_CAPACITY]!;
+    this.#operations = new Operations(
+      this.#native,
+      this.#control,
+      new Uint32Array(views.operations),
+      new Uint8Array(views.arena),
+      options.sendMessageBytes,
+    );
+  }
+
+  get driver(): string {
+    return this.#native.driver;
+  }
+
+  get driverReason(): string {
+    return this.#native.driverReason;
+  }
+
+  // --- life ---
+
+  register(methods: readonly RegisteredMethod[]): void {
+    this.#native.register(methods.map(({ path, kind }) => ({ path, kind })));
+  }
+
+  listen(host: string, port: number, reusePort: boolean, backlog: number): number {
+    return this.#native.listen(host, port, reusePort, backlog);
+  }
+
+  stats(): Record<string, unknown> {
+    return this.#closed ? {} : (JSON.parse(this.#native.stats()) as Record<string, unknown>);
+  }
+
+  drain(): void {
+    if (!this.#closed) this.#native.drain();
+  }
+
+  flush(): void {
+    if (!this.#closed) this.#operations.flush();
+  }
+
+  /** The views are detached from here on; calls must have been told before. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#native.close();
+  }
+
+  // --- calls: inbound ---
+
+  get level(): 'open' | 'low' | 'critical' {
+    return levels[this.#control[CONTROL_LEVEL]!] ?? 'critical';
+  }
+
+  get ringFree(): number {
+    return this.#control[CONTROL_RING_FREE]!;
+  }
+
+  decode<M>(type: MessageType<M, never>, slot: number): M {
+    const slots = this.#slots;
+    const at = slot * 4;
+    const length = slots[at + 2]!;
+    return type.decode(
+      this.#reader.set(this.#regions[slots[at]!]!, slots[at + 1]!, length),
+      length,
+    );
+  }
+
+  metadata(call: number): Metadata | undefined {
+    const block = this.#closed ? null : this.#native.metadata(call);
+    return block === null ? undefined : decodeMetadata(block);
+  }
+
+  peer(call: number): string | undefined {
+    return (this.#closed ? null : this.#native.peer(call)) ?? undefined;
+  }
+
+  // --- calls: outbound ---
+
+  get epoch(): number {
+    return this.#control[CONTROL_EPOCH]!;
+  }
+
+  get outboundFull(): boolean {
+    return this.#control[CONTROL_OUTBOUND_FULL] !== 0;
+  }
+
+  sendMessage<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
+    return this.#operations.message(call, type, message);
+  }
+
+  sendReply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void {
+    this.#operations.reply(call, type, message);
+  }
+
+  sendHeaders(call: number, metadata: Metadata | undefined): void {
+    this.#operations.headers(call, metadata === undefined ? undefined : encodeMetadata(metadata));
+  }
+
+  /** Ends a call with OK, a message for people and trailers; both may be left out. */
+  sendStatus(call: number, code: number, message: string, trailers: Metadata | undefined): void {
+    const plain = message === '' && (trailers === undefined || trailers.size === 0);
+    this.#operations.status(call, code, plain ? undefined : encodeStatus(message, trailers ?? []));
+  }
+
+  sayConsumed(call: number): void {
+    this.#operations.consumed(call);
+  }
+
+  sayReading(call: number): void {
+    this.#operations.reading(call);
+  }
+
+  sayDiscard(call: number): void {
+    this.#operations.discard(call);
+  }
+
+  sayRelease(call: number): void {
+    this.#operations.release(call);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * The memory that native code and JavaScript share. `native/crates/engine/src/layout.rs` is the
+ * definition; a test compares both files.
+ *
+ * Every table is an array of 32-bit words in host order. A *call reference* is the index of a call's
+ * table entry in the low 16 bits and the generation of that entry in the high 16.
+ */
+
+export const CONTROL_WORDS = 64;
+/** Records of the current batch. */
+export const CONTROL_RECORD_COUNT = 0;
+/** Operations queued by JavaScript; set to 0 by the drain. */
+export const CONTROL_OPERATION_COUNT = 1;
+/** Bytes of the staging arena in use; set to 0 by the drain. */
+export const CONTROL_ARENA_USED = 2;
+/** Number of drains so far, wrapping. */
+export const CONTROL_EPOCH = 3;
+/** 1 while the thread's budget for unsent bytes is full. */
+export const CONTROL_OUTBOUND_FULL = 4;
+export const CONTROL_RECORD_CAPACITY = 5;
+export const CONTROL_OPERATION_CAPACITY = 6;
+export const CONTROL_CALL_CAPACITY = 7;
+/** Unsent bytes from which a call is no longer writable. */
+export const CONTROL_STREAM_MARK = 8;
+/** Level of the receive ring: 0 open, 1 low, 2 critical. */
+export const CONTROL_LEVEL = 9;
+/** Free buffers of the receive ring. */
+export const CONTROL_RING_FREE = 10;
+
+/** Words of a record: `kind | flags << 8 | method << 16`, call reference, slot, auxiliary word. */
+export const RECORD_WORDS = 4;
+/** A record that names no message. */
+export const NO_SLOT = 0xffffffff;
+
+/** A call whose request is a stream has begun. */
+export const RECORD_CALL = 1;
+/** A call with its one, complete request message: its slot is valid in this batch only. */
+export const RECORD_REQUEST = 2;
+/** A message of a request stream: its slot is valid until it is consumed or the call cancelled. */
+export const RECORD_MESSAGE = 3;
+/** The request stream has ended. */
+export const RECORD_END = 4;
+/** The call was cancelled: flags are the cause, the auxiliary word is the status code. */
+export const RECORD_CANCEL = 5;
+/** The call is writable again. */
+export const RECORD_WRITABLE = 6;
+
+/** The request carries custom metadata. */
+export const FLAG_HAS_METADATA = 1;
+/** The auxiliary word is the time left until the deadline, in milliseconds. */
+export const FLAG_HAS_DEADLINE = 2;
+/** The request stream ends with this record. */
+export const FLAG_END = 4;
+
+export const CAUSE_RESET = 1;
+export const CAUSE_DEADLINE = 2;
+export const CAUSE_CONNECTION_LOST = 3;
+export const CAUSE_STALLED = 4;
+export const CAUSE_DRAIN = 5;
+export const CAUSE_PROTOCOL = 6;
+export const CAUSE_MESSAGE = 7;
+
+/** Words of a slot: region, offset, length, unused. */
+export const SLOT_WORDS = 4;
+
+/** Words of an operation: `kind | flags << 8`, call reference, two operands. */
+export const OPERATION_WORDS = 4;
+/** Response headers, one message (offset, length) and OK trailers; ends the call. */
+export const OPERATION_REPLY = 1;
+/** A message (offset, length) of the response stream. */
+export const OPERATION_MESSAGE = 2;
+/** The status, in the flags, with a block (offset, length) of message and trailers; ends the call. */
+export const OPERATION_STATUS = 3;
+/** The response headers with a metadata block (offset, length). */
+export const OPERATION_HEADERS = 4;
+/** The cumulative count of consumed messages has changed. */
+export const OPERATION_CONSUMED = 5;
+/** A cancelled call is forgotten. */
+export const OPERATION_RELEASE = 6;
+/** The stream is reset; operand a is the HTTP/2 error code. */
+export const OPERATION_RESET = 7;
+/** The handler pulled from its request stream for the first time. */
+export const OPERATION_READING = 8;
+/** The handler left its request stream early. */
+export const OPERATION_DISCARD = 9;

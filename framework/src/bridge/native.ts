@@ -1,0 +1,50 @@
+/** The memory views of an engine: see layout.ts. `ring` is region 0. */
+export interface NativeViews {
+  readonly control: ArrayBuffer;
+  readonly records: ArrayBuffer;
+  readonly slots: ArrayBuffer;
+  readonly consumed: ArrayBuffer;
+  readonly pending: ArrayBuffer;
+  readonly operations: ArrayBuffer;
+  readonly arena: ArrayBuffer;
+  readonly ring: ArrayBuffer;
+}
+
+/** How native code calls back. */
+export interface NativeCallbacks {
+  /** A batch of so many records is in the table. */
+  onBatch(count: number): void;
+  /** A region for message slots, before any slot names it. */
+  onRegion(index: number, buffer: ArrayBuffer): void;
+  /** Something worth a log line or a decision: JSON with `level`, `event`, `message` and more. */
+  onNotice(json: string): void;
+}
+
+/** What `@millrace/native` offers: the engine of one thread. */
+export interface NativeEngine {
+  readonly driver: string;
+  /** Why this driver, and what would lift it. */
+  readonly driverReason: string;
+  views(): NativeViews;
+  register(methods: { path: string; kind: number }[]): void;
+  /** Returns the port. @throws Error with a `code` */
+  listen(host: string, port: number, reusePort: boolean, backlog: number): number;
+  /** Drains operations and arena now. */
+  flush(): void;
+  /** Sends a message that does not fit into the arena, behind the operations queued so far. */
+  sendLarge(call: number, bytes: Uint8Array): void;
+  /** The metadata block of a request; null if it has none or the call is over. */
+  metadata(call: number): Uint8Array | null;
+  peer(call: number): string | null;
+  stats(): string;
+  /** Stops listening and asks clients to go; the notice `drained` says when the last has gone. */
+  drain(): void;
+  /** Cancels everything and detaches the views. */
+  close(): void;
+}
+
+/** The constructor of {@link NativeEngine}. */
+export type NativeEngineConstructor = new (
+  options: object,
+  callbacks: NativeCallbacks,
+) => NativeEngine;

@@ -1,0 +1,204 @@
+import { Writer } from '../codec/arena-writer.js';
+import type { MessageType } from '../codec/message-type.js';
+import { MillraceError } from '../errors.js';
+import {
+  CONTROL_ARENA_USED,
+  CONTROL_EPOCH,
+  CONTROL_OPERATION_CAPACITY,
+  CONTROL_OPERATION_COUNT,
+  OPERATION_CONSUMED,
+  OPERATION_DISCARD,
+  OPERATION_HEADERS,
+  OPERATION_MESSAGE,
+  OPERATION_READING,
+  OPERATION_RELEASE,
+  OPERATION_REPLY,
+  OPERATION_STATUS,
+} from './layout.js';
+import type { NativeEngine } from './native.js';
+
+/**
+ * What JavaScript has to say to native code: a queue of operations, and the arena into which their
+ * messages are encoded. Both are emptied once a turn, or by `flush` when one of them is full.
+ *
+ * It is the codec's Writer over the arena. A message that outgrows the arena moves to the heap and
+ * goes by `sendLarge`.
+ */
+export class Operations extends Writer {
+  readonly #native: NativeEngine;
+  readonly #control: Uint32Array;
+  readonly #table: Uint32Array;
+  readonly #capacity: number;
+  readonly #arena: Uint8Array;
+  readonly #messageBytesMax: number;
+
+  constructor(
+    native: NativeEngine,
+    control: Uint32Array,
+    table: Uint32Array,
+    arena: Uint8Array,
+    messageBytesMax: number,
+  ) {
+    super(arena);
+    this.#native = native;
+    this.#control = control;
+    this.#table = table;
+    this.#capacity = control[CONTROL_OPERATION_CAPACITY]!;
+    this.#arena = arena;
+    this.#messageBytesMax = messageBytesMax;
+  }
+
+  /** Changes with each drain. */
+  get epoch(): number {
+    return this.#control[CONTROL_EPOCH]!;
+  }
+
+  /**
+   * Sends a message of a response stream. Returns the bytes that it adds to what the arena holds for
+   * this call (a large message is native code's already: 0).
+   *
+   * @throws EncodeError, MillraceError MILLRACE_MESSAGE_TOO_LARGE; nothing is sent then.
+   */
+  message<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
+    const length = this.#encode(type, message);
+    if (this.bytes !== this.#arena) {
+      this.#sendLarge(call, length);
+      return 0;
+    }
+    this.#control[CONTROL_ARENA_USED] = this.pos;
+    this.#push(OPERATION_MESSAGE, call, this.start, length);
+    return length;
+  }
+
+  /** Ends a call with its only message and status OK. @throws like `message` */
+  reply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void {
+    const length = this.#encode(type, message);
+    if (this.bytes !== this.#arena) {
+      this.#sendLarge(call, length);
+      this.#push(OPERATION_STATUS, call, 0, 0);
+      return;
+    }
+    this.#control[CONTROL_ARENA_USED] = this.pos;
+    this.#push(OPERATION_REPLY, call, this.start, length);
+  }
+
+  /** Ends a call; `block` holds the status message and the trailers. */
+  status(call: number, code: number, block?: Uint8Array): void {
+    this.#pushBlock(OPERATION_STATUS | (code << 8), call, block);
+  }
+
+  /** Sends the response headers; `block` holds custom metadata. */
+  headers(call: number, block?: Uint8Array): void {
+    this.#pushBlock(OPERATION_HEADERS, call, block);
+  }
+
+  consumed(call: number): void {
+    this.#push(OPERATION_CONSUMED, call, 0, 0);
+  }
+
+  reading(call: number): void {
+    this.#push(OPERATION_READING, call, 0, 0);
+  }
+
+  discard(call: number): void {
+    this.#push(OPERATION_DISCARD, call, 0, 0);
+  }
+
+  release(call: number): void {
+    this.#push(OPERATION_RELEASE, call, 0, 0);
+  }
+
+  flush(): void {
+    this.#native.flush();
+  }
+
+  /** Leaves the message between `start` and `pos`, in the arena or on the heap. */
+  #encode<Init>(type: MessageType<unknown, Init>, message: Init): number {
+    // The queue must have room first: a flush for it would empty the arena under the message.
+    if (this.#control[CONTROL_OPERATION_COUNT]! >= this.#capacity) this.#native.flush();
+    this.pos = this.#control[CONTROL_ARENA_USED]!;
+    this.begin();
+    try {
+      type.encode(message, this);
+    } catch (error) {
+      this.#backToArena();
+      throw error;
+    }
+    const length = this.finish();
+    if (length > this.#messageBytesMax) {
+      this.#backToArena();
+      throw new MillraceError(
+        'MILLRACE_MESSAGE_TOO_LARGE',
+        `a ${type.typeName} of ${length} bytes is larger than sendMessageBytes (${this.#messageBytesMax})`,
+      );
+    }
+    return length;
+  }
+
+  /** ARENA_USED has not moved yet, so that what was written is forgotten. */
+  #backToArena(): void {
+    this.bytes = this.#arena;
+    this.end = this.#arena.length;
+  }
+
+  #sendLarge(call: number, length: number): void {
+    const bytes = this.bytes.subarray(this.start, this.start + length);
+    this.#backToArena();
+    // Operations of this call that wait in the queue come first on the wire.
+    if (this.#control[CONTROL_OPERATION_COUNT] !== 0) this.#native.flush();
+    this.#native.sendLarge(call, bytes);
+  }
+
+  protected override overflow(need: number): void {
+    const length = this.pos - this.start;
+    if (this.bytes === this.#arena) {
+      this.#native.flush();
+      if (length + need <= this.#arena.length) {
+        this.#arena.copyWithin(0, this.start, this.pos);
+        this.start = 0;
+        this.pos = length;
+        return;
+      }
+    }
+    const grown = Buffer.allocUnsafeSlow(Math.max(2 * length, length + need, 2 * this.#arena.length));
+    grown.set(this.bytes.subarray(this.start, this.pos));
+    this.bytes = grown;
+    this.start = 0;
+    this.pos = length;
+    this.end = grown.length;
+  }
+
+  #pushBlock(operation: number, call: number, block: Uint8Array | undefined): void {
+    if (block === undefined || block.length === 0) {
+      this.#push(operation, call, 0, 0);
+      return;
+    }
+    const control = this.#control;
+    if (
+      control[CONTROL_OPERATION_COUNT]! >= this.#capacity ||
+      control[CONTROL_ARENA_USED]! + block.length > this.#arena.length
+    ) {
+      this.#native.flush();
+    }
+    const at = control[CONTROL_ARENA_USED]!;
+    this.#arena.set(block, at);
+    control[CONTROL_ARENA_USED] = at + block.length;
+    this.#push(operation, call, at, block.length);
+  }
+
+  #push(operation: number, call: number, a: number, b: number): void {
+    const control = this.#control;
+    let count = control[CONTROL_OPERATION_COUNT]!;
+    if (count >= this.#capacity) {
+      this.#native.flush();
+      count = control[CONTROL_OPERATION_COUNT]!;
+    }
+    const table = this.#table;
+    const at = count * 4;
+    table[at] = operation;
+    table[at + 1] = call;
+    table[at + 2] = a;
+    table[at + 3] = b;
+    control[CONTROL_OPERATION_COUNT] = count + 1;
+  }
+}

@@ -1,0 +1,89 @@
+import type { MessageType } from '../codec/message-type.js';
+import type { StatusError } from '../status/status-error.js';
+import type { CallPort } from './port.js';
+import type { Waits } from './waits.js';
+
+/** The reply stream of a call: counts what is unsent, so that a slow peer slows its handler. */
+export class Outbound<R> {
+  readonly #port: CallPort;
+  readonly #call: number;
+  readonly #index: number;
+  readonly #type: MessageType<unknown, R>;
+  readonly #waits: Waits | undefined;
+  /** Bytes written since the drain of `#epoch`; the engine's `pending` has what came before. */
+  #written = 0;
+  #epoch = -1;
+  #failure: StatusError | undefined;
+  #writable: Promise<void> | undefined;
+  #resolve: (() => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+
+  constructor(port: CallPort, call: number, type: MessageType<unknown, R>, waits: Waits | undefined) {
+    this.#port = port;
+    this.#call = call;
+    this.#index = call & 0xffff;
+    this.#type = type;
+    this.#waits = waits;
+  }
+
+  /** Bytes that the peer has not taken. */
+  get unsent(): number {
+    const port = this.#port;
+    const pending = port.pending[this.#index]!;
+    return this.#epoch === port.epoch ? pending + this.#written : pending;
+  }
+
+  get isWritable(): boolean {
+    const port = this.#port;
+    return port.outboundFull ? this.unsent === 0 : this.unsent < port.streamMark;
+  }
+
+  /** Writes one message; whether another may follow at once. @throws as `CallPort.sendMessage` */
+  write(message: R): boolean {
+    const port = this.#port;
+    const bytes = port.sendMessage(this.#call, this.#type, message);
+    // Read only now: encoding may have drained the queue.
+    const { epoch } = port;
+    const written = this.#epoch === epoch ? this.#written + bytes : bytes;
+    this.#epoch = epoch;
+    this.#written = written;
+    const unsent = port.pending[this.#index]! + written;
+    return unsent < port.streamMark && (!port.outboundFull || unsent === 0);
+  }
+
+  /** Resolves when another message may be written; rejects when the call is cancelled. */
+  writable(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.isWritable) return Promise.resolve();
+    if (this.#writable === undefined) {
+      this.#writable = new Promise((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      });
+      // A handler need not have asked for it when the call is cancelled.
+      this.#writable.catch(() => {});
+      this.#waits?.peerBegin();
+    }
+    return this.#writable;
+  }
+
+  /** The engine says that the call is writable again. */
+  resume(): void {
+    this.#settle(this.#resolve);
+  }
+
+  fail(error: StatusError): void {
+    this.#failure = error;
+    const reject = this.#reject;
+    this.#settle(reject === undefined ? undefined : () => reject(error));
+  }
+
+  #settle(settle: (() => void) | undefined): void {
+    if (settle === undefined) return;
+    this.#writable = undefined;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    this.#waits?.peerEnd();
+    settle();
+  }
+}
