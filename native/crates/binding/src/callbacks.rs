@@ -3,7 +3,8 @@
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-use millrace_engine::{Notice, SharedMemory};
+use millrace_engine::Notice;
+use millrace_ring::SharedMemory;
 use napi::sys;
 
 use crate::error::{self, Result, check};

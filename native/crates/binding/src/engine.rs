@@ -119,13 +119,14 @@ impl NativeEngine {
         guard(|| unless_closed(self.host.flush()))
     }
 
-    /// Sends a message that is larger than the arena; its bytes are copied. Nothing happens once
-    /// the engine is closed.
+    /// Sends a message that is larger than the arena, behind the operations queued so far; its
+    /// bytes are copied. With `ends` it is the call's only message and the status is OK. Nothing
+    /// happens once the engine is closed.
     #[napi]
-    pub fn send_large(&self, call: u32, bytes: &[u8]) -> Result<()> {
+    pub fn send_large(&self, call: u32, bytes: &[u8], ends: Option<bool>) -> Result<()> {
         guard(|| {
             unless_closed(self.host.command(|engine| {
-                engine.send_large(call, bytes);
+                engine.send_large(call, bytes, ends.unwrap_or(false));
                 Ok(())
             }))
         })

@@ -8,10 +8,6 @@
 //! Everything here runs on the one thread of its JavaScript environment. The engine is never
 //! borrowed while JavaScript runs.
 
-extern crate self as millrace_engine;
-mod stub;
-pub use stub::*;
-
 mod callbacks;
 mod cleanup;
 pub mod engine;
