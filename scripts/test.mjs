@@ -44,17 +44,10 @@ async function rust() {
  */
 async function vitest(workspace, scratch) {
   const report = join(scratch, `${workspace.replaceAll('/', '-')}.json`);
-  const { code } = await run(
-    process.execPath,
-    [
-      join(root, 'node_modules/vitest/vitest.mjs'),
-      'run',
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${report}`,
-    ],
-    { cwd: join(root, workspace) },
-  );
+  const { code } = await run('npm', [
+    ...['test', '--workspace', workspace, '--'],
+    ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+  ]);
   /** @type {Record<string, unknown>} */
   let result;
   try {
