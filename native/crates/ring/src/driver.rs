@@ -7,3 +7,17 @@ pub(crate) mod fault;
 pub(crate) mod portable;
 mod slab;
 mod socket;
+
+use crate::{Completion, SocketId};
+
+/// The socket that a completion speaks of.
+fn completion_socket(completion: &Completion) -> Option<SocketId> {
+    match completion {
+        Completion::Accepted { .. } | Completion::AcceptFailed { .. } => None,
+        Completion::Received { socket, .. }
+        | Completion::ReceiveEnded { socket, .. }
+        | Completion::Sent { socket, .. }
+        | Completion::SendFailed { socket, .. }
+        | Completion::Closed { socket } => Some(*socket),
+    }
+}

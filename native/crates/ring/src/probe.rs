@@ -1,4 +1,12 @@
 //! Which driver runs here, and the sentence that explains the choice.
+//!
+//! The choice goes by what the running kernel does: the feature bit, a trial registration, then a
+//! self-test that compares every byte. Version numbers only ever forbid: some released kernels
+//! reorder bundled receives under conditions that a short test may not meet.
+
+#[cfg(target_os = "linux")]
+mod kernel;
+mod self_test;
 
 use crate::driver::portable::Portable;
 use crate::{Driver, DriverChoice, Options, RingError};
@@ -14,30 +22,75 @@ pub struct Selection {
 }
 
 /// Makes the driver that `choice` asks for, or the best that the running kernel does soundly.
+/// The first call in a process tests the kernel for a few milliseconds over loopback.
 ///
 /// # Errors
-/// [`RingError`], with cause and remedy.
+/// [`RingError`], with cause and remedy. [`DriverChoice::Automatic`] fails only where nothing runs.
 pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, RingError> {
-    let reason = match choice {
+    check(options)?;
+    #[cfg(feature = "__fault")]
+    let (plan, options) = (
+        &options.fault,
+        &Options {
+            fault: None,
+            ..options.clone()
+        },
+    );
+    let selection = match choice {
         DriverChoice::Ring => return Err(RingError::NotBuilt("ring")),
         DriverChoice::Classic => return Err(RingError::NotBuilt("classic")),
-        _ => "portable".to_string(),
-    };
-    #[cfg(target_os = "linux")]
-    if choice == DriverChoice::Bundle {
-        use crate::driver::bundle::Bundle;
-        use crate::uring::ReceiveMode;
-        let driver =
-            Bundle::new(options, ReceiveMode::Bundle).map_err(|source| RingError::System {
-                action: "make the bundle driver",
-                source,
-            })?;
-        return Ok(Selection {
-            name: driver.name(),
-            driver: Box::new(driver),
+        DriverChoice::Portable => portable(options, "portable: asked for".to_string())?,
+        DriverChoice::Bundle => bundle(options).map_err(|reason| RingError::Unavailable {
+            driver: "bundle",
             reason,
+        })?,
+        DriverChoice::Automatic => match bundle(options) {
+            Ok(selection) => selection,
+            Err(reason) => portable(options, format!("portable: {reason}"))?,
+        },
+    };
+    #[cfg(feature = "__fault")]
+    if let Some(plan) = plan {
+        let driver = Box::new(crate::driver::fault::Fault::new(selection.driver, plan));
+        return Ok(Selection {
+            driver,
+            ..selection
         });
     }
+    Ok(selection)
+}
+
+/// Rejects sizes that no driver can have.
+fn check(options: &Options) -> Result<(), RingError> {
+    let power = |name: &str, value: u16| {
+        if value.is_power_of_two() && (2..=32_768).contains(&value) {
+            return Ok(());
+        }
+        let text = format!("{name} is {value}: use a power of two from 2 to 32768");
+        Err(RingError::InvalidOptions(text))
+    };
+    let range = |name: &str, value: u32, least: u32, most: u32| {
+        if (least..=most).contains(&value) {
+            return Ok(());
+        }
+        let text = format!("{name} is {value}: use {least} to {most}");
+        Err(RingError::InvalidOptions(text))
+    };
+    power("buffers", options.buffers)?;
+    power("send_ring_entries", options.send_ring_entries)?;
+    range("buffer_bytes", options.buffer_bytes, 16, 16 << 20)?;
+    range("chunk_bytes", options.chunk_bytes, 16, 16 << 20)?;
+    range("submission_entries", options.submission_entries, 1, 32_768)?;
+    range(
+        "completion_entries",
+        options.completion_entries,
+        options.submission_entries,
+        65_536,
+    )?;
+    range("send_rings", u32::from(options.send_rings), 0, 32_768)
+}
+
+fn portable(options: &Options, reason: String) -> Result<Selection, RingError> {
     let driver = Portable::new(options).map_err(|source| RingError::System {
         action: "make the portable driver",
         source,
@@ -47,4 +100,72 @@ pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, Ring
         driver: Box::new(driver),
         reason,
     })
+}
+
+#[cfg(target_os = "linux")]
+fn bundle(options: &Options) -> Result<Selection, String> {
+    use crate::driver::bundle::Bundle;
+
+    let (mode, reason) = kernel::sound_mode()?;
+    let driver = Bundle::new(options, mode).map_err(|error| kernel::explain(&error))?;
+    Ok(Selection {
+        name: driver.name(),
+        driver: Box::new(driver),
+        reason,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bundle(_options: &Options) -> Result<Selection, String> {
+    Err("io_uring exists on Linux only".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(options: Options) -> String {
+        match select(DriverChoice::Automatic, &options) {
+            Err(RingError::InvalidOptions(text)) => text,
+            other => panic!("{:?}", other.map(|selection| selection.name)),
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_by_name() {
+        let odd = Options {
+            buffers: 1000,
+            ..Options::default()
+        };
+        assert!(refuse(odd).starts_with("buffers is 1000"));
+        let none = Options {
+            buffer_bytes: 0,
+            ..Options::default()
+        };
+        assert!(refuse(none).starts_with("buffer_bytes is 0"));
+        let few = Options {
+            completion_entries: 8,
+            ..Options::default()
+        };
+        assert!(refuse(few).starts_with("completion_entries is 8"));
+    }
+
+    #[test]
+    fn drivers_that_are_not_built_say_so() {
+        for choice in [DriverChoice::Ring, DriverChoice::Classic] {
+            let error = select(choice, &Options::default()).map(|selection| selection.name);
+            assert!(error.unwrap_err().to_string().contains("not built yet"));
+        }
+    }
+
+    #[test]
+    fn the_best_driver_explains_itself() {
+        let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
+        assert!(
+            selection.reason.starts_with(selection.name),
+            "{}",
+            selection.reason
+        );
+        assert_eq!(selection.driver.name(), selection.name);
+    }
 }

@@ -115,11 +115,12 @@ impl Bundle {
     /// Makes the ring, the buffer group and its registration.
     ///
     /// # Errors
-    /// What the kernel says: see [`Queue::new`] and [`ReceiveRing::register`].
+    /// What the kernel says: see [`Queue::new`] and [`ReceiveRing::register`]. `Unsupported`,
+    /// without a number: the kernel has no bundles.
     pub(crate) fn new(options: &Options, mode: ReceiveMode) -> io::Result<Self> {
         let queue = Queue::new(options.submission_entries, options.completion_entries)?;
         if !queue.has_bundles() {
-            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+            return Err(io::ErrorKind::Unsupported.into());
         }
         let mut buffers = BufferGroup::new(options.buffers, options.buffer_bytes)?;
         let mut receive_ring = ReceiveRing::register(&queue, RECEIVE_GROUP, &buffers)?;

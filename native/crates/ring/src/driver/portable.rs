@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{SockRef, Socket as Listening};
 
 use super::slab::{Key, Slab};
-use super::socket;
+use super::{completion_socket, socket};
 use crate::buffer::VECTOR;
 use crate::{
     BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, Options, SocketId,
@@ -387,18 +387,6 @@ impl Outgoing {
             self.offset = 0;
             self.chunks.pop_front();
         }
-    }
-}
-
-/// The socket that a completion speaks of.
-pub(super) fn completion_socket(completion: &Completion) -> Option<SocketId> {
-    match completion {
-        Completion::Accepted { .. } | Completion::AcceptFailed { .. } => None,
-        Completion::Received { socket, .. }
-        | Completion::ReceiveEnded { socket, .. }
-        | Completion::Sent { socket, .. }
-        | Completion::SendFailed { socket, .. }
-        | Completion::Closed { socket } => Some(*socket),
     }
 }
 

@@ -49,7 +49,8 @@ impl Account {
     }
 
     /// Entries committed and not gone.
-    pub(crate) fn committed(&self) -> usize {
+    #[cfg(test)]
+    fn committed(&self) -> usize {
         self.committed
     }
 

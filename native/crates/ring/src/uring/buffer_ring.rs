@@ -94,7 +94,7 @@ impl BufferRing {
     pub(crate) fn publish(&self) {
         // SAFETY: the first entry lies inside the mapping and is aligned; its tail is only ever
         // accessed as an atomic.
-        let tail = unsafe { &*(&raw const (*self.memory.as_ptr().cast::<Entry>()).tail) };
+        let tail = unsafe { &(*self.memory.as_ptr().cast::<Entry>()).tail };
         tail.store(self.tail, Ordering::Release);
     }
 }
