@@ -255,9 +255,6 @@ impl Driver for Fault {
             let Some(completion) = self.ready.pop_front() else {
                 break;
             };
-            if let Completion::Closed { socket } = completion {
-                self.closing.remove(&socket);
-            }
             out.push(completion);
         }
         more || !self.ready.is_empty()
