@@ -120,7 +120,9 @@ pub(crate) struct Call {
     pub(crate) finished: bool,
     pub(crate) in_ready_queue: bool,
     pub(crate) blocked: bool,
+    /// Bytes of messages in the drain under way, and what was shown as unsent before it.
     pub(crate) written_in_drain: u32,
+    pub(crate) unsent_before_drain: u32,
     pub(crate) drain: u32,
 }
 
@@ -169,6 +171,7 @@ impl Call {
             in_ready_queue: false,
             blocked: false,
             written_in_drain: 0,
+            unsent_before_drain: 0,
             drain: 0,
         }
     }

@@ -112,13 +112,15 @@ impl Engine {
         let total = 5 + message.len();
         if call.drain != self.drain_number {
             call.drain = self.drain_number;
+            call.unsent_before_drain = self.pending.get(index as usize);
             call.written_in_drain = 0;
         }
         call.written_in_drain = call.written_in_drain.saturating_add(message.len() as u32);
         let prefix = grpc::deframe::prefix(message.len() as u32);
         let frame = connection.http2.max_frame_size();
+        let room = room(connection);
         if call.pending_bytes == 0
-            && room(connection) > 0
+            && (total <= room || (total <= frame && room > 0))
             && connection.http2.send_window(stream) >= total
         {
             let building = &mut connection.building;
@@ -153,10 +155,11 @@ impl Engine {
                 connection.ready.push_back(index);
             }
         }
-        let reached = call.pending_bytes.max(call.written_in_drain as usize);
-        if reached >= self.options.stream_unsent_bytes as usize
+        // What JavaScript saw when it asked itself whether the call is writable.
+        let seen = call.unsent_before_drain.saturating_add(call.written_in_drain);
+        if seen >= self.options.stream_unsent_bytes
+            || self.control.get(CONTROL_OUTBOUND_FULL) == 1
             || connection.pending_bytes >= self.options.connection_unsent_bytes as usize
-            || self.pending_bytes >= self.options.unsent_bytes_max
         {
             if !call.blocked {
                 call.blocked = true;
@@ -443,7 +446,7 @@ impl Engine {
     }
 
     /// Tells handlers that waited that they may write again.
-    fn unblock(&mut self, index: u32) {
+    pub(crate) fn unblock(&mut self, index: u32) {
         let Some(connection) = self.connections[index as usize].as_mut() else {
             return;
         };
@@ -485,7 +488,7 @@ impl Engine {
             .is_some_and(|connection| {
                 connection.pending_bytes >= self.options.connection_unsent_bytes as usize
             });
-        let shown = if full && call.pending_bytes > 0 {
+        let shown = if full && call.blocked && call.pending_bytes > 0 {
             u32::MAX >> 1
         } else {
             call.pending_bytes as u32

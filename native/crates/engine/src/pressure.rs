@@ -309,7 +309,25 @@ impl Engine {
         }
         self.control.set(CONTROL_RING_FREE, buffers.free());
         let full = self.pending_bytes >= self.options.unsent_bytes_max;
+        let was_full = self.control.get(CONTROL_OUTBOUND_FULL) == 1;
         self.control.set(CONTROL_OUTBOUND_FULL, u32::from(full));
+        if was_full && !full {
+            self.wake_writers();
+        }
+    }
+
+    /// The thread's budget for unsent bytes has room again: whoever waited for it may write.
+    fn wake_writers(&mut self) {
+        for index in self.calls.indices() {
+            let call = &self.calls[index];
+            if call.in_use && call.announced && !call.released && !call.cancelled && !call.blocked {
+                let reference = self.calls.reference(index);
+                self.push_record([RECORD_WRITABLE, reference, NO_SLOT, 0]);
+            }
+        }
+        for index in 0..self.connections.len() as u32 {
+            self.unblock(index);
+        }
     }
 
     /// While memory is full: ends the calls that nobody has read for too long, oldest first.
