@@ -5,9 +5,8 @@ import { connect } from 'node:http2';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   chat,
+  clientOf,
   collect,
-  type EchoClient,
-  echoClient,
   expand,
   failure,
   grpc,
@@ -17,17 +16,11 @@ import {
 import { decodeEcho, echoFrame } from '../support/echo-wire.js';
 import { startEcho, startServer } from '../support/server.js';
 
-function clientOf(port: number): EchoClient {
-  const client = echoClient(port);
-  onTestFinished(() => client.close());
-  return client;
-}
-
 describe('the example service, called by grpc-js', () => {
   test('all four kinds and the callback form', async () => {
     const { port, driver } = await startEcho();
     expect(driver).toBe(process.env['MILLRACE_DRIVER']);
-    const client = clientOf(port);
+    const client = clientOf({ port });
     const data = Buffer.from([0, 1, 254, 255]);
 
     expect(await say(client, { text: 'ä€😀', data })).toEqual({ text: 'ä€😀', data });
@@ -47,7 +40,7 @@ describe('the example service, called by grpc-js', () => {
 
   test('no messages, empty messages, and large ones', async () => {
     const { port } = await startEcho();
-    const client = clientOf(port);
+    const client = clientOf({ port });
     const empty = { text: '', data: Buffer.alloc(0) };
 
     expect(await say(client, {})).toEqual(empty);
@@ -65,7 +58,7 @@ describe('the example service, called by grpc-js', () => {
 
   test('a reply comes before the client has ended: the stream is bidirectional', async () => {
     const { port } = await startEcho();
-    const client = clientOf(port);
+    const client = clientOf({ port });
     for (const method of ['chat', 'chatFast'] as const) {
       const call = openChat(client, method);
       for (const text of ['one', 'two', 'three']) {
@@ -81,7 +74,7 @@ describe('the example service, called by grpc-js', () => {
 
   test('many calls at once on one connection, and on many', async () => {
     const { port } = await startEcho();
-    const clients = Array.from({ length: 20 }, () => clientOf(port));
+    const clients = Array.from({ length: 20 }, () => clientOf({ port }));
     const texts = Array.from({ length: 1000 }, (_, index) => `call ${index}`);
     const replies = await Promise.all(
       texts.map((text, index) => say(clients[index % clients.length]!, { text })),
@@ -93,7 +86,7 @@ describe('the example service, called by grpc-js', () => {
 describe('what a call carries beside messages', () => {
   test('metadata both ways, binary too, and trailers', async () => {
     const server = await startServer();
-    const client = clientOf(server.port);
+    const client = clientOf(server);
     const binary = Buffer.from([0, 127, 128, 255]);
     const metadata = new grpc.Metadata();
     metadata.set('mode', 'metadata');
@@ -112,7 +105,7 @@ describe('what a call carries beside messages', () => {
 
   test('a status with message, metadata and trailers, from each kind', async () => {
     const server = await startServer();
-    const client = clientOf(server.port);
+    const client = clientOf(server);
     const mode = { mode: 'status:9' };
     const calls = [
       say(client, {}, mode),
@@ -148,7 +141,10 @@ test("Node's own HTTP/2 client, with frames and framing of its own", async () =>
   // The prefix in a frame of its own, and the rest behind it.
   request.write(message.subarray(0, 3));
   request.end(message.subarray(3));
-  expect((await response)[0]).toMatchObject({ ':status': 200, 'content-type': /application\/grpc/ });
+  expect((await response)[0]).toMatchObject({
+    ':status': 200,
+    'content-type': /application\/grpc/,
+  });
   expect((await trailers)[0]).toMatchObject({ 'grpc-status': '0' });
   const reply = Buffer.concat(received);
   expect(reply.readUInt32BE(1)).toBe(reply.length - 5);

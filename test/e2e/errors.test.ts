@@ -5,8 +5,8 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   chat,
+  clientOf,
   collect,
-  type EchoClient,
   echoClient,
   expand,
   failure,
@@ -42,12 +42,6 @@ async function rawPeer(server: TestServer): Promise<RawPeer> {
   const peer = await RawPeer.connect(server.port);
   onTestFinished(() => peer.close());
   return peer;
-}
-
-function clientOf(server: TestServer, options?: grpc.ClientOptions): EchoClient {
-  const client = echoClient(server.port, options);
-  onTestFinished(() => client.close());
-  return client;
 }
 
 /** The server still answers; then nothing of what went wrong is left. */
@@ -145,7 +139,11 @@ describe('requests that no handler sees', () => {
     ]) {
       const stream = peer.request({ path, endStream: true });
       const end = await stream.end;
-      expect([path, end.code, end.connectionClosed]).toEqual([path, grpc.status.UNIMPLEMENTED, false]);
+      expect([path, end.code, end.connectionClosed]).toEqual([
+        path,
+        grpc.status.UNIMPLEMENTED,
+        false,
+      ]);
     }
     expect((await server.counters()).started).toBe(0);
     await peer.close();
@@ -155,7 +153,11 @@ describe('requests that no handler sees', () => {
   test('another content type, another HTTP method', async () => {
     const { server, start } = await serverAtRest();
     const peer = await rawPeer(server);
-    const html = peer.request({ path: SAY, fields: [['content-type', 'text/html']], endStream: true });
+    const html = peer.request({
+      path: SAY,
+      fields: [['content-type', 'text/html']],
+      endStream: true,
+    });
     await html.end;
     expect(html.headers?.[0]).toEqual([':status', '415']);
     const get = peer.request({ path: SAY, fields: [[':method', 'GET']], endStream: true });
@@ -178,9 +180,7 @@ describe('requests that no handler sees', () => {
   test('oversized metadata', async () => {
     const { server, start } = await serverAtRest();
     const client = clientOf(server);
-    const error = await failure(
-      say(client, {}, { metadata: { 'x-large': 'x'.repeat(20_000) } }),
-    );
+    const error = await failure(say(client, {}, { metadata: { 'x-large': 'x'.repeat(20_000) } }));
     expect(error.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
     // The connection lives on.
     expect((await say(client, { text: 'still' })).text).toBe('still');
@@ -254,7 +254,11 @@ describe('messages that are none', () => {
     const stream = peer.request({ path: SAY });
     await stream.send(Buffer.concat([echoFrame({ text: 'a' }), echoFrame({ text: 'b' })]), true);
     const { code } = await stream.end;
-    expect([grpc.status.INTERNAL, grpc.status.UNIMPLEMENTED, grpc.status.INVALID_ARGUMENT]).toContain(code);
+    expect([
+      grpc.status.INTERNAL,
+      grpc.status.UNIMPLEMENTED,
+      grpc.status.INVALID_ARGUMENT,
+    ]).toContain(code);
     const none = peer.request({ path: SAY, endStream: true });
     expect((await none.end).code).not.toBe(grpc.status.OK);
     await peer.close();

@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { type EchoMessage, type EchoReply, echoClient, openChat } from '../support/echo-client.js';
-import { type Random, random, seedForTest } from '../support/seed.js';
 import { startRelay } from '../support/relay.js';
+import { type Random, random, seedForTest } from '../support/seed.js';
 import { startServer, type TestServer } from '../support/server.js';
 import { total } from '../support/stats.js';
 

@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { onTestFinished } from 'vitest';
 
 export { grpc };
 
@@ -79,6 +80,16 @@ export function echoClient(port: number, options: grpc.ClientOptions = {}): Echo
     'grpc.enable_retries': 0,
     ...options,
   });
+}
+
+/** The same, closed when the test is finished. */
+export function clientOf(
+  server: { readonly port: number },
+  options?: grpc.ClientOptions,
+): EchoClient {
+  const client = echoClient(server.port, options);
+  onTestFinished(() => client.close());
+  return client;
 }
 
 export interface CallOptions {

@@ -22,7 +22,8 @@ function integer(value: number, bits: number): Buffer {
   const limit = 2 ** bits - 1;
   if (value < limit) return Buffer.from([value]);
   const bytes = [limit];
-  for (value -= limit; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) + 128);
+  for (value -= limit; value >= 128; value = Math.floor(value / 128))
+    bytes.push((value % 128) + 128);
   bytes.push(value);
   return Buffer.from(bytes);
 }

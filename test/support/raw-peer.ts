@@ -102,7 +102,9 @@ export class RawPeer {
   readonly streams = new Map<number, RawStream>();
   /** Resolves when the connection is gone, whoever ended it. */
   readonly closed: Promise<void>;
-  goAway: { readonly lastStream: number; readonly reason: number; readonly debug: string } | undefined;
+  goAway:
+    | { readonly lastStream: number; readonly reason: number; readonly debug: string }
+    | undefined;
   /** Bytes of DATA payload received. */
   received = 0;
   /** What all streams together may still send. */
@@ -191,7 +193,9 @@ export class RawPeer {
     const payload = Buffer.alloc(8);
     payload.writeUInt32BE(this.#pings.size + 1, 4);
     payload.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), 0);
-    const answered = new Promise<void>((resolve) => this.#pings.set(payload.toString('hex'), resolve));
+    const answered = new Promise<void>((resolve) =>
+      this.#pings.set(payload.toString('hex'), resolve),
+    );
     this.write(rawFrame(FrameType.PING, 0, 0, payload));
     await Promise.race([answered, this.closed]);
     if (this.isClosed) throw new Error('the connection closed before it answered a PING');

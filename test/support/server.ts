@@ -15,7 +15,7 @@ import type {
   Question,
   ServerConfiguration,
 } from './server/protocol.js';
-import { type Stats, gauges } from './stats.js';
+import { gauges, type Stats } from './stats.js';
 
 export interface LogLine {
   readonly level: number;
@@ -92,7 +92,8 @@ export class ServerProcess {
           for (; seen < this.logs.length; seen++) {
             if (match(this.logs[seen]!)) resolve(this.logs[seen]!);
           }
-          if (this.exit !== undefined) reject(new Error(`the server ended before it logged ${what}`));
+          if (this.exit !== undefined)
+            reject(new Error(`the server ended before it logged ${what}`));
         };
         timer = setTimeout(
           () => reject(new Error(`no log line within ${timeoutMs} ms: ${what}`)),

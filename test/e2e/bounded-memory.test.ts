@@ -1,0 +1,361 @@
+// Promise 3: bounded memory. Peers that send all they may, and peers that take nothing, against
+// handlers that wait: memory and every gauge stay within their bounds, honest calls are answered
+// throughout, and afterwards everything is as it was.
+
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { chat, clientOf, echoClient, say } from '../support/echo-client.js';
+import { decodeEcho, echoFrame, encodeEcho, frame } from '../support/echo-wire.js';
+import { eventually } from '../support/eventually.js';
+import { MIB } from '../support/probes.js';
+import { RawPeer, type RawStream } from '../support/raw-peer.js';
+import { type StartOptions, startServer, type TestServer } from '../support/server.js';
+import { type Stats, total } from '../support/stats.js';
+
+const WINDOW_MAX = 2 ** 31 - 1;
+
+function memoryServer(options: StartOptions = {}): Promise<TestServer> {
+  return startServer({
+    logLevel: 'warn',
+    nodeArguments: ['--max-semi-space-size=16'],
+    ...options,
+  });
+}
+
+/** Calls of every kind, all checked, until told to stop. Returns how many there were. */
+function honestLoad(port: number, clients = 4): () => Promise<number> {
+  let over = false;
+  const lanes = Array.from({ length: clients }, async (_, number) => {
+    const client = echoClient(port);
+    const messages = Array.from({ length: 30 }, (_, index) => ({
+      text: `${number}/${index}`,
+      data: Buffer.alloc(index * 300, index),
+    }));
+    let calls = 0;
+    for (; !over; calls++) {
+      if (calls % 4 === 0) expect(await chat(client, 'chat', messages)).toEqual(messages);
+      else if (calls % 4 === 1) expect(await chat(client, 'chatFast', messages)).toEqual(messages);
+      else expect((await say(client, { text: `${calls}` })).text).toBe(`${calls}`);
+    }
+    client.close();
+    return calls;
+  });
+  return async () => {
+    over = true;
+    return (await Promise.all(lanes)).reduce((sum, calls) => sum + calls);
+  };
+}
+
+/** The highest resident memory seen while `work` runs, in bytes. */
+async function highestMemory(server: TestServer, work: () => Promise<void>): Promise<number> {
+  let highest = server.residentBytes();
+  const timer = setInterval(() => {
+    highest = Math.max(highest, server.residentBytes());
+  }, 20);
+  try {
+    await work();
+  } finally {
+    clearInterval(timer);
+  }
+  return Math.max(highest, server.residentBytes());
+}
+
+/** Lets honest load run for a while: as many turns as it takes to be warm. */
+async function honestFor(server: TestServer, milliseconds: number): Promise<void> {
+  const stop = honestLoad(server.port);
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  expect(await stop()).toBeGreaterThan(10);
+}
+
+async function peers(
+  server: TestServer,
+  count: number,
+  options: Parameters<typeof RawPeer.connect>[1],
+): Promise<RawPeer[]> {
+  const made: RawPeer[] = [];
+  onTestFinished(async () => {
+    await Promise.all(made.map((peer) => peer.close()));
+  });
+  for (let index = 0; index < count; index++) {
+    made.push(await RawPeer.connect(server.port, { keep: false, ...options }));
+  }
+  return made;
+}
+
+/** Streams whose handlers wait and never pull; each sends all that its windows admit. */
+async function sendAllTheyMay(streams: readonly RawStream[]): Promise<number> {
+  const message = echoFrame({ data: Buffer.alloc(1000, 7) });
+  let sent = 0;
+  // Until credit stops coming: two looks without any.
+  for (let idle = 0; idle < 3; ) {
+    let more = 0;
+    for (const stream of streams) more += stream.sendAllItMay(message);
+    sent += more;
+    idle = more === 0 ? idle + 1 : 0;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return sent;
+}
+
+/** Every gauge that has a budget is within it. */
+function withinBudgets(stats: Stats, limits: Record<string, number> = {}): void {
+  for (const thread of stats.threads) {
+    const value = (name: string) => Number(thread[name]);
+    expect(value('bufferedBytes')).toBeLessThanOrEqual(limits['bufferedBytesMax'] ?? 256 * MIB);
+    expect(value('bufferedBytesHighest')).toBeLessThanOrEqual(
+      limits['bufferedBytesMax'] ?? 256 * MIB,
+    );
+    expect(value('unsentBytes')).toBeLessThanOrEqual(limits['unsentBytesMax'] ?? 256 * MIB);
+    expect(value('ringHeld') + value('ringFree')).toBeLessThanOrEqual(value('ringBuffers'));
+  }
+}
+
+describe('200 peers that send to handlers that never pull, and 200 that never read', () => {
+  test('cost at most 112 MiB, and honest calls are answered throughout', async () => {
+    const server = await memoryServer();
+    await honestFor(server, 1500);
+    const start = await eventually(
+      'the honest load is gone',
+      () => server.stats(),
+      (stats) => total(stats, 'connections') === 0,
+    );
+    const without = await highestMemory(server, () => honestFor(server, 1500));
+
+    const stop = honestLoad(server.port);
+    const senders = await peers(server, 200, {});
+    const readers = await peers(server, 200, { settings: [[4, WINDOW_MAX]] });
+    const withThem = await highestMemory(server, async () => {
+      for (const [index, peer] of readers.entries()) {
+        peer.creditConnectionFully();
+        const method = index % 2 === 0 ? 'Chat' : 'Expand';
+        const stream = peer.request({ path: `/millrace.echo.v1.Echo/${method}`, mode: 'flood' });
+        if (method === 'Expand') stream.sendData(echoFrame({}), true);
+        peer.socket.pause();
+      }
+      const sent = await sendAllTheyMay(
+        senders.map((peer) => peer.request({ mode: 'gated-pull' })),
+      );
+      expect(sent).toBeGreaterThanOrEqual(200 * 60_000);
+      withinBudgets(await server.stats());
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      withinBudgets(await server.stats());
+    });
+    expect(await stop()).toBeGreaterThan(10);
+    console.info(
+      `${server.driver}: 400 peers cost ${Math.round((withThem - without) / MIB)} MiB over ${Math.round(without / MIB)} MiB`,
+    );
+    expect(withThem - without).toBeLessThanOrEqual(112 * MIB);
+
+    for (const peer of [...senders, ...readers]) peer.kill();
+    await server.backAt(start);
+    const { started, ended } = await eventually(
+      'all handlers have ended',
+      () => server.counters(),
+      (counters) => counters.started === counters.ended,
+    );
+    expect(ended).toBe(started);
+  });
+
+  test('on one connection cost at most 40 MiB', async () => {
+    const server = await memoryServer();
+    await honestFor(server, 1500);
+    const start = await eventually(
+      'the honest load is gone',
+      () => server.stats(),
+      (stats) => total(stats, 'connections') === 0,
+    );
+    const without = await highestMemory(server, () => honestFor(server, 1500));
+    const stop = honestLoad(server.port);
+    const [sender] = await peers(server, 1, {});
+    const [reader] = await peers(server, 1, { settings: [[4, WINDOW_MAX]] });
+    const withThem = await highestMemory(server, async () => {
+      reader!.creditConnectionFully();
+      for (let count = 0; count < 200; count++) reader!.request({ mode: 'flood' });
+      reader!.socket.pause();
+      const streams = Array.from({ length: 200 }, () => sender!.request({ mode: 'gated-pull' }));
+      const sent = await sendAllTheyMay(streams);
+      // The connection's budget bounds it, not the sum of the streams' windows.
+      expect(sent).toBeLessThanOrEqual(10 * MIB);
+      withinBudgets(await server.stats());
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    });
+    expect(await stop()).toBeGreaterThan(10);
+    console.info(
+      `${server.driver}: 400 streams on two connections cost ${Math.round((withThem - without) / MIB)} MiB`,
+    );
+    expect(withThem - without).toBeLessThanOrEqual(40 * MIB);
+    sender!.kill();
+    reader!.kill();
+    await server.backAt(start);
+  });
+});
+
+test('one-byte DATA frames pin no more than their share of the ring', async () => {
+  const server = await memoryServer({ limits: { ringBuffers: 64 } });
+  const start = await server.stats();
+  const [peer] = await peers(server, 1, {});
+  const streams = Array.from({ length: 8 }, () => peer!.request({ mode: 'gated-pull' }));
+  const message = echoFrame({ text: 'x', data: Buffer.alloc(20, 1) });
+  for (let round = 0; round < 40; round++) {
+    for (const byte of message) {
+      for (const stream of streams) stream.sendData(Buffer.from([byte]));
+      // Each in a segment of its own, as far as the kernel lets us.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const held = total(await server.stats(), 'ringHeld');
+    expect(held).toBeLessThanOrEqual(Math.max(4, 64 / 8));
+  }
+  expect((await say(clientOf(server), { text: 'alive' })).text).toBe('alive');
+  await server.release();
+  for (const stream of streams) stream.sendData(Buffer.alloc(0), true);
+  for (const stream of streams) {
+    expect((await stream.end).code).toBe(0);
+    expect(stream.count).toBe(40);
+  }
+  await peer!.close();
+  await server.backAt(start);
+});
+
+test('a ring of 16 buffers never locks up under 200 streams that stop and go', async () => {
+  const server = await memoryServer({ limits: { ringBuffers: 16 } });
+  const start = await server.stats();
+  const connections = await peers(server, 20, { keep: true });
+  const message = (stream: number, index: number) => ({
+    text: `${stream}/${index}`,
+    data: Buffer.alloc((index * 997) % 20_000, stream),
+  });
+  const COUNT = 20;
+  const streams = connections.flatMap((peer) =>
+    Array.from({ length: 10 }, (_, index) =>
+      peer.request({ path: `/millrace.echo.v1.Echo/${index % 2 === 0 ? 'Chat' : 'ChatFast'}` }),
+    ),
+  );
+  const sent = streams.map(async (stream, number) => {
+    for (let index = 0; index < COUNT; index++) {
+      await stream.send(echoFrame(message(number, index)));
+    }
+    await stream.send(Buffer.alloc(0), true);
+  });
+  // Readers that stop and go, in turns.
+  let over = false;
+  const disturbed = (async () => {
+    for (let turn = 0; !over; turn++) {
+      for (const [index, peer] of connections.entries()) {
+        if ((index + turn) % 3 === 0) peer.socket.pause();
+        else peer.socket.resume();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    for (const peer of connections) peer.socket.resume();
+  })();
+  const ends = await Promise.all(streams.map((stream) => stream.end));
+  over = true;
+  await Promise.all([disturbed, ...sent]);
+  expect(ends.filter(({ code }) => code !== 0)).toEqual([]);
+  for (const [number, stream] of streams.entries()) {
+    expect(stream.messages.map(decodeEcho)).toEqual(
+      Array.from({ length: COUNT }, (_, index) => message(number, index)),
+    );
+  }
+  const stats = await server.stats();
+  expect(total(stats, 'ringLowestFree')).toBeLessThanOrEqual(1);
+  await Promise.all(connections.map((peer) => peer.close()));
+  await server.backAt(start);
+});
+
+test('500 uploads of 4 MiB at once complete under a budget of 32 MiB', async () => {
+  const limits = { bufferedBytesMax: 32 * MIB };
+  const server = await memoryServer({ limits });
+  const start = await server.stats();
+  const connections = await peers(server, 10, { keep: true });
+  const data = Buffer.alloc(4 * MIB - 1024, 9);
+  const upload = frame(encodeEcho({ data }));
+  const highest = await highestMemory(server, async () => {
+    const streams = connections.flatMap((peer) =>
+      Array.from({ length: 50 }, (_, index) => {
+        const path = `/millrace.echo.v1.Echo/${index % 2 === 0 ? 'Say' : 'Collect'}`;
+        const stream = peer.request({ path, mode: index % 2 === 0 ? 'length' : '' });
+        void stream.send(upload, true);
+        return stream;
+      }),
+    );
+    const ends = await Promise.all(streams.map((stream) => stream.end));
+    expect(ends.filter(({ code }) => code !== 0)).toEqual([]);
+    const lengths = streams
+      .filter((_, index) => index % 2 === 0)
+      .map((stream) => decodeEcho(stream.messages[0]!).text);
+    expect(new Set(lengths)).toEqual(new Set([String(data.length)]));
+  });
+  withinBudgets(await server.stats(), limits);
+  console.info(`${server.driver}: 500 uploads, highest memory ${Math.round(highest / MIB)} MiB`);
+  await Promise.all(connections.map((peer) => peer.close()));
+  await server.backAt(start);
+}, 120_000);
+
+test('ChatFast with a peer that does not read stays bounded, without an error', async () => {
+  const server = await memoryServer();
+  const start = await server.stats();
+  const [peer] = await peers(server, 1, { keep: true, autoCredit: false });
+  const stream = peer!.request({ path: '/millrace.echo.v1.Echo/ChatFast' });
+  const COUNT = 3000;
+  const message = (index: number) => ({ text: `${index}`, data: Buffer.alloc(1000, index) });
+  const sent = stream.send(
+    Buffer.concat(Array.from({ length: COUNT }, (_, index) => echoFrame(message(index)))),
+    true,
+  );
+  // It takes what its own mark and the windows allow, then it waits.
+  const { consumed } = await eventually(
+    'the handler is paused',
+    async () => {
+      const before = (await server.counters()).consumed;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const after = (await server.counters()).consumed;
+      return { consumed: after, still: after === before && after > 0 };
+    },
+    ({ still }) => still,
+  );
+  expect(consumed).toBeLessThan(COUNT);
+  const unsent = total(await server.stats(), 'unsentBytes');
+  expect(unsent).toBeGreaterThan(0);
+  expect(unsent).toBeLessThanOrEqual(256 * 1024 + 2048);
+  expect(stream.isOver).toBe(false);
+  peer!.creditConnectionFully();
+  peer!.credit(stream.id, WINDOW_MAX - 65_535);
+  await sent;
+  expect((await stream.end).code).toBe(0);
+  expect(stream.messages.map(decodeEcho)).toEqual(
+    Array.from({ length: COUNT }, (_, i) => message(i)),
+  );
+  await peer!.close();
+  await server.backAt(start);
+});
+
+test('low, critical and an empty ring are reached, survived and counted', async () => {
+  const server = await memoryServer({ limits: { ringBuffers: 16 } });
+  const start = await server.stats();
+  const connections = await peers(server, 40, {});
+  const message = frame(encodeEcho({ data: Buffer.alloc(15_000, 3) }));
+  const streams = connections.flatMap((peer) =>
+    Array.from({ length: 4 }, () => peer.request({ mode: 'gated-pull' })),
+  );
+  for (const stream of streams) void stream.send(Buffer.concat([message, message, message]), true);
+  await eventually(
+    'every pressure has shown',
+    async () => {
+      const stats = await server.stats();
+      return Object.fromEntries(
+        ['levelLow', 'levelCritical', 'enobufs', 'copiedOutBytes'].map((name) => [
+          name,
+          total(stats, name),
+        ]),
+      );
+    },
+    (seen) => Object.values(seen).every((count) => count > 0),
+  );
+  await server.release();
+  for (const stream of streams) {
+    expect((await stream.end).code).toBe(0);
+    expect(stream.count).toBe(3);
+  }
+  await Promise.all(connections.map((peer) => peer.close()));
+  await server.backAt(start);
+});

@@ -1,0 +1,160 @@
+// Drain: a signal, or close(), lets every accepted call come to its end.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { chat, clientOf, failure, grpc, openChat, say } from '../support/echo-client.js';
+import { echoFrame } from '../support/echo-wire.js';
+import { eventually } from '../support/eventually.js';
+import { RawPeer } from '../support/raw-peer.js';
+import { startEcho, startServer } from '../support/server.js';
+
+function isRefused(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', () => resolve(true));
+  });
+}
+
+test.each([1, 2])(
+  'SIGTERM under load, %i thread(s): no call that was accepted fails',
+  async (threads) => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-drain-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const journal = join(folder, 'journal');
+    const server = await startServer({ signals: true, journal, threads });
+    const clients = Array.from({ length: 8 }, () => clientOf(server));
+
+    const answered = new Set<string>();
+    const failed: { text: string; error: grpc.ServiceError }[] = [];
+    let loadEnough!: () => void;
+    const warm = new Promise<void>((resolve) => {
+      loadEnough = resolve;
+    });
+    const loops = clients.flatMap((client, number) =>
+      Array.from({ length: 20 }, async (_, lane) => {
+        for (let count = 0; ; count++) {
+          const text = `${number}/${lane}/${count}`;
+          try {
+            await say(client, { text }, { mode: 'sleep:3' });
+          } catch (error) {
+            failed.push({ text, error: error as grpc.ServiceError });
+            return;
+          }
+          answered.add(text);
+          if (answered.size === 2000) loadEnough();
+        }
+      }),
+    );
+    await warm;
+    server.signal('SIGTERM');
+    expect(await server.exited).toEqual({ code: 0, signal: null });
+    await Promise.all(loops);
+
+    // Who came after the drain was told so; everybody who came before got an answer.
+    for (const { text, error } of failed) {
+      expect([text, error.code, error.message]).toEqual([
+        text,
+        grpc.status.UNAVAILABLE,
+        error.message,
+      ]);
+    }
+    if (threads === 1) {
+      const begun = readFileSync(journal, 'utf8').trim().split('\n');
+      expect(begun.length).toBeGreaterThanOrEqual(2000);
+      expect(begun.filter((text) => !answered.has(text))).toEqual([]);
+    }
+  },
+);
+
+test('a stream that is open goes on until its client ends it', async () => {
+  const server = await startServer({ signals: true });
+  const client = clientOf(server);
+  const calls = (['chat', 'chatFast'] as const).map((method) => openChat(client, method));
+  const replies: string[][] = calls.map(() => []);
+  const statuses = calls.map(
+    (call, index) =>
+      new Promise<grpc.StatusObject>((resolve) => {
+        call.on('data', ({ text }) => replies[index]!.push(text));
+        call.on('status', resolve);
+      }),
+  );
+  for (const call of calls) call.write({ text: 'before' });
+  await eventually('first replies', () => replies.every((texts) => texts.length === 1));
+  server.signal('SIGTERM');
+  await eventually('the port is closed', () => isRefused(server.port));
+  for (const call of calls) {
+    for (let count = 0; count < 100; count++) call.write({ text: `after ${count}` });
+    call.end();
+  }
+  for (const status of await Promise.all(statuses)) expect(status.code).toBe(grpc.status.OK);
+  for (const texts of replies) expect(texts.length).toBe(101);
+  expect(await server.exited).toEqual({ code: 0, signal: null });
+});
+
+test('a client is told in two steps, and its last requests in flight are taken', async () => {
+  const server = await startServer({ signals: true });
+  const peer = await RawPeer.connect(server.port);
+  onTestFinished(() => peer.close());
+  const open = peer.request({});
+  open.sendData(echoFrame({ text: 'x' }));
+  await open.receivedMessages(1);
+  server.signal('SIGTERM');
+  const first = await peer.goingAway();
+  expect(first).toMatchObject({ lastStream: 2 ** 31 - 1, reason: 0 });
+  open.sendData(Buffer.alloc(0), true);
+  expect((await open.end).code).toBe(0);
+  await peer.closed;
+  expect(peer.goAway).toMatchObject({ lastStream: open.id, reason: 0 });
+  expect(await server.exited).toEqual({ code: 0, signal: null });
+});
+
+test('the example drains and exits with 0, with calls in flight and idle', async () => {
+  const { process: echo, port } = await startEcho();
+  const client = clientOf({ port });
+  const data = Buffer.alloc(100_000, 1);
+  const messages = Array.from({ length: 50 }, () => ({ text: '', data }));
+  const running = chat(client, 'chat', messages);
+  await say(client, {});
+  echo.signal('SIGTERM');
+  expect(await running).toEqual(messages);
+  expect(await echo.exited).toEqual({ code: 0, signal: null });
+
+  const idle = await startEcho();
+  idle.process.signal('SIGTERM');
+  expect(await idle.process.exited).toEqual({ code: 0, signal: null });
+});
+
+test('a second signal exits at once and names the handlers that had not ended', async () => {
+  const server = await startServer({ signals: true });
+  const client = clientOf(server);
+  const call = failure(say(client, { text: 'x' }, { mode: 'ignore' }));
+  await eventually('the handler runs', async () => (await server.counters()).started === 1);
+  server.signal('SIGTERM');
+  await eventually('the port is closed', () => isRefused(server.port));
+  server.signal('SIGTERM');
+  const exit = await server.exited;
+  expect(exit.signal).toBeNull();
+  expect(exit.code).not.toBe(0);
+  await server.log('the unfinished handler', (line) => JSON.stringify(line).includes('Echo/Say'));
+  expect((await call).code).not.toBe(grpc.status.OK);
+});
+
+test('close() waits for calls, and may be called twice', async () => {
+  const server = await startServer();
+  const client = clientOf(server);
+  const calls = Array.from({ length: 10 }, (_, index) =>
+    say(client, { text: `${index}` }, { mode: 'sleep:200' }),
+  );
+  await eventually('the handlers run', async () => (await server.counters()).started === 10);
+  const [first, second] = await Promise.all([server.close(), server.close()]);
+  expect(first).toEqual({ completed: 10, aborted: 0 });
+  expect(second).toEqual(first);
+  expect((await Promise.all(calls)).length).toBe(10);
+});
