@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { EventEmitter, once } from 'node:events';
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -58,9 +58,11 @@ describe('an engine', () => {
     expect(replies.map((reply, i) => reply.equals(messages[i]!))).toEqual(messages.map(() => true));
   });
 
-  test('is made and closed a hundred times without keeping a descriptor', () => {
-    const open = () => readFileSync('/proc/self/status', 'utf8').match(/FDSize:\t(\d+)/)?.[1];
-    for (let i = 0; i < 10; i++) new NativeEngine({}, callbacks).close();
+  test('is made and closed a hundred times without keeping a descriptor', async () => {
+    // Elsewhere than on Linux this counts nothing, and the test is of the hundred times alone.
+    const open = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0);
+    new NativeEngine({}, callbacks).close();
+    await turn();
     const before = open();
     for (let i = 0; i < 100; i++) {
       const engine = new NativeEngine({}, callbacks);
@@ -68,7 +70,8 @@ describe('an engine', () => {
       engine.close();
       engine.close();
     }
-    expect(open()).toBe(before);
+    await turn();
+    expect(open()).toBeLessThan(before + 10);
     expect(leakedEngines()).toBe(0);
   });
 
@@ -89,19 +92,16 @@ describe('an engine', () => {
   });
 
   test('drains: no new connection, and a notice when the last has gone', async () => {
-    const drained = Promise.withResolvers<void>();
+    const notices = new EventEmitter();
     const { engine, peer, port } = serve(
       {},
-      {
-        onNotice(json) {
-          if (JSON.parse(json).event === 'drained') drained.resolve();
-        },
-      },
+      { onNotice: (json) => notices.emit(JSON.parse(json).event) },
     );
+    const drained = once(notices, 'drained');
     await peer.call(Buffer.from('x'));
     engine.drain();
     await once(peer.session, 'close');
-    await drained.promise;
+    await drained;
     await expect(client(port).call(Buffer.from('y'))).rejects.toThrow('ECONNREFUSED');
   });
 
@@ -145,7 +145,9 @@ describe('misuse', () => {
   test('an address that cannot be listened on is an error with a code', () => {
     const { engine, port } = serve();
     expect(thrownBy(() => engine.listen('127.0.0.1', port, false, 16)).code).toMatch(/^MILLRACE_/);
-    expect(thrownBy(() => engine.listen('127.0.0.1', 65_536, false, 16)).message).toContain('65535');
+    expect(thrownBy(() => engine.listen('127.0.0.1', 65_536, false, 16)).message).toContain(
+      '65535',
+    );
     expect(thrownBy(() => engine.register([{ path: '/a/b', kind: 4 }])).code).toBe(
       'MILLRACE_OPTION_INVALID',
     );
@@ -160,7 +162,7 @@ describe('misuse', () => {
     engine.sendLarge(1, new Uint8Array(8));
     expect(engine.metadata(1)).toBeNull();
     expect(engine.peer(1)).toBeNull();
-    expect(JSON.parse(engine.stats())).toMatchObject({ connections: 0, activeCalls: 0 });
+    expect(JSON.parse(engine.stats())).toMatchObject({ driver: engine.driver, activeCalls: 0 });
     expect(thrownBy(() => engine.views()).code).toBe('MILLRACE_ENGINE_CLOSED');
     expect(thrownBy(() => engine.listen('127.0.0.1', 0, false, 1)).code).toBe(
       'MILLRACE_ENGINE_CLOSED',
@@ -177,15 +179,17 @@ describe('the end of', () => {
       const peer = client(port);
       const message = randomBytes(4096);
       let replies = 0;
-      const load = Array.from({ length: 32 }, async () => {
-        for (;;) {
-          await peer.call(message);
-          replies++;
-        }
-      });
+      const load = Promise.allSettled(
+        Array.from({ length: 32 }, async () => {
+          for (;;) {
+            await peer.call(message);
+            replies++;
+          }
+        }),
+      );
       while (replies < 50 + 20 * round) await turn();
       await worker.terminate();
-      await Promise.allSettled(load);
+      await load;
       peer.close();
     }
     expect(leakedEngines()).toBe(0);
