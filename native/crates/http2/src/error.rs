@@ -75,7 +75,7 @@ pub enum Initiator {
     Remote,
     /// We sent RST_STREAM because the peer broke a rule on this stream.
     Local,
-    /// The caller asked for it by `send_reset`.
+    /// Neither side sent RST_STREAM: the peer's GOAWAY says that it never looked at the stream.
     Library,
 }
 

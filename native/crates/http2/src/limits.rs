@@ -63,8 +63,8 @@ limits! {
     /// WINDOW_UPDATE frames in a second beyond this + 2 x (streams + 10 x DATA frames sent):
     /// ENHANCE_YOUR_CALM; counter `window_update_floods`.
     window_updates_base: u32 = 5;
-    /// Frames that have no effect (PRIORITY, unknown types, frames for closed streams) per second,
-    /// beyond 100 x the streams opened. Beyond: ENHANCE_YOUR_CALM; counter `ignored_floods`.
+    /// Frames without effect (PRIORITY, unknown types, frames for closed streams) in a second beyond
+    /// this + 100 x open streams: ENHANCE_YOUR_CALM; counter `ignored_floods`.
     ignored_frames_per_second: u32 = 1_000;
     /// Bytes of unflushed control frames. Beyond: ENHANCE_YOUR_CALM; counter `control_overflows`.
     control_bytes: usize = 65_536;

@@ -1,9 +1,40 @@
-//! The public verbs of a connection.
+//! One HTTP/2 connection: its parts, and the verbs that need nothing but looking something up.
 
-use crate::error::{ConnectionError, OpenError, Reason};
+mod abuse;
+mod data;
+mod flow_control;
+mod go_away;
+mod header_block;
+mod input;
+mod output;
+mod ping;
+mod preface;
+mod settings;
+mod timeout;
+
+use std::cell::Cell;
+
+use crate::error::{ConnectionError, Reason};
 use crate::event::{Event, StreamKey};
+use crate::flow::{self, ReceiveWindow};
+use crate::hpack::{Decoder, Encoder, FieldList, Fields};
 use crate::limits::{Counters, Limits};
-use crate::{Millis, Output};
+use crate::stream::Stream;
+use crate::stream::state::Cause;
+use crate::stream::store::Store;
+use crate::timer::{Timer, Timers};
+use crate::{Millis, frame};
+
+use abuse::Guard;
+use go_away::GoAway;
+pub use go_away::GoAwayLast;
+use header_block::{Block, Memo};
+use input::Phase;
+use ping::Pings;
+use settings::PeerSettings;
+
+/// The largest payload of a frame, in both directions.
+pub(crate) const MAX_FRAME_SIZE: usize = 16_384;
 
 /// Which side of the connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,162 +45,322 @@ pub enum Role {
     Client,
 }
 
-/// How a field may be compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Indexing {
-    /// Repeated: goes into the dynamic table.
-    Index,
-    /// Varies: literal, not added.
-    Skip,
-    /// Secret: literal, never to be indexed by anyone on the way.
-    Never,
-}
-
-/// A field to send. Names are lowercase; pseudo-header fields come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
-    /// Lowercase name.
-    pub name: &'a [u8],
-    /// Value.
-    pub value: &'a [u8],
-    /// How it may be compressed.
-    pub indexing: Indexing,
-}
-
-/// The identifier in a GOAWAY.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GoAwayLast {
-    /// 2^31-1: the first step of a graceful end; streams are still accepted.
-    Max,
-    /// The highest stream accepted; later ones are ignored.
-    Real,
-}
-
-/// Name and value of each field of the last `Headers` event, in order.
-#[derive(Clone, Debug)]
-pub struct Fields<'a> {
-    marker: std::marker::PhantomData<&'a [u8]>,
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        None
-    }
-}
-
 /// One HTTP/2 connection.
+///
+/// # How to drive it
+///
+/// 1. *Input*: give what the transport delivered to [`receive`](Self::receive), again and again
+///    with what it has not consumed, until everything is consumed and no event comes. Between two
+///    calls act on the event; `Data` events point into the slice of that very call, and
+///    [`fields`](Self::fields) is valid until the next one.
+/// 2. *Commands*: [`send_headers`](Self::send_headers) and [`data_head`](Self::data_head) give
+///    bytes to the caller's own buffers, and have to be called in the order in which those bytes
+///    leave, for header compression and windows depend on it. Ask
+///    [`send_window`](Self::send_window) first.
+/// 3. *Output*: at each flush take all of [`urgent`](Self::urgent) and put it in front of whatever
+///    is not yet committed to the transport, between two frames; take all of
+///    [`ordered`](Self::ordered) and put it behind what has been framed.
+/// 4. *Time*: [`next_timeout`](Self::next_timeout) says when
+///    [`handle_timeout`](Self::handle_timeout) is due.
+///
+/// A [`ConnectionError`] from `receive` or `handle_timeout` is final: flush both outputs, then close
+/// the transport. Streams that are still open get no further event.
+///
+/// # What it leaves to the caller
+///
+/// Giving credit for `Data` that was delivered, to the stream and to the connection; and releasing
+/// every stream it heard of by [`release`](Self::release), which alone gives the slot back.
 pub struct Connection {
+    role: Role,
+    limits: Limits,
+    now: Millis,
+    received_at: Millis,
+    failed: Option<ConnectionError>,
+
+    phase: Phase,
+    head: [u8; frame::Head::LENGTH],
+    head_length: usize,
+    /// A payload that came in pieces; never that of DATA.
+    payload: Vec<u8>,
+    block: Block,
+    /// An event that its frame brought beside another.
+    pending: Option<Event>,
+
+    decoder: Decoder,
+    list: FieldList,
+    memo: Memo,
+    encoder: Encoder,
+    /// A frame head and the header block behind it, while they are made.
+    encoded: Vec<u8>,
+
+    streams: Store,
+    identifiers: Identifiers,
+    go_away: GoAway,
+
+    receive_window: ReceiveWindow,
+    send_available: i64,
+    /// As `Stream::short`.
+    send_short: Cell<bool>,
+    /// No stream's `send_offset` is above this.
+    send_offset_bound: i64,
+    peer: PeerSettings,
+    settings_received: bool,
+    settings_acknowledged: bool,
+
+    urgent: Vec<u8>,
+    ordered: Vec<u8>,
+    timers: Timers,
+    pings: Pings,
+    /// The idle timer has run once since the last stream ended.
+    idle_confirmed: bool,
+    guard: Guard,
     counters: Counters,
 }
 
-#[allow(unused_variables, missing_docs)]
+/// Which stream identifiers were used, by range.
+#[derive(Debug)]
+struct Identifiers {
+    /// The highest the peer has opened.
+    highest_remote: u32,
+    /// The next of ours; odd for a client.
+    next_local: u32,
+    /// Up to here a closed stream may have been reset by us, so that frames for it are late rather
+    /// than wrong.
+    highest_reset: u32,
+    /// Ranges the peer skipped when it opened a higher one, first and last, the latest few.
+    skipped: Vec<(u32, u32)>,
+}
+
+/// What a frame's stream identifier refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Stream(StreamKey),
+    /// Used and released, or implicitly closed.
+    Closed,
+    Idle,
+}
+
 impl Connection {
+    /// A client's preface and SETTINGS are in `urgent` at once. A server's SETTINGS follow when the
+    /// client's preface has been recognised, so that nothing is sent to a peer that speaks another
+    /// protocol.
     pub fn new(role: Role, limits: Limits, now: Millis) -> Self {
-        unimplemented!()
+        let mut connection = Self {
+            role,
+            now,
+            received_at: now,
+            failed: None,
+            phase: match role {
+                Role::Server => Phase::Preface,
+                Role::Client => Phase::Head,
+            },
+            head: [0; frame::Head::LENGTH],
+            head_length: 0,
+            payload: Vec::new(),
+            block: Block::default(),
+            pending: None,
+            decoder: Decoder::new(limits.header_table_bytes as usize),
+            list: FieldList::default(),
+            memo: Memo::default(),
+            encoder: Encoder::new(limits.encoder_table_bytes as usize),
+            encoded: Vec::new(),
+            streams: Store::default(),
+            identifiers: Identifiers {
+                highest_remote: 0,
+                next_local: match role {
+                    Role::Server => 2,
+                    Role::Client => 1,
+                },
+                highest_reset: 0,
+                skipped: Vec::new(),
+            },
+            go_away: GoAway::default(),
+            receive_window: ReceiveWindow::new(flow::DEFAULT),
+            send_available: i64::from(flow::DEFAULT),
+            send_short: Cell::new(false),
+            send_offset_bound: 0,
+            peer: PeerSettings::default(),
+            settings_received: false,
+            settings_acknowledged: false,
+            urgent: Vec::new(),
+            ordered: Vec::new(),
+            timers: Timers::new(),
+            pings: Pings::default(),
+            idle_confirmed: false,
+            guard: Guard::new(&limits, now),
+            counters: Counters::default(),
+            limits,
+        };
+        if role == Role::Client {
+            connection.urgent.extend_from_slice(preface::PREFACE);
+            connection.queue_settings();
+        }
+        connection.start_timers();
+        connection
     }
-    pub fn receive(
-        &mut self,
-        input: &[u8],
-        now: Millis,
-    ) -> Result<(usize, Option<Event>), ConnectionError> {
-        unimplemented!()
-    }
+
+    /// Name and value of each field of the last `Headers` event.
+    #[inline]
     pub fn fields(&self) -> Fields<'_> {
-        unimplemented!()
+        self.list.fields()
     }
+
+    /// Stores a number of the caller's with the stream.
+    #[inline]
     pub fn set_token(&mut self, stream: StreamKey, token: u32) {
-        unimplemented!()
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.token = token;
+        }
     }
+
+    /// What `set_token` stored, 0 before; `None` for a key that was released.
+    #[inline]
     pub fn token(&self, stream: StreamKey) -> Option<u32> {
-        unimplemented!()
+        self.streams.get(stream).map(|stream| stream.token)
     }
+
+    /// The identifier on the wire; 0 for a key that was released.
+    #[inline]
     pub fn stream_id(&self, stream: StreamKey) -> u32 {
-        unimplemented!()
+        self.streams.get(stream).map_or(0, |stream| stream.id)
     }
+
+    /// HEADERS and DATA may be sent: neither END_STREAM was sent nor is the stream reset.
+    #[inline]
     pub fn is_open_for_send(&self, stream: StreamKey) -> bool {
-        unimplemented!()
+        self.streams
+            .get(stream)
+            .is_some_and(|stream| stream.state.is_sending())
     }
+
+    /// Nothing comes from the peer any more: END_STREAM was received, or the stream is reset.
+    #[inline]
     pub fn is_remote_closed(&self, stream: StreamKey) -> bool {
-        unimplemented!()
+        self.streams
+            .get(stream)
+            .is_none_or(|stream| !stream.state.is_receiving())
     }
-    pub fn credit_connection(&mut self, bytes: u32) {
-        unimplemented!()
-    }
-    pub fn credit_stream(&mut self, stream: StreamKey, bytes: u32) {
-        unimplemented!()
-    }
-    pub fn flush_connection_credit(&mut self) {
-        unimplemented!()
-    }
-    pub fn flush_stream_credit(&mut self, stream: StreamKey) {
-        unimplemented!()
-    }
-    pub fn receive_window(&self, stream: StreamKey) -> i64 {
-        unimplemented!()
-    }
-    pub fn connection_receive_window(&self) -> i64 {
-        unimplemented!()
-    }
-    pub fn send_window(&self, stream: StreamKey) -> usize {
-        unimplemented!()
-    }
-    pub fn max_frame_size(&self) -> usize {
-        unimplemented!()
-    }
-    pub fn data_head(&mut self, stream: StreamKey, length: usize, end_stream: bool) -> [u8; 9] {
-        unimplemented!()
-    }
-    pub fn extend_data(&mut self, stream: StreamKey, bytes: usize) {
-        unimplemented!()
-    }
-    pub fn send_headers<'f>(
-        &mut self,
-        stream: StreamKey,
-        fields: impl Iterator<Item = Field<'f>>,
-        end_stream: bool,
-        out: &mut impl Output,
-    ) {
-        unimplemented!()
-    }
-    /// Opens a stream and sends its head at once: identifiers must leave in order.
-    pub fn open_stream<'f>(
-        &mut self,
-        fields: impl Iterator<Item = Field<'f>>,
-        end_stream: bool,
-        out: &mut impl Output,
-    ) -> Result<StreamKey, OpenError> {
-        unimplemented!()
-    }
-    pub fn send_reset(&mut self, stream: StreamKey, reason: Reason) {
-        unimplemented!()
-    }
-    pub fn release(&mut self, stream: StreamKey) {
-        unimplemented!()
-    }
-    pub fn send_ping(&mut self, payload: [u8; 8]) {
-        unimplemented!()
-    }
-    pub fn send_go_away(&mut self, last: GoAwayLast, reason: Reason, debug: &[u8]) {
-        unimplemented!()
-    }
-    pub fn urgent(&mut self) -> &mut Vec<u8> {
-        unimplemented!()
-    }
-    pub fn ordered(&mut self) -> &mut Vec<u8> {
-        unimplemented!()
-    }
-    pub fn next_timeout(&self) -> Option<Millis> {
-        unimplemented!()
-    }
-    pub fn handle_timeout(&mut self, now: Millis) -> Result<(), ConnectionError> {
-        unimplemented!()
-    }
+
+    /// Streams not yet released.
+    #[inline]
     pub fn open_streams(&self) -> usize {
-        unimplemented!()
+        self.streams.len()
     }
+
+    /// SETTINGS_MAX_HEADER_LIST_SIZE of the peer, bytes; `u32::MAX` if it set none.
+    pub fn peer_max_header_list_bytes(&self) -> u32 {
+        self.peer.max_header_list_bytes
+    }
+
+    /// SETTINGS_MAX_CONCURRENT_STREAMS of the peer; `u32::MAX` if it set none.
+    pub fn peer_max_concurrent_streams(&self) -> u32 {
+        self.peer.max_concurrent_streams
+    }
+
+    /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// SETTINGS, PING, WINDOW_UPDATE and their acknowledgements: to be sent before anything that is
+    /// not yet committed to the transport. Whole frames. The caller drains it.
+    #[inline]
+    pub fn urgent(&mut self) -> &mut Vec<u8> {
+        &mut self.urgent
+    }
+
+    /// RST_STREAM and GOAWAY: to be sent behind what was framed before. Whole frames. The caller
+    /// drains it.
+    #[inline]
+    pub fn ordered(&mut self) -> &mut Vec<u8> {
+        &mut self.ordered
+    }
+
+    /// Gives the stream's slot back; the key is dead from here on. A stream that is not closed is
+    /// reset first: by NO_ERROR if we have sent everything, else by CANCEL.
+    pub fn release(&mut self, stream: StreamKey) {
+        let Some(state) = self.streams.get(stream).map(|stream| stream.state) else {
+            return;
+        };
+        if !state.is_closed() {
+            self.send_reset(
+                stream,
+                if state.is_sending() {
+                    Reason::CANCEL
+                } else {
+                    Reason::NO_ERROR
+                },
+            );
+        }
+        self.streams.remove(stream);
+        if self.streams.len() == 0 {
+            self.start_idle_timer();
+        }
+    }
+
+    #[inline]
+    fn target(&self, id: u32) -> Target {
+        if let Some(key) = self.streams.find(id) {
+            return Target::Stream(key);
+        }
+        let is_local = (id & 1 == 1) == (self.role == Role::Client);
+        let used = if is_local {
+            id < self.identifiers.next_local
+        } else {
+            id <= self.identifiers.highest_remote
+        };
+        if used { Target::Closed } else { Target::Idle }
+    }
+
+    /// Frames for this closed stream are late, not wrong: the peer may not yet know of our reset.
+    #[inline]
+    fn may_be_late(&self, id: u32) -> bool {
+        id <= self.identifiers.highest_reset
+    }
+
+    fn insert_stream(&mut self, id: u32) -> StreamKey {
+        self.counters.streams_opened += 1;
+        self.timers.stop(Timer::Idle);
+        self.streams
+            .insert(Stream::new(id, self.limits.initial_window_bytes))
+    }
+
+    /// Both sides have ended a stream.
+    #[inline]
+    fn finished(&mut self) {
+        self.counters.streams_finished += 1;
+        let per_token = u64::from(self.limits.reset_refill_streams);
+        if per_token > 0 && self.counters.streams_finished.is_multiple_of(per_token) {
+            self.guard.resets.give(self.limits.reset_burst);
+        }
+    }
+
+    /// Queues RST_STREAM for a stream that may or may not have a slot.
+    fn queue_reset(&mut self, id: u32, reason: Reason) {
+        frame::rst_stream::write(id, reason, &mut self.ordered);
+        self.identifiers.highest_reset = self.identifiers.highest_reset.max(id);
+    }
+
+    /// The peer broke a rule on one stream.
+    fn stream_error(
+        &mut self,
+        key: StreamKey,
+        reason: Reason,
+    ) -> Result<Option<Event>, ConnectionError> {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Ok(None);
+        };
+        if !stream.state.reset(Cause::ResetByUs) {
+            return Ok(None);
+        }
+        let id = stream.id;
+        self.queue_reset(id, reason);
+        self.counters.resets_provoked += 1;
+        self.spend_reset()?;
+        Ok(Some(Event::Reset {
+            stream: key,
+            reason,
+            initiator: crate::error::Initiator::Local,
+        }))
     }
 }
