@@ -1,0 +1,39 @@
+// Links between the documents lead somewhere.
+
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { files, root, text } from './tree.js';
+
+const documents = files(/\.md$/);
+
+test('there are documents', () => {
+  expect(documents).toContain('README.md');
+});
+
+test.each(documents)('%s', (document) => {
+  const prose = text(document).replace(/^```[\s\S]*?^```/gm, '');
+  const broken = [...prose.matchAll(/\[[^\]]*\]\(([^)\s]+)\)/g)]
+    .map((match) => match[1] ?? '')
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .filter((link) => {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? document : join(dirname(document), path);
+      if (!existsSync(join(root, target))) return true;
+      return anchor !== undefined && !anchors(text(target)).has(anchor);
+    });
+  expect(broken).toEqual([]);
+});
+
+/** As GitHub names headings. */
+function anchors(markdown: string): Set<string> {
+  return new Set(
+    [...markdown.matchAll(/^#+\s+(.*)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .trim()
+        .replace(/\s/g, '-'),
+    ),
+  );
+}
