@@ -1,6 +1,7 @@
 /**
  * Every way to misuse Millrace, with what to do about it. The codes are API; the texts are for
- * people and may change.
+ * people and may change. Errors of the native module (a port in use, no driver) carry codes and
+ * remedies of their own.
  */
 const table = {
   MILLRACE_OPTION_INVALID: {
@@ -83,13 +84,9 @@ const table = {
     message: 'a reply is larger than sendMessageBytes allows',
     remedy: 'Split it over a stream, or raise limits.sendMessageBytes here and at the peer.',
   },
-  MILLRACE_NATIVE_MISSING: {
-    message: 'the native module @millrace/native could not be loaded',
-    remedy: 'Install it for this platform, or build it with `npm run build` in the repository.',
-  },
-  MILLRACE_LISTEN_FAILED: {
-    message: 'the server could not listen',
-    remedy: 'Choose another port (0 for any free one) or host, or stop who uses it.',
+  MILLRACE_SERVER_CLOSED: {
+    message: 'the server is closed',
+    remedy: 'Call serve() again for a new one.',
   },
   MILLRACE_WORKER_FAILED: {
     message: 'a server thread could not start',

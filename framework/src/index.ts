@@ -3,7 +3,12 @@ export { Metadata, type MetadataInit, type MetadataValue } from './context/metad
 export type { Pressure } from './context/pressure.js';
 export { MillraceError, type MillraceErrorCode } from './errors.js';
 export type { InterceptedCall, Interceptor, Next } from './interceptors/interceptor.js';
+export type { Limits } from './limits.js';
 export type { LogLevel } from './logging/logger.js';
+export type { DriverName, ServeOptions } from './server/options.js';
+export { type Server, serve } from './server/serve.js';
+export type { ServerStats, ThreadStats } from './server/stats.js';
+export type { CloseResult } from './server/thread.js';
 export type {
   InputOf,
   MethodDescriptor,

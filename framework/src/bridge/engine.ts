@@ -1,7 +1,7 @@
 import type { MessageType } from '../codec/message-type.js';
 import { Reader } from '../codec/reader.js';
 import type { Metadata } from '../context/metadata.js';
-import type { CallPort } from '../stream/port.js';
+import type { CallPort, Watched } from '../stream/port.js';
 import {
   CONTROL_CALL_CAPACITY,
   CONTROL_EPOCH,
@@ -15,6 +15,7 @@ import type { NativeEngine, NativeEngineConstructor } from './native.js';
 import { Operations } from './operations.js';
 import { type RecordSink, readRecords } from './records.js';
 
+const WATCH_MS = 100;
 const levels = ['open', 'low', 'critical'] as const;
 
 /** Something that native code has to tell: a log line, or a step of the drain. */
@@ -60,6 +61,9 @@ export class Engine implements CallPort {
   readonly #reader = new Reader();
   readonly #operations: Operations;
   readonly #handler: EngineHandler;
+  /** Reply streams over their mark. */
+  readonly #watched = new Set<Watched>();
+  #watch: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** @param options limits by name, and `driver`; handed to native code as they are. */
@@ -128,6 +132,7 @@ export class Engine implements CallPort {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#watch);
     this.#native.close();
   }
 
@@ -186,6 +191,28 @@ export class Engine implements CallPort {
   sendStatus(call: number, code: number, message: string, trailers: Metadata | undefined): void {
     const plain = message === '' && (trailers === undefined || trailers.size === 0);
     this.#operations.status(call, code, plain ? undefined : encodeStatus(message, trailers ?? []));
+  }
+
+  /**
+   * The engine's WRITABLE record is what resumes a stream. But both sides judge by `pending`, and
+   * what leaves between our look and the engine's may make them differ once in a long while: so we
+   * look again from time to time, lest a handler waits forever.
+   */
+  watch(stream: Watched): void {
+    this.#watched.add(stream);
+    if (this.#watch !== undefined) return;
+    this.#watch = setInterval(() => {
+      for (const watched of this.#watched) {
+        if (watched.isWritable) this.#handler.writable(watched.call);
+      }
+      if (this.#watched.size > 0) return;
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+    }, WATCH_MS).unref();
+  }
+
+  unwatch(stream: Watched): void {
+    this.#watched.delete(stream);
   }
 
   sayConsumed(call: number): void {

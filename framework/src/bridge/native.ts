@@ -31,8 +31,11 @@ export interface NativeEngine {
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /** Drains operations and arena now. */
   flush(): void;
-  /** Sends a message that does not fit into the arena, behind the operations queued so far. */
-  sendLarge(call: number, bytes: Uint8Array): void;
+  /**
+   * Sends a message that does not fit into the arena, behind the operations queued so far; `ends`:
+   * it is a reply, with headers and OK trailers, and ends the call.
+   */
+  sendLarge(call: number, bytes: Uint8Array, ends: boolean): void;
   /** The metadata block of a request; null if it has none or the call is over. */
   metadata(call: number): Uint8Array | null;
   peer(call: number): string | null;

@@ -62,7 +62,7 @@ export class Operations extends Writer {
   message<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
     const length = this.#encode(type, message);
     if (this.bytes !== this.#arena) {
-      this.#sendLarge(call, length);
+      this.#sendLarge(call, length, false);
       return 0;
     }
     this.#control[CONTROL_ARENA_USED] = this.pos;
@@ -74,8 +74,7 @@ export class Operations extends Writer {
   reply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void {
     const length = this.#encode(type, message);
     if (this.bytes !== this.#arena) {
-      this.#sendLarge(call, length);
-      this.#push(OPERATION_STATUS, call, 0, 0);
+      this.#sendLarge(call, length, true);
       return;
     }
     this.#control[CONTROL_ARENA_USED] = this.pos;
@@ -141,12 +140,11 @@ export class Operations extends Writer {
     this.end = this.#arena.length;
   }
 
-  #sendLarge(call: number, length: number): void {
+  /** Native code drains the queue first: what this call has said before comes first on the wire. */
+  #sendLarge(call: number, length: number, ends: boolean): void {
     const bytes = this.bytes.subarray(this.start, this.start + length);
     this.#backToArena();
-    // Operations of this call that wait in the queue come first on the wire.
-    if (this.#control[CONTROL_OPERATION_COUNT] !== 0) this.#native.flush();
-    this.#native.sendLarge(call, bytes);
+    this.#native.sendLarge(call, bytes, ends);
   }
 
   protected override overflow(need: number): void {
@@ -160,7 +158,9 @@ export class Operations extends Writer {
         return;
       }
     }
-    const grown = Buffer.allocUnsafeSlow(Math.max(2 * length, length + need, 2 * this.#arena.length));
+    const grown = Buffer.allocUnsafeSlow(
+      Math.max(2 * length, length + need, 2 * this.#arena.length),
+    );
     grown.set(this.bytes.subarray(this.start, this.pos));
     this.bytes = grown;
     this.start = 0;

@@ -17,8 +17,6 @@ export interface RecordSink {
   end(call: number): void;
   cancel(call: number, cause: number, code: number): void;
   writable(call: number): void;
-  /** The batch is over. */
-  batched(): void;
 }
 
 /** Reads a batch of records. `table` has four words for each: see layout.ts. */
@@ -50,7 +48,6 @@ export function readRecords(table: Uint32Array, count: number, sink: RecordSink)
         throw new Error(`record ${at / 4} of a batch is of unknown kind ${head & 0xff}`);
     }
   }
-  sink.batched();
 }
 
 const END_BIT = 4 << 8;

@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import { MillraceError } from '../errors.js';
-import { StatusError } from '../status/status-error.js';
+import type { StatusError } from '../status/status-error.js';
 import type { InboundSink } from '../stream/inbound.js';
 import type { Outbound } from '../stream/outbound.js';
 import type { CallPort } from '../stream/port.js';
@@ -37,8 +37,11 @@ let requestCount = 0;
  * It is an AsyncResource, so that each handler runs in an async context of its own:
  * `AsyncLocalStorage.enterWith` in one handler would reach the other calls of its batch otherwise.
  */
-export class CallContext extends AsyncResource implements Context {
-  readonly method: MethodInfo;
+export class CallContext<Method extends MethodInfo = MethodInfo>
+  extends AsyncResource
+  implements Context
+{
+  readonly method: Method;
   /** Index and generation: the name of this call for the engine. */
   readonly reference: number;
   readonly deadlineGiven: Deadline | undefined;
@@ -55,6 +58,8 @@ export class CallContext extends AsyncResource implements Context {
   headersSent = false;
   /** Called once when the call is cancelled, behind signal and streams. */
   onCancel: ((error: StatusError) => void) | undefined;
+  /** Called when the reply stream is writable again, besides what waits for it. */
+  onWritable: (() => void) | undefined;
   #abort: AbortController | undefined;
   #metadata: Metadata | undefined;
   #trailers: Metadata | undefined;
@@ -63,7 +68,7 @@ export class CallContext extends AsyncResource implements Context {
 
   constructor(
     environment: CallEnvironment,
-    method: MethodInfo,
+    method: Method,
     reference: number,
     hasMetadata: boolean,
     deadlineGiven: Deadline | undefined,
@@ -78,6 +83,7 @@ export class CallContext extends AsyncResource implements Context {
     this.outbound = undefined;
     this.cancelled = undefined;
     this.onCancel = undefined;
+    this.onWritable = undefined;
   }
 
   get signal(): AbortSignal {

@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks';
 import type { MessageType } from '../codec/message-type.js';
 import type { CallbackCall } from '../service/handler.js';
 import type { StatusError } from '../status/status-error.js';
@@ -7,18 +8,12 @@ import { SlotQueue } from './slot-queue.js';
 
 /** What a delivery needs of its call. */
 export interface DeliveryHost {
-  /** Runs a callback in the async context of the call. */
-  runInAsyncScope<This, Arguments extends unknown[], Result>(
-    callback: (this: This, ...args: Arguments) => Result,
-    thisArg?: This,
-    ...args: Arguments
-  ): Result;
   /** The writer is over its mark, and the handler has not opted out of pausing. */
   readonly paused: boolean;
   /** A callback threw or rejected. */
   failed(error: unknown): void;
   /** The last message was consumed and the peer has ended; the handler has no `end`. */
-  ended(): void;
+  finished(): void;
   /** No callback is running any more after `fail`. */
   settled(): void;
 }
@@ -34,6 +29,8 @@ export class Delivery<I> implements InboundSink {
   readonly #type: MessageType<I, never>;
   readonly #callbacks: CallbackCall<I>;
   readonly #host: DeliveryHost;
+  /** The async context of the call. */
+  readonly #scope: AsyncResource;
   readonly #queue = new SlotQueue();
   /** The promise of a callback has not settled yet. */
   #busy = false;
@@ -47,6 +44,7 @@ export class Delivery<I> implements InboundSink {
     type: MessageType<I, never>,
     callbacks: CallbackCall<I>,
     host: DeliveryHost,
+    scope: AsyncResource,
   ) {
     this.#port = port;
     this.#call = call;
@@ -54,6 +52,7 @@ export class Delivery<I> implements InboundSink {
     this.#type = type;
     this.#callbacks = callbacks;
     this.#host = host;
+    this.#scope = scope;
   }
 
   get waiting(): number {
@@ -122,7 +121,7 @@ export class Delivery<I> implements InboundSink {
     if (callbacks.message !== undefined) {
       let result: unknown;
       try {
-        result = this.#host.runInAsyncScope(callbacks.message, callbacks, message);
+        result = this.#scope.runInAsyncScope(callbacks.message, callbacks, message);
       } catch (error) {
         this.#host.failed(error);
         return;
@@ -169,12 +168,12 @@ export class Delivery<I> implements InboundSink {
     this.#closed = true;
     const callbacks = this.#callbacks;
     if (callbacks.end === undefined) {
-      this.#host.ended();
+      this.#host.finished();
       return;
     }
     let result: unknown;
     try {
-      result = this.#host.runInAsyncScope(callbacks.end, callbacks);
+      result = this.#scope.runInAsyncScope(callbacks.end, callbacks);
     } catch (error) {
       this.#host.failed(error);
       return;

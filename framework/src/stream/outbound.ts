@@ -1,12 +1,12 @@
 import type { MessageType } from '../codec/message-type.js';
 import type { StatusError } from '../status/status-error.js';
-import type { CallPort } from './port.js';
+import type { CallPort, Watched } from './port.js';
 import type { Waits } from './waits.js';
 
 /** The reply stream of a call: counts what is unsent, so that a slow peer slows its handler. */
-export class Outbound<R> {
+export class Outbound<R> implements Watched {
   readonly #port: CallPort;
-  readonly #call: number;
+  readonly call: number;
   readonly #index: number;
   readonly #type: MessageType<unknown, R>;
   readonly #waits: Waits | undefined;
@@ -18,9 +18,14 @@ export class Outbound<R> {
   #resolve: (() => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
 
-  constructor(port: CallPort, call: number, type: MessageType<unknown, R>, waits: Waits | undefined) {
+  constructor(
+    port: CallPort,
+    call: number,
+    type: MessageType<unknown, R>,
+    waits: Waits | undefined,
+  ) {
     this.#port = port;
-    this.#call = call;
+    this.call = call;
     this.#index = call & 0xffff;
     this.#type = type;
     this.#waits = waits;
@@ -41,14 +46,16 @@ export class Outbound<R> {
   /** Writes one message; whether another may follow at once. @throws as `CallPort.sendMessage` */
   write(message: R): boolean {
     const port = this.#port;
-    const bytes = port.sendMessage(this.#call, this.#type, message);
+    const bytes = port.sendMessage(this.call, this.#type, message);
     // Read only now: encoding may have drained the queue.
     const { epoch } = port;
     const written = this.#epoch === epoch ? this.#written + bytes : bytes;
     this.#epoch = epoch;
     this.#written = written;
     const unsent = port.pending[this.#index]! + written;
-    return unsent < port.streamMark && (!port.outboundFull || unsent === 0);
+    if (unsent < port.streamMark && (!port.outboundFull || unsent === 0)) return true;
+    port.watch(this);
+    return false;
   }
 
   /** Resolves when another message may be written; rejects when the call is cancelled. */
@@ -69,13 +76,20 @@ export class Outbound<R> {
 
   /** The engine says that the call is writable again. */
   resume(): void {
+    this.#port.unwatch(this);
     this.#settle(this.#resolve);
   }
 
   fail(error: StatusError): void {
     this.#failure = error;
+    this.#port.unwatch(this);
     const reject = this.#reject;
     this.#settle(reject === undefined ? undefined : () => reject(error));
+  }
+
+  /** The call has ended regularly. */
+  close(): void {
+    this.#port.unwatch(this);
   }
 
   #settle(settle: (() => void) | undefined): void {

@@ -23,7 +23,16 @@ export interface CallPort {
   sendMessage<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number;
   /** Headers, message and OK in one: the end of a call. @throws as `sendMessage` */
   sendReply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void;
+  /** Has `resume` called when the stream is writable again, should the engine's record not come. */
+  watch(stream: Watched): void;
+  unwatch(stream: Watched): void;
   sayConsumed(call: number): void;
   sayReading(call: number): void;
   sayDiscard(call: number): void;
+}
+
+/** A reply stream that is over its mark. */
+export interface Watched {
+  readonly call: number;
+  readonly isWritable: boolean;
 }

@@ -15,7 +15,10 @@ export function validate(schema: StandardSchemaV1, message: unknown): unknown {
 }
 
 /** Puts a schema in front of a handler with one request message. */
-export function validateRequest(schema: StandardSchemaV1, handler: HandlerFunction): HandlerFunction {
+export function validateRequest(
+  schema: StandardSchemaV1,
+  handler: HandlerFunction,
+): HandlerFunction {
   return (request, ctx) => {
     const valid = validate(schema, request);
     return valid instanceof Promise
@@ -31,9 +34,7 @@ export function validateStreamedRequest(
 ): HandlerFunction {
   return (request, ctx) => {
     const valid = validate(schema, request);
-    return valid instanceof Promise
-      ? delegate(valid, handler, ctx)
-      : handler(valid, ctx);
+    return valid instanceof Promise ? delegate(valid, handler, ctx) : handler(valid, ctx);
   };
 }
 

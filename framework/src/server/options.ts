@@ -1,0 +1,158 @@
+import type { Logger } from 'pino';
+import { MillraceError } from '../errors.js';
+import { checkInterceptors } from '../interceptors/compose.js';
+import type { Interceptor } from '../interceptors/interceptor.js';
+import { checkLimits, checkNumber, type Limits } from '../limits.js';
+import { createLogger, type LogLevel } from '../logging/logger.js';
+import { isService, type Service } from '../service/service.js';
+
+/** The I/O drivers, best first; `auto` takes the best that this machine admits. */
+export type DriverName = 'auto' | 'bundle' | 'ring' | 'classic' | 'portable';
+
+/** What `serve` takes. */
+export interface ServeOptions {
+  /**
+   * What `service()` returned, in an array; or the address of a module that exports such, which every
+   * thread loads for itself: `new URL('./services.js', import.meta.url)`. That module may export
+   * `interceptors` too.
+   */
+  readonly services: readonly Service[] | URL;
+  /** A name or address to listen on. Default 127.0.0.1; 0.0.0.0 and :: are all addresses. */
+  readonly host?: string;
+  /** 0 for any free port. Default 50051. */
+  readonly port?: number;
+  /** Connections that may wait to be accepted. Default 4,096; the kernel may allow less. */
+  readonly backlog?: number;
+  /** Server threads; beyond 1, `services` has to be a URL. Default 1. */
+  readonly threads?: number;
+  /** Default: MILLRACE_DRIVER, or `auto`. */
+  readonly driver?: DriverName;
+  /** Limits of each thread; absent ones have their defaults. */
+  readonly limits?: Partial<Limits>;
+  /** Around every call, the first outermost. With threads, export them from the services module. */
+  readonly interceptors?: readonly Interceptor[];
+  /** The level of Millrace's own logger. Default: LOG_LEVEL, or `info`. */
+  readonly log?: { readonly level?: LogLevel };
+  /** A pino logger instead. Threads cannot share one, so they use `log`. */
+  readonly logger?: Logger;
+  /**
+   * On SIGTERM or SIGINT: drain, then let the process end with exit code 0; on the second signal,
+   * exit at once. Default true.
+   */
+  readonly signals?: boolean;
+  /** How long a drain waits for calls to end. Default 30 s. */
+  readonly drainTimeoutMs?: number;
+  /** How long a handler may outlive its cancellation before a warning names it. Default 5 s. */
+  readonly handlerGraceMs?: number;
+}
+
+/** The options of one thread: plain data, for they cross to workers. */
+export interface ThreadOptions {
+  readonly engine: Readonly<Record<string, number | string>> & {
+    readonly sendMessageBytes: number;
+  };
+  readonly backlog: number;
+  readonly handlerGraceMs: number;
+}
+
+/** Options with their defaults, all valid. */
+export interface CheckedOptions {
+  readonly services: readonly Service[] | URL;
+  readonly host: string;
+  readonly port: number;
+  readonly threads: number;
+  readonly interceptors: readonly Interceptor[];
+  readonly logger: Logger;
+  readonly logLevel: LogLevel;
+  readonly signals: boolean;
+  readonly drainTimeoutMs: number;
+  readonly thread: ThreadOptions;
+}
+
+const drivers: readonly string[] = ['auto', 'bundle', 'ring', 'classic', 'portable'];
+const levels: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+const known = [
+  'services',
+  'host',
+  'port',
+  'backlog',
+  'threads',
+  'driver',
+  'limits',
+  'interceptors',
+  'log',
+  'logger',
+  'signals',
+  'drainTimeoutMs',
+  'handlerGraceMs',
+];
+
+/**
+ * @throws MillraceError MILLRACE_OPTION_INVALID, MILLRACE_LIMITS_CONFLICT,
+ * MILLRACE_THREADS_NEED_MODULE, MILLRACE_SERVICE_INVALID, MILLRACE_SERVICE_DUPLICATE,
+ * MILLRACE_INTERCEPTOR_INVALID
+ */
+export function checkOptions(given: ServeOptions): CheckedOptions {
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name)) {
+      throw new MillraceError(
+        'MILLRACE_OPTION_INVALID',
+        `serve() has no option "${name}"; it has ${known.join(', ')}`,
+      );
+    }
+  }
+  const threads = checkNumber('threads', given.threads ?? 1, 1, 1024);
+  const { services } = given;
+  if (!(services instanceof URL)) {
+    checkServices(services);
+    if (threads > 1) throw new MillraceError('MILLRACE_THREADS_NEED_MODULE');
+  }
+  const host = given.host ?? '127.0.0.1';
+  if (typeof host !== 'string' || host === '') invalid('host', host, 'a name or an address');
+  const driver = given.driver ?? process.env['MILLRACE_DRIVER'] ?? 'auto';
+  if (!drivers.includes(driver)) invalid('driver', driver, `one of ${drivers.join(', ')}`);
+  const level = given.log?.level ?? process.env['LOG_LEVEL'] ?? 'info';
+  if (!levels.includes(level)) invalid('log.level', level, `one of ${levels.join(', ')}`);
+  const signals = given.signals ?? true;
+  if (typeof signals !== 'boolean') invalid('signals', signals, 'true or false');
+  return {
+    services,
+    host,
+    port: checkNumber('port', given.port ?? 50051, 0, 65535),
+    threads,
+    interceptors: checkInterceptors(given.interceptors ?? []),
+    logger: given.logger ?? createLogger(level as LogLevel),
+    logLevel: level as LogLevel,
+    signals,
+    drainTimeoutMs: checkNumber('drainTimeoutMs', given.drainTimeoutMs ?? 30_000, 0, 0x7fffffff),
+    thread: {
+      engine: { driver, ...checkLimits({ ...given.limits }) },
+      backlog: checkNumber('backlog', given.backlog ?? 4096, 1, 65535),
+      handlerGraceMs: checkNumber('handlerGraceMs', given.handlerGraceMs ?? 5000, 0, 0x7fffffff),
+    },
+  };
+}
+
+/** @throws MillraceError MILLRACE_SERVICE_INVALID, MILLRACE_SERVICE_DUPLICATE */
+export function checkServices(services: unknown): asserts services is readonly Service[] {
+  if (!Array.isArray(services)) {
+    throw new MillraceError('MILLRACE_SERVICE_INVALID', 'services is neither an array nor a URL');
+  }
+  const names = new Set<string>();
+  services.forEach((service: unknown, index) => {
+    if (!isService(service)) {
+      throw new MillraceError('MILLRACE_SERVICE_INVALID', `services[${index}] is no service`);
+    }
+    if (names.has(service.typeName)) {
+      throw new MillraceError('MILLRACE_SERVICE_DUPLICATE', `${service.typeName} is there twice`);
+    }
+    names.add(service.typeName);
+  });
+}
+
+function invalid(name: string, value: unknown, wanted: string): never {
+  throw new MillraceError(
+    'MILLRACE_OPTION_INVALID',
+    `${name} is ${JSON.stringify(value) ?? String(value)}, but has to be ${wanted}`,
+  );
+}

@@ -1,0 +1,147 @@
+import type { Logger } from 'pino';
+import { always } from '../logging/logger.js';
+import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
+import { loadServices } from './services-module.js';
+import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
+import { type ServerStats, serverStats } from './stats.js';
+import { type CloseResult, loadNative, ThreadServer, type Threads } from './thread.js';
+import { ThreadPool } from './threads.js';
+
+/** A server that listens. */
+export interface Server extends AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  /** The driver that runs: `bundle`, `ring`, `classic` or `portable`. */
+  readonly driver: string;
+  readonly threads: number;
+  readonly logger: Logger;
+  /** What is open and what was counted, by thread and in total. */
+  stats(): Promise<ServerStats>;
+  /**
+   * Stops listening and lets calls end for `drainTimeoutMs`, then cancels the rest with UNAVAILABLE.
+   * Again is the same close.
+   */
+  close(options?: { readonly drainTimeoutMs?: number }): Promise<CloseResult>;
+}
+
+/**
+ * Serves gRPC over HTTP/2 (without TLS, with prior knowledge). Resolves when connections are
+ * accepted, which the log line `listening` says too.
+ *
+ * @throws MillraceError for options that are wrong or do not go together; Error with a `code` when
+ * the port is taken, the host unknown or the driver unavailable
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const checked = checkOptions(options);
+  const { logger } = checked;
+  const [threads, port] = await start(checked);
+  const server = new RunningServer(threads, checked, port);
+  always(
+    logger,
+    {
+      host: checked.host,
+      port,
+      driver: threads.driver,
+      driverReason: threads.driverReason,
+      threads: threads.size,
+    },
+    'listening',
+  );
+  // With the method that is defined below, by a symbol that the compiler cannot follow.
+  return server as RunningServer & AsyncDisposable;
+}
+
+async function start(checked: CheckedOptions): Promise<[Threads, number]> {
+  const { services, threads, logger } = checked;
+  if (threads > 1) {
+    if (process.platform === 'linux') return ThreadPool.start(checked, services as URL);
+    logger.warn(
+      { threads, platform: process.platform },
+      'this system does not balance connections between threads (SO_REUSEPORT): running one thread',
+    );
+  }
+  const loaded =
+    services instanceof URL ? await loadServices(services.href) : { services, interceptors: [] };
+  const thread = new ThreadServer(
+    await loadNative(),
+    loaded.services,
+    [...checked.interceptors, ...loaded.interceptors],
+    logger,
+    checked.thread,
+  );
+  let port: number;
+  try {
+    port = thread.listen(checked.host, checked.port, false);
+  } catch (error) {
+    await thread.close(0);
+    throw error;
+  }
+  return [
+    {
+      driver: thread.driver,
+      driverReason: thread.driverReason,
+      size: 1,
+      stats: async () => [thread.stats()],
+      close: (timeoutMs) => thread.close(timeoutMs),
+      unfinished: () => thread.unfinished(),
+    },
+    port,
+  ];
+}
+
+class RunningServer implements Signalled {
+  readonly host: string;
+  readonly port: number;
+  readonly logger: Logger;
+  readonly #threads: Threads;
+  readonly #drainTimeoutMs: number;
+  #closing: Promise<CloseResult> | undefined;
+
+  constructor(threads: Threads, checked: CheckedOptions, port: number) {
+    this.#threads = threads;
+    this.#drainTimeoutMs = checked.drainTimeoutMs;
+    this.host = checked.host;
+    this.port = port;
+    this.logger = checked.logger;
+    if (checked.signals) watchSignals(this);
+  }
+
+  get driver(): string {
+    return this.#threads.driver;
+  }
+
+  get threads(): number {
+    return this.#threads.size;
+  }
+
+  async stats(): Promise<ServerStats> {
+    return serverStats(await this.#threads.stats());
+  }
+
+  close(options: { readonly drainTimeoutMs?: number } = {}): Promise<CloseResult> {
+    this.#closing ??= this.#close(options.drainTimeoutMs ?? this.#drainTimeoutMs);
+    return this.#closing;
+  }
+
+  unfinished(): string[] {
+    return this.#threads.unfinished();
+  }
+
+  async #close(timeoutMs: number): Promise<CloseResult> {
+    try {
+      const result = await this.#threads.close(timeoutMs);
+      this.logger.info(result, 'closed');
+      return result;
+    } finally {
+      unwatchSignals(this);
+    }
+  }
+}
+
+// Early releases of Node 20 know the symbol only by this name.
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
+Object.defineProperty(RunningServer.prototype, asyncDispose, {
+  async value(this: RunningServer): Promise<void> {
+    await this.close();
+  },
+});

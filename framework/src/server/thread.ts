@@ -1,0 +1,121 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { Engine, type Notice } from '../bridge/engine.js';
+import type { NativeEngineConstructor } from '../bridge/native.js';
+import type { Interceptor } from '../interceptors/interceptor.js';
+import type { Service } from '../service/service.js';
+import { Dispatcher } from './dispatch.js';
+import type { ThreadOptions } from './options.js';
+import { routesOf } from './route.js';
+import type { ThreadStats } from './stats.js';
+
+/** How a drain went. */
+export interface CloseResult {
+  /** Calls that ended by themselves since the drain began. */
+  readonly completed: number;
+  /** Calls that were cancelled when its time was over. */
+  readonly aborted: number;
+}
+
+/** What carries a server: this thread, or several. */
+export interface Threads {
+  readonly driver: string;
+  readonly driverReason: string;
+  readonly size: number;
+  stats(): Promise<readonly ThreadStats[]>;
+  close(timeoutMs: number): Promise<CloseResult>;
+  unfinished(): string[];
+}
+
+/** The server of one thread: an engine, and the dispatcher that runs its calls. */
+export class ThreadServer {
+  readonly #engine: Engine;
+  readonly #dispatcher: Dispatcher;
+  readonly #logger: Logger;
+  readonly #options: ThreadOptions;
+  #drained: (() => void) | undefined;
+  #closing: Promise<CloseResult> | undefined;
+  #lastStats: ThreadStats | undefined;
+
+  constructor(
+    Native: NativeEngineConstructor,
+    services: readonly Service[],
+    interceptors: readonly Interceptor[],
+    logger: Logger,
+    options: ThreadOptions,
+  ) {
+    this.#logger = logger;
+    this.#options = options;
+    const routes = routesOf(services, interceptors);
+    this.#dispatcher = new Dispatcher(routes, logger, options.handlerGraceMs, (notice) =>
+      this.#notice(notice),
+    );
+    this.#engine = new Engine(Native, options.engine, this.#dispatcher);
+    this.#dispatcher.attach(this.#engine);
+    this.#engine.register(routes.map(({ path, code }) => ({ path, kind: code })));
+  }
+
+  get driver(): string {
+    return this.#engine.driver;
+  }
+
+  get driverReason(): string {
+    return this.#engine.driverReason;
+  }
+
+  /** The paths of calls whose handlers still run. */
+  unfinished(): string[] {
+    return this.#dispatcher.unfinished();
+  }
+
+  /** Returns the port. @throws Error with a MILLRACE_* code */
+  listen(host: string, port: number, reusePort: boolean): number {
+    return this.#engine.listen(host, port, reusePort, this.#options.backlog);
+  }
+
+  stats(): ThreadStats {
+    if (this.#lastStats !== undefined) return this.#lastStats;
+    return { ...this.#engine.stats(), ...this.#dispatcher.stats } as ThreadStats;
+  }
+
+  /** Stops listening, lets calls end for so long, cancels the rest. Again is the same. */
+  close(timeoutMs: number): Promise<CloseResult> {
+    this.#closing ??= this.#close(timeoutMs);
+    return this.#closing;
+  }
+
+  async #close(timeoutMs: number): Promise<CloseResult> {
+    const before = this.#dispatcher.stats.handlersFinished;
+    const drained = new Promise<void>((resolve) => {
+      this.#drained = resolve;
+    });
+    this.#engine.drain();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([drained, late]);
+    clearTimeout(timer);
+    const completed = this.#dispatcher.stats.handlersFinished - before;
+    const aborted = this.#dispatcher.abortAll('the server is shutting down');
+    this.#engine.flush();
+    // Two turns of the event loop, so that the last statuses leave.
+    await turn();
+    await turn();
+    this.#lastStats = this.stats();
+    this.#dispatcher.close();
+    this.#engine.close();
+    return { completed, aborted };
+  }
+
+  #notice({ level, message, ...fields }: Notice): void {
+    if (fields.event === 'drained') this.#drained?.();
+    this.#logger[level](fields, message);
+  }
+}
+
+/** Loads the native module: only when a server starts, for that is when a ring is made. */
+export async function loadNative(): Promise<NativeEngineConstructor> {
+  const { NativeEngine } = await import('@millrace/native');
+  return NativeEngine as unknown as NativeEngineConstructor;
+}

@@ -1,0 +1,31 @@
+import type { LogLevel } from '../logging/logger.js';
+import type { ThreadOptions } from './options.js';
+import type { ThreadStats } from './stats.js';
+import type { CloseResult } from './thread.js';
+
+/** Given to a worker when it starts. */
+export interface WorkerSetup {
+  readonly thread: number;
+  readonly services: string;
+  readonly logLevel: LogLevel;
+  readonly options: ThreadOptions;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What the main thread asks; the answer has the same id. */
+export type Asked = { readonly id: number } & (
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'close'; readonly timeoutMs: number }
+);
+
+/** What a worker says. */
+export type Said =
+  | {
+      readonly kind: 'listening';
+      readonly port: number;
+      readonly driver: string;
+      readonly driverReason: string;
+    }
+  | { readonly kind: 'stats'; readonly id: number; readonly stats: ThreadStats }
+  | { readonly kind: 'closed'; readonly id: number; readonly result: CloseResult };

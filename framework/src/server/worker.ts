@@ -1,0 +1,33 @@
+/** The body of a server thread: started by threads.ts with a WorkerSetup. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { createLogger } from '../logging/logger.js';
+import { loadServices } from './services-module.js';
+import { loadNative, ThreadServer } from './thread.js';
+import type { Asked, Said, WorkerSetup } from './worker-protocol.js';
+
+const setup = workerData as WorkerSetup;
+const port = parentPort!;
+const say = (message: Said) => port.postMessage(message);
+
+const { services, interceptors } = await loadServices(setup.services);
+const logger = createLogger(setup.logLevel).child({ thread: setup.thread });
+const server = new ThreadServer(await loadNative(), services, interceptors, logger, setup.options);
+const listening = server.listen(setup.host, setup.port, true);
+
+port.on('message', async (asked: Asked) => {
+  if (asked.kind === 'stats') {
+    say({ kind: 'stats', id: asked.id, stats: server.stats() });
+    return;
+  }
+  const result = await server.close(asked.timeoutMs);
+  say({ kind: 'closed', id: asked.id, result });
+  // What user code keeps running in this thread must not keep the process.
+  port.close();
+});
+
+say({
+  kind: 'listening',
+  port: listening,
+  driver: server.driver,
+  driverReason: server.driverReason,
+});
