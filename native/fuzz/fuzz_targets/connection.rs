@@ -57,6 +57,43 @@ fn request() -> impl Iterator<Item = Field<'static>> {
     .map(field)
 }
 
+/// A request's header block: static table entries, and literals that are not indexed.
+const REQUEST_BLOCK: &[u8] = b"\x83\x86\x04\x06/a.B/C\x0f\x10\x10application/grpc";
+
+/// Frames made of the input: a byte each for type, flags, stream and payload length, and the
+/// payload. With its highest bit set the type stands for a HEADERS frame with a good block.
+fn frames(mut rest: &[u8], out: &mut Vec<u8>) {
+    while let Some((&[kind, flags, stream, length], tail)) = rest.split_first_chunk::<4>() {
+        let (payload, tail) = if kind >= 0x80 {
+            (REQUEST_BLOCK, tail)
+        } else {
+            tail.split_at(tail.len().min(usize::from(length)))
+        };
+        let kind = if kind >= 0x80 { 1 } else { kind % 11 };
+        out.extend_from_slice(&[0, 0, payload.len() as u8, kind, flags]);
+        out.extend_from_slice(&u32::from(stream % 16).to_be_bytes());
+        out.extend_from_slice(payload);
+        rest = tail;
+    }
+}
+
+/// What an engine does when a peer has ended its stream: credit what came, answer, let go.
+fn answer(connection: &mut Connection, stream: StreamKey, role: Role, received: usize) {
+    connection.credit_connection(received as u32);
+    connection.flush_connection_credit();
+    if role == Role::Server && connection.is_open_for_send(stream) {
+        let mut out = Vec::new();
+        connection.send_headers(stream, request().skip(4), false, &mut out);
+        let length = connection.send_window(stream).min(100);
+        out.extend_from_slice(&connection.data_head(stream, length, false));
+        out.resize(out.len() + length, 0);
+        connection.send_headers(stream, request().skip(5), true, &mut out);
+        assert!(!connection.is_open_for_send(stream));
+    }
+    connection.release(stream);
+    assert_eq!(connection.token(stream), None);
+}
+
 fn drive<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut connection = Connection::new(role, Limits::default(), 0);
     if role == Role::Client {
@@ -68,6 +105,7 @@ fn drive<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut seen: Vec<Seen> = Vec::new();
     // A stream that has ended may not speak again.
     let mut ended: HashMap<StreamKey, bool> = HashMap::new();
+    let mut received: HashMap<StreamKey, usize> = HashMap::new();
     'input: for mut piece in pieces {
         loop {
             let (consumed, event) = match connection.receive(piece, 0) {
@@ -99,14 +137,17 @@ fn drive<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
                         || name.iter().any(|byte| byte.is_ascii_uppercase())));
                     let over = ended.insert(stream, end_stream);
                     assert_ne!(over, Some(true), "headers behind the end of a stream");
-                    let stream = connection.stream_id(stream);
                     seen.push(Seen::Headers {
-                        stream,
+                        stream: connection.stream_id(stream),
                         kind,
                         end_stream,
                         oversized,
                         fields,
                     });
+                    if end_stream {
+                        let bytes = received.remove(&stream).unwrap_or(0);
+                        answer(&mut connection, stream, role, bytes);
+                    }
                 }
                 Event::Data {
                     stream,
@@ -119,27 +160,33 @@ fn drive<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
                     let over = ended.insert(stream, end_stream);
                     assert_eq!(over, Some(false), "data outside of a message");
                     assert!(connection.receive_window(stream) >= 0);
-                    let stream = connection.stream_id(stream);
+                    *received.entry(stream).or_default() += length;
+                    let id = connection.stream_id(stream);
                     let payload = &piece[start..start + length];
                     match seen.last_mut() {
                         Some(Seen::Data {
                             stream: last,
                             bytes,
                             end_stream: end,
-                        }) if *last == stream => {
+                        }) if *last == id => {
                             bytes.extend_from_slice(payload);
                             *end = end_stream;
                         }
                         _ => seen.push(Seen::Data {
-                            stream,
+                            stream: id,
                             bytes: payload.to_vec(),
                             end_stream,
                         }),
+                    }
+                    if end_stream {
+                        let bytes = received.remove(&stream).unwrap_or(0);
+                        answer(&mut connection, stream, role, bytes);
                     }
                 }
                 Event::Reset { stream, .. } => {
                     ended.insert(stream, true);
                     seen.push(Seen::Other(event));
+                    connection.release(stream);
                 }
                 _ => seen.push(Seen::Other(event)),
             }
@@ -170,7 +217,11 @@ fuzz_target!(|data: &[u8]| {
         }
         input.extend_from_slice(EMPTY_SETTINGS);
     }
-    input.extend_from_slice(bytes);
+    if mode & 4 == 0 {
+        frames(bytes, &mut input);
+    } else {
+        input.extend_from_slice(bytes);
+    }
     let whole = drive(role, std::iter::once(&input[..]));
     let cut = drive(role, pieces(&input, sizes));
     assert_eq!(cut, whole);
