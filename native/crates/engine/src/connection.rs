@@ -160,7 +160,6 @@ pub(crate) struct Connection {
     pub(crate) window_extra: u32,
     pub(crate) held: VecDeque<(u16, u32)>,
     pub(crate) held_buffers: u32,
-    pub(crate) paused: bool,
     /// When the first GOAWAY of a drain was sent.
     pub(crate) draining: Option<u64>,
     /// The second was sent too.
@@ -198,7 +197,6 @@ impl Connection {
             window_extra: 0,
             held: VecDeque::new(),
             held_buffers: 0,
-            paused: false,
             draining: None,
             drain_final: false,
             closing_since: 0,

@@ -188,7 +188,7 @@ impl Engine {
             pending: Words::new(call_capacity).map_err(memory)?,
             operations: Words::new(OPERATION_CAPACITY * OPERATION_WORDS).map_err(memory)?,
             arena: SharedMemory::new(ARENA_BYTES).map_err(memory)?,
-            slots: Slots::new().map_err(memory)?,
+            slots: Slots::new(call_capacity).map_err(memory)?,
             overflow: Overflow::new(),
             ledger: Ledger::new(options.ring_buffers, options.ring_buffer_bytes),
             calls: Calls::new(

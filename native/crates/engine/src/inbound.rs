@@ -28,10 +28,10 @@ const RAW_BLOCK: usize = 16 * 1024;
 pub(crate) enum Stop {
     /// Nothing is left.
     Done,
-    /// As many messages wait as may wait, or a message waits for its reader: goes on when the
+    /// As many messages wait as may wait, or a large one waits for a reader: goes on when the
     /// handler consumes.
     Reader,
-    /// There is no slot or no memory: goes on when some is given back.
+    /// There is no memory for a message: goes on when some is given back.
     Memory,
 }
 
@@ -365,6 +365,10 @@ impl Engine {
         while position < input.len() {
             let rest = &input[position..];
             let call = &mut self.calls[index];
+            if !self.slots.has_room(call.waiting()) {
+                // It has messages waiting, so that its own reader brings it back.
+                return Ok((position, Stop::Reader));
+            }
             if call.assembly.is_some() {
                 position += self.assemble(index, rest);
                 continue;
@@ -378,9 +382,6 @@ impl Engine {
             }
             if call.waiting() >= WAITING_MAX {
                 return Ok((position, Stop::Reader));
-            }
-            if self.slots.is_full() {
-                return Ok((position, Stop::Memory));
             }
             let (consumed, step) = call.deframer.feed(rest)?;
             match step {
@@ -459,7 +460,9 @@ impl Engine {
             return Stop::Reader;
         }
         let cost = Overflow::cost(length as usize) as u64;
-        if self.buffered_bytes() + cost > self.options.buffered_bytes_max
+        // A quarter stays for windows and for what has to wait undivided.
+        let maximum = self.options.buffered_bytes_max / 4 * 3;
+        if self.buffered_bytes() + cost > maximum
             && self.overflow.used_bytes() > raw
             && u64::from(length) > raw
         {

@@ -75,8 +75,11 @@ pub const CAUSE_MESSAGE: u32 = 7;
 
 /// Words of a slot: region, offset, length, unused.
 pub const SLOT_WORDS: usize = 4;
-/// Messages that may wait for JavaScript at any time; what lies beyond stays undivided.
-pub const SLOT_CAPACITY: usize = 131_072;
+/// Messages that every call may have waiting for JavaScript.
+pub const SLOTS_PER_CALL: usize = 8;
+/// Slots that calls with more waiting messages share; what lies beyond stays undivided. The table
+/// has these and `SLOTS_PER_CALL` for each entry of the call table.
+pub const SLOTS_SHARED: usize = 131_072;
 
 /// Words of an operation: `kind | flags << 8`, call reference, two operands.
 pub const OPERATION_WORDS: usize = 4;

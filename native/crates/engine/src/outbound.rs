@@ -156,15 +156,15 @@ impl Engine {
             }
         }
         // What JavaScript saw when it asked itself whether the call is writable.
-        let seen = call.unsent_before_drain.saturating_add(call.written_in_drain);
-        if seen >= self.options.stream_unsent_bytes
+        let seen = call
+            .unsent_before_drain
+            .saturating_add(call.written_in_drain);
+        let blocked = seen >= self.options.stream_unsent_bytes
             || self.control.get(CONTROL_OUTBOUND_FULL) == 1
-            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize
-        {
-            if !call.blocked {
-                call.blocked = true;
-                connection.blocked_calls.push(index);
-            }
+            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize;
+        if blocked && !call.blocked {
+            call.blocked = true;
+            connection.blocked_calls.push(index);
         }
         self.show_pending(index);
         self.mark_dirty(connection_index);

@@ -110,7 +110,7 @@ impl Engine {
             .options
             .connection_window_bytes
             .saturating_sub(UNAVOIDABLE_WINDOW);
-        let spare = (self.options.buffered_bytes_max / 2).saturating_sub(self.window_extra);
+        let spare = (self.options.buffered_bytes_max / 4).saturating_sub(self.window_extra);
         let extra = wanted.min(u32::try_from(spare / 4).unwrap_or(u32::MAX));
         if extra == 0 {
             return;

@@ -1,7 +1,7 @@
 //! Message slots: where a complete, unread message lies, readable by JavaScript at pull time.
 
 use crate::{
-    layout::{NO_SLOT, SLOT_CAPACITY, SLOT_WORDS},
+    layout::{NO_SLOT, SLOT_WORDS, SLOTS_PER_CALL, SLOTS_SHARED},
     overflow::Block,
     shared::Words,
 };
@@ -31,12 +31,16 @@ pub(crate) struct Slots {
     words: Words,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    capacity: usize,
 }
 
 impl Slots {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// A table for `calls` calls.
+    pub(crate) fn new(calls: usize) -> std::io::Result<Self> {
+        let capacity = calls * SLOTS_PER_CALL + SLOTS_SHARED;
         Ok(Self {
-            words: Words::new(SLOT_CAPACITY * SLOT_WORDS)?,
+            words: Words::new(capacity * SLOT_WORDS)?,
+            capacity,
             entries: Vec::new(),
             free: Vec::new(),
         })
@@ -50,8 +54,11 @@ impl Slots {
         self.entries.len() - self.free.len()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty() && self.entries.len() == SLOT_CAPACITY
+    /// Whether a call with this many waiting messages may have one more: its own few are always
+    /// there, the others as long as the shared ones last.
+    #[inline]
+    pub(crate) fn has_room(&self, waiting: u32) -> bool {
+        (waiting as usize) < SLOTS_PER_CALL || self.live() < SLOTS_SHARED
     }
 
     /// Puts a message into a free slot; `None` when the table is full.
@@ -68,7 +75,7 @@ impl Slots {
                 self.entries[slot as usize] = entry;
                 slot
             }
-            None if self.entries.len() < SLOT_CAPACITY => {
+            None if self.entries.len() < self.capacity => {
                 self.entries.push(entry);
                 self.entries.len() as u32 - 1
             }

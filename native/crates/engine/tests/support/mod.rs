@@ -1,34 +1,36 @@
 //! What JavaScript does, in Rust: reads records, writes operations, over the same tables.
 #![allow(dead_code)] // each user of this module takes a part of it
 
+pub(crate) mod client;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use millrace_engine::{Engine, Method, MethodKind, Options, layout::*};
 use millrace_ring::SharedMemory;
 
 /// One of the shared tables.
-pub struct Table(Arc<SharedMemory>);
+pub(crate) struct Table(Arc<SharedMemory>);
 
 impl Table {
-    pub fn get(&self, index: usize) -> u32 {
+    pub(crate) fn get(&self, index: usize) -> u32 {
         assert!((index + 1) * 4 <= self.0.len());
         // SAFETY: inside the mapping; the engine is not running.
         unsafe { self.0.as_ptr().cast::<u32>().add(index).read() }
     }
 
-    pub fn set(&self, index: usize, value: u32) {
+    pub(crate) fn set(&self, index: usize, value: u32) {
         assert!((index + 1) * 4 <= self.0.len());
         // SAFETY: as in `get`.
         unsafe { self.0.as_ptr().cast::<u32>().add(index).write(value) }
     }
 
-    pub fn bytes(&self, offset: usize, length: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&self, offset: usize, length: usize) -> Vec<u8> {
         assert!(offset + length <= self.0.len());
         // SAFETY: as in `get`.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(offset), length).to_vec() }
     }
 
-    pub fn copy_from(&self, offset: usize, source: &Table, from: usize, length: usize) {
+    pub(crate) fn copy_from(&self, offset: usize, source: &Table, from: usize, length: usize) {
         assert!(offset + length <= self.0.len() && from + length <= source.0.len());
         // SAFETY: both spans are inside their mappings, which differ.
         unsafe {
@@ -40,7 +42,7 @@ impl Table {
         }
     }
 
-    pub fn fill(&self, offset: usize, source: &[u8]) {
+    pub(crate) fn fill(&self, offset: usize, source: &[u8]) {
         assert!(offset + source.len() <= self.0.len());
         // SAFETY: inside the mapping; the engine is not running.
         unsafe {
@@ -55,26 +57,24 @@ impl Table {
 
 /// A call as JavaScript would remember it.
 #[derive(Default, Debug)]
-pub struct Call {
-    pub method: u16,
-    pub waiting: std::collections::VecDeque<u32>,
-    pub ended: bool,
-    pub cancelled: Option<(u32, u32)>,
-    pub blocked: bool,
-    pub answered: bool,
+pub(crate) struct Call {
+    pub(crate) method: u16,
+    pub(crate) waiting: std::collections::VecDeque<u32>,
+    pub(crate) ended: bool,
+    pub(crate) blocked: bool,
 }
 
 /// How the script answers a method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Sends every message back.
     Echo,
     /// Never pulls.
     Ignore,
 }
 
-pub struct Script {
-    pub engine: Engine,
+pub(crate) struct Script {
+    pub(crate) engine: Engine,
     control: Table,
     records: Table,
     slots: Table,
@@ -84,14 +84,16 @@ pub struct Script {
     arena: Table,
     regions: Vec<Table>,
     methods: Vec<(MethodKind, Behaviour)>,
-    pub calls: HashMap<u32, Call>,
+    pub(crate) calls: HashMap<u32, Call>,
     written: HashMap<u32, (u32, u32)>,
-    pub port: u16,
-    pub notices: Vec<String>,
+    pub(crate) port: u16,
+    pub(crate) notices: Vec<String>,
+    /// Cause and status code of each cancellation.
+    pub(crate) cancelled: Vec<(u32, u32)>,
 }
 
 impl Script {
-    pub fn new(options: Options, methods: &[(&str, MethodKind, Behaviour)]) -> Self {
+    pub(crate) fn new(options: Options, methods: &[(&str, MethodKind, Behaviour)]) -> Self {
         let mut engine = Engine::new(options).unwrap();
         engine.register(
             methods
@@ -122,11 +124,12 @@ impl Script {
             engine,
             port,
             notices: Vec::new(),
+            cancelled: Vec::new(),
         }
     }
 
     /// Waits for the descriptor and runs one wake-up.
-    pub fn turn(&mut self, wait: Duration) {
+    pub(crate) fn turn(&mut self, wait: Duration) {
         let mut poll = libc::pollfd {
             fd: self.engine.descriptor(),
             events: libc::POLLIN,
@@ -217,10 +220,11 @@ impl Script {
                     }
                 }
                 RECORD_CANCEL => {
-                    let entry = self.calls.get_mut(&call).expect("a call that began");
-                    entry.cancelled = Some((flags, aux));
-                    self.calls.remove(&call);
-                    self.push([OPERATION_RELEASE, call, 0, 0]);
+                    // Absent where the status was queued before the cancellation was known.
+                    if self.calls.remove(&call).is_some() {
+                        self.cancelled.push((flags, aux));
+                        self.push([OPERATION_RELEASE, call, 0, 0]);
+                    }
                 }
                 other => panic!("unknown record {other}"),
             }
