@@ -2,7 +2,15 @@
 
 mod support;
 
-use millrace_ring::{DriverChoice, Options};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use millrace_ring::{Chunk, Completion, DriverChoice, Level, Options};
+use socket2::SockRef;
 use support::*;
 
 /// Runs each test once per driver.
@@ -19,7 +27,35 @@ macro_rules! suite {
 
 suite! {
     echoes_every_byte,
+    reports_one_completion_at_a_time,
+    a_tiny_group_parks_and_recovers,
+    a_group_that_nobody_releases_stays_quiet,
+    a_paused_socket_pushes_back_and_resumes,
+    pausing_at_random_loses_nothing,
+    levels_follow_the_held_buffers,
+    a_peer_that_stops_reading_stalls_only_itself,
+    a_reset_while_a_send_is_stalled_fails_it,
+    a_reset_ends_the_receive,
+    closing_delivers_every_byte_then_the_end,
+    closing_with_unread_bytes_still_delivers,
+    aborting_resets_the_connection,
+    aborting_after_closing_ends_a_stalled_send,
+    a_half_closed_peer_is_still_sent_to,
+    a_number_is_reused_only_after_closed,
+    empty_sends_are_answered,
+    a_tiny_completion_queue_loses_nothing,
+    buffer_numbers_wrap_around,
+    send_ring_positions_wrap_around,
+    without_send_rings_it_sends_vectored,
+    few_send_rings_are_shared_by_many,
+    large_chunks_go_by_reference,
+    unix_sockets_work_to_the_end,
+    a_stopped_listener_refuses,
+    the_descriptor_is_readable_when_something_came,
+    shutting_down_closes_everything,
 }
+
+const SHORT: Duration = Duration::from_millis(20);
 
 fn echoes_every_byte(choice: DriverChoice) {
     let Some(driver) = driver(choice, &Options::default()) else {
@@ -31,4 +67,719 @@ fn echoes_every_byte(choice: DriverChoice) {
     echo.serve(24);
     join(clients);
     assert_eq!(echo.echoed, 24 * 300_000);
+    let counters = echo.turns.driver.counters();
+    assert_eq!(counters.accepted, 24);
+    assert_eq!(
+        (counters.receive_bytes, counters.send_bytes),
+        (echo.echoed, echo.echoed)
+    );
+}
+
+fn reports_one_completion_at_a_time(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 2);
+    echo.turns.batch = 1;
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 4, 100_000, 2);
+    echo.serve(4);
+    join(clients);
+}
+
+fn a_tiny_group_parks_and_recovers(choice: DriverChoice) {
+    let options = Options {
+        buffers: 4,
+        buffer_bytes: 512,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 3);
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 8, 60_000, 3);
+    echo.serve(8);
+    join(clients);
+    let counters = echo.turns.driver.counters();
+    assert!(counters.parked > 0, "{counters:?}");
+    assert_eq!(echo.turns.driver.buffers().lowest_free(), 0);
+}
+
+/// Waiting for buffers must neither spin nor forget anyone.
+fn a_group_that_nobody_releases_stays_quiet(choice: DriverChoice) {
+    let options = Options {
+        buffers: 4,
+        buffer_bytes: 64,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let mut clients = Vec::new();
+    for stream in 0..3 {
+        let (socket, mut client) = turns.pair(|_, _| {});
+        client.write_all(&pattern(stream, 0, 1000)).unwrap();
+        clients.push((socket, client, 0));
+    }
+    let mut held = VecDeque::new();
+    let mut quiet = 0;
+    while quiet < 3 {
+        let completions = turns.turn(SHORT);
+        quiet = if completions.is_empty() { quiet + 1 } else { 0 };
+        for completion in completions {
+            let Completion::Received {
+                socket,
+                buffer,
+                length,
+            } = completion
+            else {
+                panic!("{completion:?}")
+            };
+            held.push_back((socket, buffer, length));
+        }
+    }
+    assert_eq!((held.len(), turns.driver.buffers().free()), (4, 0));
+    assert_eq!(turns.driver.buffers().level(), Level::Critical);
+    assert!(
+        !turns.driver.has_completions(),
+        "nothing can be done without a buffer"
+    );
+    let enters = turns.driver.counters().enters;
+    for _ in 0..50 {
+        assert!(turns.turn(Duration::ZERO).is_empty());
+    }
+    let spent = turns.driver.counters().enters - enters;
+    assert!(
+        spent <= 50,
+        "{spent} system calls while there was nothing to do"
+    );
+    // One buffer at a time is enough for everything.
+    while let Some((socket, buffer, length)) = held.pop_front() {
+        let stream = clients
+            .iter()
+            .position(|client| client.0 == socket)
+            .unwrap();
+        let bytes = turns.driver.buffers().bytes(buffer, 0..length);
+        check(stream as u64, clients[stream].2, bytes);
+        clients[stream].2 += u64::from(length);
+        turns.driver.release(buffer);
+        while held.is_empty() && clients.iter().any(|client| client.2 < 1000) {
+            for completion in turns.turn(SHORT) {
+                if let Completion::Received {
+                    socket,
+                    buffer,
+                    length,
+                } = completion
+                {
+                    held.push_back((socket, buffer, length));
+                }
+            }
+        }
+    }
+    assert!(clients.iter().all(|client| client.2 == 1000));
+}
+
+fn a_paused_socket_pushes_back_and_resumes(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    client.write_all(&pattern(0, 0, 10)).unwrap();
+    turns.until(|completion| matches!(completion, Completion::Received { .. }).then_some(()));
+    turns.driver.pause(socket);
+    // The cancel is on its way; once it is through, nothing more arrives.
+    while !turns.turn(SHORT).is_empty() {}
+    client.write_all(&pattern(0, 10, 5000)).unwrap();
+    for _ in 0..3 {
+        assert!(turns.turn(SHORT).is_empty(), "a paused socket received");
+    }
+    turns.driver.resume(socket);
+    let mut received = 10;
+    while received < 5010 {
+        for completion in turns.turn(SHORT) {
+            let Completion::Received { buffer, length, .. } = completion else {
+                panic!("{completion:?}")
+            };
+            check(0, received, turns.driver.buffers().bytes(buffer, 0..length));
+            received += u64::from(length);
+            turns.driver.release(buffer);
+        }
+    }
+}
+
+fn pausing_at_random_loses_nothing(choice: DriverChoice) {
+    for seed in 0..4 {
+        let options = Options {
+            buffers: 16,
+            buffer_bytes: 4096,
+            ..Options::default()
+        };
+        let Some(driver) = driver(choice, &options) else {
+            return;
+        };
+        let mut echo = Echo::new(driver, seed);
+        echo.pauses = true;
+        let (_, address) = echo.turns.listen();
+        let clients = echo_clients(address, 6, 80_000, seed);
+        echo.serve(6);
+        join(clients);
+    }
+}
+
+fn levels_follow_the_held_buffers(choice: DriverChoice) {
+    let options = Options {
+        buffers: 16,
+        buffer_bytes: 64,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (_socket, mut client) = turns.pair(|_, _| {});
+    turns.turn(Duration::ZERO);
+    let mut held = Vec::new();
+    let mut levels = vec![turns.driver.buffers().level()];
+    while held.len() < 16 {
+        client.write_all(&[1; 64]).unwrap();
+        while held.len() < levels.len() {
+            for completion in turns.turn(SHORT) {
+                if let Completion::Received { buffer, .. } = completion {
+                    held.push(buffer);
+                }
+            }
+        }
+        levels.push(turns.driver.buffers().level());
+    }
+    assert!(levels[..=11].iter().all(|level| *level == Level::Open));
+    assert!(levels[12..=14].iter().all(|level| *level == Level::Low));
+    assert!(levels[15..].iter().all(|level| *level == Level::Critical));
+    held.drain(..)
+        .for_each(|buffer| turns.driver.release(buffer));
+    assert_eq!(turns.driver.buffers().level(), Level::Open);
+    assert_eq!(
+        (turns.driver.buffers().free(), turns.driver.buffers().held()),
+        (0, 0)
+    );
+    turns.turn(Duration::ZERO);
+    assert_eq!(turns.driver.buffers().free(), 16);
+}
+
+/// Small enough to stall soon; the receiver's still holds a segment of loopback, or the sender
+/// would wait for the timer that probes a closed window.
+fn small_buffers(server: &TcpStream, client: &TcpStream) {
+    SockRef::from(server).set_send_buffer_size(4096).unwrap();
+    SockRef::from(client).set_recv_buffer_size(128 * 1024).unwrap();
+}
+
+fn is_sent(completion: &Completion) -> Option<u64> {
+    match completion {
+        Completion::Sent { bytes, .. } => Some(*bytes),
+        Completion::SendFailed { error, .. } => panic!("the send failed: {error}"),
+        _ => None,
+    }
+}
+
+fn a_peer_that_stops_reading_stalls_only_itself(choice: DriverChoice) {
+    // Once through a ring, once by a single send, once vectored.
+    for (chunk, send_rings) in [(8192, 4), (600_000, 4), (8192, 0)] {
+        let options = Options {
+            send_rings,
+            ..Options::default()
+        };
+        let Some(driver) = driver(choice, &options) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let (stalled, mut slow) = turns.pair(small_buffers);
+        let (other, mut quick) = turns.pair(|_, _| {});
+        turns.send_all(stalled, 7, 600_000, chunk);
+        for _ in 0..3 {
+            assert!(turns.turn(SHORT).is_empty(), "a stalled send was answered");
+        }
+        turns.send_all(other, 8, 2000, 100);
+        assert_eq!(turns.until(is_sent), 2000);
+        let mut bytes = [0; 2000];
+        quick.read_exact(&mut bytes).unwrap();
+        check(8, 0, &bytes);
+        let reader = std::thread::spawn(move || read_exactly(&mut slow, 7, 600_000));
+        assert_eq!(turns.until(is_sent), 600_000);
+        turns.driver.close(stalled);
+        turns.until_closed(stalled);
+        join(vec![reader]);
+    }
+}
+
+fn a_reset_while_a_send_is_stalled_fails_it(choice: DriverChoice) {
+    for send_rings in [4, 0] {
+        let options = Options {
+            send_rings,
+            ..Options::default()
+        };
+        let Some(driver) = driver(choice, &options) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let (socket, client) = turns.pair(small_buffers);
+        turns.send_all(socket, 7, 600_000, 8192);
+        assert!(turns.turn(SHORT).is_empty());
+        SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(client);
+        let error = turns.until(|completion| match completion {
+            Completion::SendFailed { error, .. } => Some(*error),
+            Completion::Sent { .. } => panic!("a send to nobody succeeded"),
+            _ => None,
+        });
+        assert!([libc::ECONNRESET, libc::EPIPE].contains(&error), "{error}");
+        // The ring of the failed send serves the next one.
+        let (next, mut client) = turns.pair(|_, _| {});
+        turns.send_all(next, 9, 50_000, 1000);
+        let reader = std::thread::spawn(move || read_exactly(&mut client, 9, 50_000));
+        assert_eq!(turns.until(is_sent), 50_000);
+        turns.driver.close(socket);
+        turns.until_closed(socket);
+        turns.driver.close(next);
+        turns.until_closed(next);
+        join(vec![reader]);
+    }
+}
+
+fn a_reset_ends_the_receive(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, client) = turns.pair(|_, _| {});
+    turns.turn(Duration::ZERO);
+    SockRef::from(&client)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    let error = turns.until(|completion| match completion {
+        Completion::ReceiveEnded { error, .. } => Some(*error),
+        _ => None,
+    });
+    assert_eq!(error, libc::ECONNRESET);
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+}
+
+fn closing_delivers_every_byte_then_the_end(choice: DriverChoice) {
+    for (chunk, send_rings) in [(8192, 4), (1_000_000, 4), (8192, 0)] {
+        let options = Options {
+            send_rings,
+            ..Options::default()
+        };
+        let Some(driver) = driver(choice, &options) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let (socket, mut client) = turns.pair(small_buffers);
+        turns.send_all(socket, 5, 1_000_000, chunk);
+        turns.driver.close(socket);
+        let reader = std::thread::spawn(move || read_exactly(&mut client, 5, 1_000_000));
+        turns.until_closed(socket);
+        join(vec![reader]);
+    }
+}
+
+/// A close with unread bytes in the socket would reset the connection and could take bytes of ours
+/// with it that the peer has not read.
+fn closing_with_unread_bytes_still_delivers(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    turns.driver.pause(socket);
+    turns.turn(Duration::ZERO);
+    client.write_all(&[1; 50_000]).unwrap();
+    turns.send_all(socket, 5, 20_000, 8192);
+    assert_eq!(turns.until(is_sent), 20_000);
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+    read_exactly(&mut client, 5, 20_000);
+}
+
+fn read_error(client: &mut TcpStream) -> ErrorKind {
+    let mut bytes = [0; 65_536];
+    loop {
+        match client.read(&mut bytes) {
+            Ok(0) => panic!("an orderly end"),
+            Ok(_) => {}
+            Err(error) => return error.kind(),
+        }
+    }
+}
+
+fn aborting_resets_the_connection(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (idle, mut first) = turns.pair(|_, _| {});
+    let (stalled, mut second) = turns.pair(small_buffers);
+    turns.turn(Duration::ZERO);
+    turns.send_all(stalled, 1, 600_000, 8192);
+    assert!(turns.turn(SHORT).is_empty());
+    turns.driver.abort(idle);
+    turns.driver.abort(stalled);
+    let mut closed = Vec::new();
+    while closed.len() < 2 {
+        for completion in turns.turn(SHORT) {
+            let Completion::Closed { socket } = completion else {
+                panic!("{completion:?}")
+            };
+            closed.push(socket);
+        }
+    }
+    assert_eq!(read_error(&mut first), ErrorKind::ConnectionReset);
+    assert_eq!(read_error(&mut second), ErrorKind::ConnectionReset);
+    for _ in 0..3 {
+        assert!(turns.turn(SHORT).is_empty(), "something came after Closed");
+    }
+}
+
+fn aborting_after_closing_ends_a_stalled_send(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(small_buffers);
+    turns.turn(Duration::ZERO);
+    turns.send_all(socket, 1, 600_000, 8192);
+    turns.driver.close(socket);
+    for _ in 0..3 {
+        assert!(
+            turns.turn(SHORT).is_empty(),
+            "a stalled send kept the socket open"
+        );
+    }
+    turns.driver.abort(socket);
+    turns.until_closed(socket);
+    assert_eq!(read_error(&mut client), ErrorKind::ConnectionReset);
+}
+
+fn a_half_closed_peer_is_still_sent_to(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    client.write_all(&pattern(0, 0, 100)).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut received = 0;
+    let mut ended = false;
+    while !ended {
+        for completion in turns.turn(SHORT) {
+            match completion {
+                Completion::Received { buffer, length, .. } => {
+                    received += length;
+                    turns.driver.release(buffer);
+                }
+                Completion::ReceiveEnded { error, .. } => {
+                    assert_eq!(error, 0);
+                    ended = true;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(received, 100, "the bytes come before the end");
+    turns.send_all(socket, 3, 40_000, 1000);
+    assert_eq!(turns.until(is_sent), 40_000);
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+    read_exactly(&mut client, 3, 40_000);
+}
+
+fn a_number_is_reused_only_after_closed(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (first, _one) = turns.pair(|_, _| {});
+    turns.turn(Duration::ZERO);
+    turns.driver.close(first);
+    let (second, _two) = turns.pair(|_, _| {});
+    assert_ne!(first, second, "reused before Closed was reported");
+    turns.until_closed(first);
+    let (third, mut client) = turns.pair(|_, _| {});
+    assert_eq!(first, third, "numbers stay small");
+    client.write_all(b"x").unwrap();
+    let receiver = turns.until(|completion| match completion {
+        Completion::Received { socket, .. } => Some(*socket),
+        _ => None,
+    });
+    assert_eq!(receiver, third);
+}
+
+fn empty_sends_are_answered(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    turns.driver.send(socket, &mut VecDeque::new(), 0);
+    assert_eq!(turns.until(is_sent), 0);
+    let mut chunks: VecDeque<Chunk> = [&b""[..], b"ab", b"", b"c", b""]
+        .map(|part| Chunk::from_vec(part.to_vec()))
+        .into();
+    chunks.push_back(turns.driver.chunks().take());
+    turns.driver.send(socket, &mut chunks, 5);
+    assert_eq!(chunks.len(), 1, "only so many are taken");
+    assert_eq!(turns.until(is_sent), 3);
+    let mut bytes = [0; 3];
+    client.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"abc");
+}
+
+fn a_tiny_completion_queue_loses_nothing(choice: DriverChoice) {
+    let options = Options {
+        submission_entries: 2,
+        completion_entries: 2,
+        buffers: 64,
+        buffer_bytes: 256,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 6);
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 16, 100_000, 6);
+    echo.serve(16);
+    join(clients);
+    let counters = echo.turns.driver.counters();
+    assert!(
+        choice == DriverChoice::Portable || counters.completion_overflows > 0,
+        "{counters:?}"
+    );
+}
+
+/// More than 65,536 buffers go through a group of 8, shuffled all the time.
+fn buffer_numbers_wrap_around(choice: DriverChoice) {
+    let options = Options {
+        buffers: 8,
+        buffer_bytes: 32,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 7);
+    echo.release_chance = 220;
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 2, 1_200_000, 7);
+    echo.serve(2);
+    join(clients);
+    let buffers = echo.turns.driver.counters().receive_buffers;
+    assert!(buffers > 65_536, "{buffers} buffers");
+}
+
+/// More than 65,536 entries go through one ring of 8.
+fn send_ring_positions_wrap_around(choice: DriverChoice) {
+    let options = Options {
+        send_rings: 1,
+        send_ring_entries: 8,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    const TOTAL: usize = 10 * 70_000;
+    let reader = std::thread::spawn(move || read_exactly(&mut client, 4, TOTAL));
+    for load in 0..100 {
+        let mut chunks = chunks(4, load * 7000, 7000, 10);
+        turns.driver.send(socket, &mut chunks, 700);
+        assert_eq!(turns.until(is_sent), 7000);
+    }
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+    join(vec![reader]);
+    let counters = turns.driver.counters();
+    assert_eq!(counters.send_bytes, TOTAL as u64);
+    assert!(
+        choice == DriverChoice::Portable || counters.send_entries > 65_536,
+        "{counters:?}"
+    );
+}
+
+fn without_send_rings_it_sends_vectored(choice: DriverChoice) {
+    let options = Options {
+        send_rings: 0,
+        chunk_bytes: 700,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 8);
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 6, 200_000, 8);
+    echo.serve(6);
+    join(clients);
+    let counters = echo.turns.driver.counters();
+    assert!(counters.vectored_sends > 0, "{counters:?}");
+    assert_eq!((counters.send_bundles, counters.leases), (0, 0));
+}
+
+fn few_send_rings_are_shared_by_many(choice: DriverChoice) {
+    let options = Options {
+        send_rings: 2,
+        chunk_bytes: 700,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut echo = Echo::new(driver, 9);
+    let (_, address) = echo.turns.listen();
+    let clients = echo_clients(address, 24, 100_000, 9);
+    echo.serve(24);
+    join(clients);
+    let counters = echo.turns.driver.counters();
+    assert!(
+        choice == DriverChoice::Portable || counters.leases > 2,
+        "{counters:?}"
+    );
+}
+
+fn large_chunks_go_by_reference(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    let mut chunks = chunks(2, 0, 3_000_000, 1_000_000);
+    chunks.push_front(Chunk::from_vec(Vec::new()));
+    let reader = std::thread::spawn(move || read_exactly(&mut client, 2, 3_000_000));
+    let count = chunks.len();
+    turns.driver.send(socket, &mut chunks, count);
+    assert_eq!(turns.until(is_sent), 3_000_000);
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+    join(vec![reader]);
+}
+
+fn unix_sockets_work_to_the_end(choice: DriverChoice) {
+    let options = Options {
+        buffers: 8,
+        buffer_bytes: 512,
+        ..Options::default()
+    };
+    let Some(driver) = driver(choice, &options) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    for round in 0..20 {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let socket = turns.driver.attach(OwnedFd::from(server)).unwrap();
+        let writer = std::thread::spawn(move || {
+            client.write_all(&pattern(round, 0, 20_000)).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            client
+        });
+        let mut received = 0;
+        let mut ended = false;
+        while !ended {
+            for completion in turns.turn(SHORT) {
+                match completion {
+                    Completion::Received { buffer, length, .. } => {
+                        check(
+                            round,
+                            received,
+                            turns.driver.buffers().bytes(buffer, 0..length),
+                        );
+                        received += u64::from(length);
+                        turns.driver.release(buffer);
+                    }
+                    Completion::ReceiveEnded { error, .. } => {
+                        assert_eq!((error, received), (0, 20_000));
+                        ended = true;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let mut client = writer.join().unwrap();
+        turns.send_all(socket, round, 3000, 500);
+        assert_eq!(turns.until(is_sent), 3000);
+        turns.driver.close(socket);
+        turns.until_closed(socket);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, pattern(round, 0, 3000));
+    }
+}
+
+fn a_stopped_listener_refuses(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (listener, address) = turns.listen();
+    let _client = TcpStream::connect(address).unwrap();
+    let accepted = turns.until(|completion| match completion {
+        Completion::Accepted { listener, .. } => Some(*listener),
+        _ => None,
+    });
+    assert_eq!(accepted, listener);
+    turns.driver.stop_listening(listener);
+    turns.turn(SHORT);
+    turns.turn(SHORT);
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Another one works, whatever its number is.
+    let (_, address) = turns.listen();
+    let _client = TcpStream::connect(address).unwrap();
+    turns.until(|completion| matches!(completion, Completion::Accepted { .. }).then_some(()));
+}
+
+fn the_descriptor_is_readable_when_something_came(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (_socket, mut client) = turns.pair(|_, _| {});
+    while !turns.turn(Duration::ZERO).is_empty() || turns.driver.has_completions() {}
+    assert!(!turns.poll(SHORT), "readable for nothing");
+    client.write_all(b"x").unwrap();
+    assert!(turns.poll(DEADLINE), "bytes came and nobody was told");
+    let completions = turns.turn(Duration::ZERO);
+    assert!(matches!(
+        completions[..],
+        [Completion::Received { length: 1, .. }]
+    ));
+    while !turns.turn(Duration::ZERO).is_empty() || turns.driver.has_completions() {}
+    assert!(!turns.poll(SHORT), "readable after everything was reaped");
+}
+
+fn shutting_down_closes_everything(choice: DriverChoice) {
+    let Some(driver) = driver(choice, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (_, address) = turns.listen();
+    let (_idle, mut first) = turns.pair(|_, _| {});
+    let (stalled, mut second) = turns.pair(small_buffers);
+    turns.turn(Duration::ZERO);
+    turns.send_all(stalled, 1, 600_000, 8192);
+    turns.turn(SHORT);
+    turns.driver.shutdown();
+    assert_eq!(read_error(&mut first), ErrorKind::ConnectionReset);
+    assert_eq!(read_error(&mut second), ErrorKind::ConnectionReset);
+    assert_eq!(
+        TcpStream::connect(address).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert_eq!(turns.driver.counters().leaked_regions, 0);
 }

@@ -129,9 +129,8 @@ impl Fault {
             }
         }
         for completion in dropped {
-            match completion {
-                Completion::Received { buffer, .. } => self.inner.release(buffer),
-                _ => {}
+            if let Completion::Received { buffer, .. } = completion {
+                self.inner.release(buffer);
             }
         }
     }

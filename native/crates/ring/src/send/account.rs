@@ -90,9 +90,11 @@ impl Account {
                 }
             }
         }
-        // The ring ran empty after everything had left: that is how a send may end.
-        if result == -libc::ENOBUFS && self.committed == 0 {
-            self.broken = None;
+        if result == -libc::ENOBUFS {
+            // The ring ran empty. After everything has left that is how a send may end. Otherwise
+            // the send before this one took the entries and lost them: it broke between two
+            // entries, which looks as if it only had to go on.
+            self.broken = (self.committed > 0).then_some(None);
         }
         let outcome = match (more, self.broken) {
             (true, _) => Outcome::Wait,
@@ -191,8 +193,10 @@ mod tests {
         );
         let mut lost = account(&[10]);
         lost.commit(64);
-        let broken = Outcome::Broken(Some(libc::ENOBUFS));
-        assert_eq!(lost.complete(-libc::ENOBUFS, false, true), (0, broken));
+        assert_eq!(
+            lost.complete(-libc::ENOBUFS, false, true),
+            (0, Outcome::Broken(None))
+        );
     }
 
     proptest! {

@@ -334,15 +334,16 @@ impl Echo {
         }
     }
 
+    /// Resumes some of the paused, then pauses one now and then.
     fn pause(&mut self) {
-        if let Some(index) = (!self.paused.is_empty()).then(|| self.random.below(self.paused.len()))
-        {
-            let socket = self.paused.swap_remove(index);
-            self.turns.driver.resume(socket);
+        for index in (0..self.paused.len()).rev() {
+            if self.random.below(3) == 0 {
+                self.turns.driver.resume(self.paused.swap_remove(index));
+            }
         }
         let mut sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         sockets.sort_by_key(|socket| socket.0);
-        if !sockets.is_empty() {
+        if !sockets.is_empty() && self.random.below(3) == 0 {
             let socket = sockets[self.random.below(sockets.len())];
             if !self.connections[&socket].ended && !self.paused.contains(&socket) {
                 self.turns.driver.pause(socket);
