@@ -272,7 +272,9 @@ fn levels_follow_the_held_buffers(choice: DriverChoice) {
 /// would wait for the timer that probes a closed window.
 fn small_buffers(server: &TcpStream, client: &TcpStream) {
     SockRef::from(server).set_send_buffer_size(4096).unwrap();
-    SockRef::from(client).set_recv_buffer_size(128 * 1024).unwrap();
+    SockRef::from(client)
+        .set_recv_buffer_size(128 * 1024)
+        .unwrap();
 }
 
 fn is_sent(completion: &Completion) -> Option<u64> {
