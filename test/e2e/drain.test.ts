@@ -5,7 +5,15 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { chat, clientOf, failure, grpc, openChat, say } from '../support/echo-client.js';
+import {
+  assertEchoed,
+  chat,
+  clientOf,
+  failure,
+  grpc,
+  openChat,
+  say,
+} from '../support/echo-client.js';
 import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { RawPeer } from '../support/raw-peer.js';
@@ -123,7 +131,7 @@ test('the example drains and exits with 0, with calls in flight and idle', async
   const running = chat(client, 'chat', messages);
   await say(client, {});
   echo.signal('SIGTERM');
-  expect(await running).toEqual(messages);
+  assertEchoed(await running, messages);
   expect(await echo.exited).toEqual({ code: 0, signal: null });
 
   const idle = await startEcho();

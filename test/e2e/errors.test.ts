@@ -425,7 +425,7 @@ describe('handlers that fail', () => {
   });
 
   test('a handler that ignores its cancellation is named in a warning', async () => {
-    const { server, start } = await serverAtRest({ serve: { cancelGraceMs: 200 } });
+    const { server, start } = await serverAtRest({ serve: { handlerGraceMs: 200 } });
     const client = clientOf(server);
     const error = await failure(say(client, { text: 'x' }, { mode: 'ignore', timeoutMs: 100 }));
     expect(error.code).toBe(grpc.status.DEADLINE_EXCEEDED);

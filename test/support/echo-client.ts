@@ -1,5 +1,6 @@
 // The independent client: @grpc/grpc-js, with the contract loaded from the .proto file.
 
+import { ok, strictEqual } from 'node:assert';
 import { fileURLToPath } from 'node:url';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
@@ -190,6 +191,25 @@ function settle<R>(
 ): UnaryCallback<R> {
   return (error, reply) => (error === null ? resolve(reply!) : reject(error));
 }
+
+/**
+ * Throws unless the replies are the messages, byte by byte. (A matcher would look at each byte of
+ * each buffer by itself, and take longer over it than the server.)
+ */
+export function assertEchoed(
+  replies: readonly EchoMessage[],
+  messages: readonly EchoMessage[],
+): void {
+  strictEqual(replies.length, messages.length, 'number of replies');
+  for (const [index, message] of messages.entries()) {
+    const reply = replies[index]!;
+    strictEqual(reply.text ?? '', message.text ?? '', `text of reply ${index}`);
+    const same = Buffer.compare(reply.data ?? EMPTY, message.data ?? EMPTY) === 0;
+    ok(same, `data of reply ${index} differs`);
+  }
+}
+
+const EMPTY = new Uint8Array(0);
 
 /** The status with which a call fails; throws if it does not. */
 export async function failure(call: Promise<unknown>): Promise<grpc.ServiceError> {

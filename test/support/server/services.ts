@@ -78,8 +78,7 @@ async function misbehave(mode: string, ctx: Context): Promise<void> {
     case 'sleep':
       return sleep(Number(argument));
     case 'exit':
-      process.exit(Number(argument));
-      break;
+      return process.exit(Number(argument));
     default:
   }
 }
