@@ -8,6 +8,8 @@ mod field;
 mod huffman;
 mod integer;
 mod static_table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use decoder::{DecodeError, Decoder, ListLimits};
 pub(crate) use encoder::Encoder;
