@@ -112,7 +112,7 @@ async function startService() {
     /** @type {string} */
     driver: listening['driver'],
     /** @type {string | undefined} */
-    reason: listening['reason'],
+    reason: listening['driverReason'],
     kill,
     /** @returns {Promise<Record<string, any> | undefined>} the first thread's */
     async stats() {
@@ -338,7 +338,7 @@ function printTable(driver, chat, fast, stats) {
   }
   say(
     dim(
-      '  The client of this demo shares the machine and is slower than the service: see npm run bench.',
+      '  The client shares the machine with the service; npm run bench gives each a core of its own.',
     ),
   );
 }

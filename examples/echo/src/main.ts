@@ -1,5 +1,6 @@
-// Serves Echo. HOST, PORT (0 for any free one), THREADS, LOG_LEVEL and MILLRACE_DRIVER set it up;
-// SIGTERM and SIGINT drain it: calls that have begun end, then the process does.
+// Serves Echo. HOST, PORT (0 for any free one) and THREADS set it up here, LOG_LEVEL and
+// MILLRACE_DRIVER in `serve`. SIGTERM and SIGINT drain it: calls that have begun end, then the
+// process does.
 
 import { serve } from 'millrace';
 
@@ -10,10 +11,9 @@ const server = await serve({
   host: env['HOST'] ?? '127.0.0.1',
   port: Number(env['PORT'] ?? 50051),
   threads: Number(env['THREADS'] ?? 1),
-  signals: true,
 });
 
 // `kill -USR2 <pid>` logs what the server has counted so far.
-process.on('SIGUSR2', () => {
-  server.logger.info({ stats: server.stats() }, 'stats');
+process.on('SIGUSR2', async () => {
+  server.logger.info({ stats: await server.stats() }, 'stats');
 });
