@@ -18,6 +18,9 @@ pub struct Options {
     /// Send rings at most. Each pins a page that counts against `RLIMIT_MEMLOCK`. Default 512;
     /// 0 sends everything by vectored sends.
     pub send_rings: u16,
+    /// Lets one receive fill several buffers where the kernel does that soundly. Default true;
+    /// false is the way out should a kernel pass the self-test and still be wrong.
+    pub receive_bundles: bool,
     /// Bytes of a send chunk from the pool. Default 16,384.
     pub chunk_bytes: u32,
     /// Wraps the driver so that it fails now and then, by a seed. Default none.
@@ -34,6 +37,7 @@ impl Default for Options {
             completion_entries: 16_384,
             send_ring_entries: 256,
             send_rings: 512,
+            receive_bundles: true,
             chunk_bytes: 16_384,
             #[cfg(feature = "__fault")]
             fault: None,

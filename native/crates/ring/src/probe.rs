@@ -105,8 +105,13 @@ fn portable(options: &Options, reason: String) -> Result<Selection, RingError> {
 #[cfg(target_os = "linux")]
 fn bundle(options: &Options) -> Result<Selection, String> {
     use crate::driver::bundle::Bundle;
+    use crate::uring::ReceiveMode;
 
-    let (mode, reason) = kernel::sound_mode()?;
+    let (mut mode, mut reason) = kernel::sound_mode()?;
+    if mode == ReceiveMode::Bundle && !options.receive_bundles {
+        mode = ReceiveMode::Multishot;
+        reason = "bundle: sends in bundles and receives one buffer at a time, as asked for".into();
+    }
     let driver = Bundle::new(options, mode).map_err(|error| kernel::explain(&error))?;
     Ok(Selection {
         name: driver.name(),

@@ -8,21 +8,21 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use millrace_ring::{Completion, DriverChoice, ListenerId, Options};
+use millrace_ring::{Completion, ListenerId, Options};
 use socket2::{Domain, Socket, Type};
 use support::*;
 
 #[test]
 fn accepting_goes_on_when_descriptors_come_back() {
     let before = limit_descriptors(200);
-    for choice in [DriverChoice::Bundle, DriverChoice::Portable] {
-        run(choice);
+    for tier in TIERS {
+        run(tier);
     }
     limit_descriptors(before);
 }
 
-fn run(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn run(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);

@@ -6,12 +6,12 @@ mod support;
 
 use std::io::{Read, Write};
 
-use millrace_ring::{Completion, DriverChoice, FaultPlan, Options};
+use millrace_ring::{Completion, FaultPlan, Options};
 use support::*;
 
 #[test]
 fn delays_and_kept_buffers_change_no_byte() {
-    for choice in [DriverChoice::Bundle, DriverChoice::Portable] {
+    for tier in TIERS {
         for seed in 0..5 {
             eprintln!("seed {seed}");
             let plan = FaultPlan {
@@ -26,7 +26,7 @@ fn delays_and_kept_buffers_change_no_byte() {
                 fault: Some(plan),
                 ..Options::default()
             };
-            let Some(driver) = driver(choice, &options) else {
+            let Some(driver) = driver(tier, &options) else {
                 continue;
             };
             let mut echo = Echo::new(driver, seed);
@@ -43,7 +43,7 @@ fn delays_and_kept_buffers_change_no_byte() {
 
 #[test]
 fn a_reset_comes_after_the_bytes_and_closes_once() {
-    for choice in [DriverChoice::Bundle, DriverChoice::Portable] {
+    for tier in TIERS {
         let plan = FaultPlan {
             seed: 3,
             delay_chance: 80,
@@ -54,7 +54,7 @@ fn a_reset_comes_after_the_bytes_and_closes_once() {
             fault: Some(plan),
             ..Options::default()
         };
-        let Some(driver) = driver(choice, &options) else {
+        let Some(driver) = driver(tier, &options) else {
             continue;
         };
         let mut turns = Loop::new(driver);

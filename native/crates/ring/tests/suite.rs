@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use millrace_ring::{Chunk, Completion, DriverChoice, Level, Options};
+use millrace_ring::{Chunk, Completion, Level, Options};
 use socket2::SockRef;
 use support::*;
 
@@ -17,10 +17,13 @@ use support::*;
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
         mod bundle {
-            $(#[test] fn $test() { super::$test(millrace_ring::DriverChoice::Bundle) })*
+            $(#[test] fn $test() { super::$test(super::support::Tier::Bundle) })*
+        }
+        mod multishot {
+            $(#[test] fn $test() { super::$test(super::support::Tier::Multishot) })*
         }
         mod portable {
-            $(#[test] fn $test() { super::$test(millrace_ring::DriverChoice::Portable) })*
+            $(#[test] fn $test() { super::$test(super::support::Tier::Portable) })*
         }
     };
 }
@@ -53,12 +56,13 @@ suite! {
     a_stopped_listener_refuses,
     the_descriptor_is_readable_when_something_came,
     shutting_down_closes_everything,
+    nothing_is_lost_when_everybody_leaves_at_any_time,
 }
 
 const SHORT: Duration = Duration::from_millis(20);
 
-fn echoes_every_byte(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn echoes_every_byte(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut echo = Echo::new(driver, 1);
@@ -75,8 +79,8 @@ fn echoes_every_byte(choice: DriverChoice) {
     );
 }
 
-fn reports_one_completion_at_a_time(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn reports_one_completion_at_a_time(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut echo = Echo::new(driver, 2);
@@ -87,13 +91,13 @@ fn reports_one_completion_at_a_time(choice: DriverChoice) {
     join(clients);
 }
 
-fn a_tiny_group_parks_and_recovers(choice: DriverChoice) {
+fn a_tiny_group_parks_and_recovers(tier: Tier) {
     let options = Options {
         buffers: 4,
         buffer_bytes: 512,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut echo = Echo::new(driver, 3);
@@ -107,13 +111,13 @@ fn a_tiny_group_parks_and_recovers(choice: DriverChoice) {
 }
 
 /// Waiting for buffers must neither spin nor forget anyone.
-fn a_group_that_nobody_releases_stays_quiet(choice: DriverChoice) {
+fn a_group_that_nobody_releases_stays_quiet(tier: Tier) {
     let options = Options {
         buffers: 4,
         buffer_bytes: 64,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -181,8 +185,8 @@ fn a_group_that_nobody_releases_stays_quiet(choice: DriverChoice) {
     assert!(clients.iter().all(|client| client.2 == 1000));
 }
 
-fn a_paused_socket_pushes_back_and_resumes(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn a_paused_socket_pushes_back_and_resumes(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -210,14 +214,14 @@ fn a_paused_socket_pushes_back_and_resumes(choice: DriverChoice) {
     }
 }
 
-fn pausing_at_random_loses_nothing(choice: DriverChoice) {
+fn pausing_at_random_loses_nothing(tier: Tier) {
     for seed in 0..4 {
         let options = Options {
             buffers: 16,
             buffer_bytes: 4096,
             ..Options::default()
         };
-        let Some(driver) = driver(choice, &options) else {
+        let Some(driver) = driver(tier, &options) else {
             return;
         };
         let mut echo = Echo::new(driver, seed);
@@ -229,13 +233,13 @@ fn pausing_at_random_loses_nothing(choice: DriverChoice) {
     }
 }
 
-fn levels_follow_the_held_buffers(choice: DriverChoice) {
+fn levels_follow_the_held_buffers(tier: Tier) {
     let options = Options {
         buffers: 16,
         buffer_bytes: 64,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -285,14 +289,14 @@ fn is_sent(completion: &Completion) -> Option<u64> {
     }
 }
 
-fn a_peer_that_stops_reading_stalls_only_itself(choice: DriverChoice) {
+fn a_peer_that_stops_reading_stalls_only_itself(tier: Tier) {
     // Once through a ring, once by a single send, once vectored.
     for (chunk, send_rings) in [(8192, 4), (600_000, 4), (8192, 0)] {
         let options = Options {
             send_rings,
             ..Options::default()
         };
-        let Some(driver) = driver(choice, &options) else {
+        let Some(driver) = driver(tier, &options) else {
             return;
         };
         let mut turns = Loop::new(driver);
@@ -315,13 +319,13 @@ fn a_peer_that_stops_reading_stalls_only_itself(choice: DriverChoice) {
     }
 }
 
-fn a_reset_while_a_send_is_stalled_fails_it(choice: DriverChoice) {
+fn a_reset_while_a_send_is_stalled_fails_it(tier: Tier) {
     for send_rings in [4, 0] {
         let options = Options {
             send_rings,
             ..Options::default()
         };
-        let Some(driver) = driver(choice, &options) else {
+        let Some(driver) = driver(tier, &options) else {
             return;
         };
         let mut turns = Loop::new(driver);
@@ -351,8 +355,8 @@ fn a_reset_while_a_send_is_stalled_fails_it(choice: DriverChoice) {
     }
 }
 
-fn a_reset_ends_the_receive(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn a_reset_ends_the_receive(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -371,13 +375,13 @@ fn a_reset_ends_the_receive(choice: DriverChoice) {
     turns.until_closed(socket);
 }
 
-fn closing_delivers_every_byte_then_the_end(choice: DriverChoice) {
+fn closing_delivers_every_byte_then_the_end(tier: Tier) {
     for (chunk, send_rings) in [(8192, 4), (1_000_000, 4), (8192, 0)] {
         let options = Options {
             send_rings,
             ..Options::default()
         };
-        let Some(driver) = driver(choice, &options) else {
+        let Some(driver) = driver(tier, &options) else {
             return;
         };
         let mut turns = Loop::new(driver);
@@ -392,8 +396,8 @@ fn closing_delivers_every_byte_then_the_end(choice: DriverChoice) {
 
 /// A close with unread bytes in the socket would reset the connection and could take bytes of ours
 /// with it that the peer has not read.
-fn closing_with_unread_bytes_still_delivers(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn closing_with_unread_bytes_still_delivers(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -419,8 +423,8 @@ fn read_error(client: &mut TcpStream) -> ErrorKind {
     }
 }
 
-fn aborting_resets_the_connection(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn aborting_resets_the_connection(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -447,8 +451,8 @@ fn aborting_resets_the_connection(choice: DriverChoice) {
     }
 }
 
-fn aborting_after_closing_ends_a_stalled_send(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn aborting_after_closing_ends_a_stalled_send(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -467,8 +471,8 @@ fn aborting_after_closing_ends_a_stalled_send(choice: DriverChoice) {
     assert_eq!(read_error(&mut client), ErrorKind::ConnectionReset);
 }
 
-fn a_half_closed_peer_is_still_sent_to(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn a_half_closed_peer_is_still_sent_to(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -500,8 +504,8 @@ fn a_half_closed_peer_is_still_sent_to(choice: DriverChoice) {
     read_exactly(&mut client, 3, 40_000);
 }
 
-fn a_number_is_reused_only_after_closed(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn a_number_is_reused_only_after_closed(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -521,8 +525,8 @@ fn a_number_is_reused_only_after_closed(choice: DriverChoice) {
     assert_eq!(receiver, third);
 }
 
-fn empty_sends_are_answered(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn empty_sends_are_answered(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -541,7 +545,7 @@ fn empty_sends_are_answered(choice: DriverChoice) {
     assert_eq!(&bytes, b"abc");
 }
 
-fn a_tiny_completion_queue_loses_nothing(choice: DriverChoice) {
+fn a_tiny_completion_queue_loses_nothing(tier: Tier) {
     let options = Options {
         submission_entries: 2,
         completion_entries: 2,
@@ -549,7 +553,7 @@ fn a_tiny_completion_queue_loses_nothing(choice: DriverChoice) {
         buffer_bytes: 256,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut echo = Echo::new(driver, 6);
@@ -559,19 +563,19 @@ fn a_tiny_completion_queue_loses_nothing(choice: DriverChoice) {
     join(clients);
     let counters = echo.turns.driver.counters();
     assert!(
-        choice == DriverChoice::Portable || counters.completion_overflows > 0,
+        tier == Tier::Portable || counters.completion_overflows > 0,
         "{counters:?}"
     );
 }
 
 /// More than 65,536 buffers go through a group of 8, shuffled all the time.
-fn buffer_numbers_wrap_around(choice: DriverChoice) {
+fn buffer_numbers_wrap_around(tier: Tier) {
     let options = Options {
         buffers: 8,
         buffer_bytes: 32,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut echo = Echo::new(driver, 7);
@@ -585,13 +589,13 @@ fn buffer_numbers_wrap_around(choice: DriverChoice) {
 }
 
 /// More than 65,536 entries go through one ring of 8.
-fn send_ring_positions_wrap_around(choice: DriverChoice) {
+fn send_ring_positions_wrap_around(tier: Tier) {
     let options = Options {
         send_rings: 1,
         send_ring_entries: 8,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -609,18 +613,18 @@ fn send_ring_positions_wrap_around(choice: DriverChoice) {
     let counters = turns.driver.counters();
     assert_eq!(counters.send_bytes, TOTAL as u64);
     assert!(
-        choice == DriverChoice::Portable || counters.send_entries > 65_536,
+        tier == Tier::Portable || counters.send_entries > 65_536,
         "{counters:?}"
     );
 }
 
-fn without_send_rings_it_sends_vectored(choice: DriverChoice) {
+fn without_send_rings_it_sends_vectored(tier: Tier) {
     let options = Options {
         send_rings: 0,
         chunk_bytes: 700,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut echo = Echo::new(driver, 8);
@@ -633,13 +637,13 @@ fn without_send_rings_it_sends_vectored(choice: DriverChoice) {
     assert_eq!((counters.send_bundles, counters.leases), (0, 0));
 }
 
-fn few_send_rings_are_shared_by_many(choice: DriverChoice) {
+fn few_send_rings_are_shared_by_many(tier: Tier) {
     let options = Options {
         send_rings: 2,
         chunk_bytes: 700,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut echo = Echo::new(driver, 9);
@@ -649,13 +653,13 @@ fn few_send_rings_are_shared_by_many(choice: DriverChoice) {
     join(clients);
     let counters = echo.turns.driver.counters();
     assert!(
-        choice == DriverChoice::Portable || counters.leases > 2,
+        tier == Tier::Portable || counters.leases > 2,
         "{counters:?}"
     );
 }
 
-fn large_chunks_go_by_reference(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn large_chunks_go_by_reference(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -671,13 +675,13 @@ fn large_chunks_go_by_reference(choice: DriverChoice) {
     join(vec![reader]);
 }
 
-fn unix_sockets_work_to_the_end(choice: DriverChoice) {
+fn unix_sockets_work_to_the_end(tier: Tier) {
     let options = Options {
         buffers: 8,
         buffer_bytes: 512,
         ..Options::default()
     };
-    let Some(driver) = driver(choice, &options) else {
+    let Some(driver) = driver(tier, &options) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -723,8 +727,8 @@ fn unix_sockets_work_to_the_end(choice: DriverChoice) {
     }
 }
 
-fn a_stopped_listener_refuses(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn a_stopped_listener_refuses(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -746,8 +750,8 @@ fn a_stopped_listener_refuses(choice: DriverChoice) {
     turns.until(|completion| matches!(completion, Completion::Accepted { .. }).then_some(()));
 }
 
-fn the_descriptor_is_readable_when_something_came(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn the_descriptor_is_readable_when_something_came(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -765,8 +769,8 @@ fn the_descriptor_is_readable_when_something_came(choice: DriverChoice) {
     assert!(!turns.poll(SHORT), "readable after everything was reaped");
 }
 
-fn shutting_down_closes_everything(choice: DriverChoice) {
-    let Some(driver) = driver(choice, &Options::default()) else {
+fn shutting_down_closes_everything(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
         return;
     };
     let mut turns = Loop::new(driver);
@@ -784,4 +788,23 @@ fn shutting_down_closes_everything(choice: DriverChoice) {
         ErrorKind::ConnectionRefused
     );
     assert_eq!(turns.driver.counters().leaked_regions, 0);
+}
+
+/// Both sides close, reset, pause and send whenever they like. Every socket is closed once, every
+/// buffer comes back, and what arrives is right as far as it goes.
+fn nothing_is_lost_when_everybody_leaves_at_any_time(tier: Tier) {
+    for seed in 0..6 {
+        let options = Options {
+            buffers: 16,
+            buffer_bytes: 1024,
+            send_rings: 3,
+            chunk_bytes: 512,
+            ..Options::default()
+        };
+        let Some(driver) = driver(tier, &options) else {
+            return;
+        };
+        eprintln!("seed {seed}");
+        Chaos::new(driver, seed).run();
+    }
 }

@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use millrace_ring::{
     Chunk, Completion, Driver, DriverChoice, ListenerId, Options, SocketId, select,
 };
@@ -16,11 +18,29 @@ use millrace_ring::{
 /// Far more than anything here takes, so that only what hangs runs into it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What is tested: each driver, and the bundle driver as it is on kernels without sound bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Bundle,
+    Multishot,
+    Portable,
+}
+
+pub(crate) const TIERS: [Tier; 3] = [Tier::Bundle, Tier::Multishot, Tier::Portable];
+
 /// Makes the driver, or says why it cannot be tested here.
-pub(crate) fn driver(choice: DriverChoice, options: &Options) -> Option<Box<dyn Driver>> {
-    match select(choice, options) {
+pub(crate) fn driver(tier: Tier, options: &Options) -> Option<Box<dyn Driver>> {
+    let choice = match tier {
+        Tier::Bundle | Tier::Multishot => DriverChoice::Bundle,
+        Tier::Portable => DriverChoice::Portable,
+    };
+    let options = Options {
+        receive_bundles: tier == Tier::Bundle,
+        ..options.clone()
+    };
+    match select(choice, &options) {
         Ok(selection) => Some(selection.driver),
-        Err(error) if choice == DriverChoice::Bundle => {
+        Err(error) if tier != Tier::Portable => {
             eprintln!("skipped: {error}");
             None
         }
@@ -410,6 +430,237 @@ pub(crate) fn join(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Connections whose two ends misbehave at random, on one thread.
+pub(crate) struct Chaos {
+    turns: Loop,
+    random: Random,
+    live: HashMap<SocketId, Victim>,
+    held: Vec<u16>,
+    next_stream: u64,
+    closed: usize,
+}
+
+struct Victim {
+    client: Option<TcpStream>,
+    stream: u64,
+    /// Bytes the client wrote, the driver received, the driver gave, the client read.
+    written: u64,
+    received: u64,
+    given: u64,
+    read: u64,
+    sending: bool,
+    paused: bool,
+    /// The driver was told to close or abort; nothing but `Closed` may follow.
+    leaving: bool,
+    aborted: bool,
+}
+
+impl Chaos {
+    const CONNECTIONS: usize = 150;
+
+    pub(crate) fn new(driver: Box<dyn Driver>, seed: u64) -> Self {
+        Self {
+            turns: Loop::new(driver),
+            random: Random::new(seed),
+            live: HashMap::new(),
+            held: Vec::new(),
+            next_stream: 0,
+            closed: 0,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        while self.closed < Self::CONNECTIONS {
+            while self.live.len() < 10 && (self.next_stream as usize) < Self::CONNECTIONS {
+                self.connect();
+            }
+            let mut sockets: Vec<SocketId> = self.live.keys().copied().collect();
+            sockets.sort_by_key(|socket| socket.0);
+            for socket in sockets {
+                self.act(socket);
+            }
+            for completion in self.turns.turn(Duration::from_millis(1)) {
+                self.handle(completion);
+            }
+            for _ in 0..self.held.len() {
+                if self.random.below(2) == 0 {
+                    let index = self.random.below(self.held.len());
+                    self.turns.driver.release(self.held.swap_remove(index));
+                }
+            }
+        }
+        self.held
+            .drain(..)
+            .for_each(|buffer| self.turns.driver.release(buffer));
+        self.turns.driver.submit().unwrap();
+        let buffers = self.turns.driver.buffers();
+        assert_eq!(
+            (buffers.free(), buffers.held()),
+            (buffers.count(), 0),
+            "buffers were lost"
+        );
+        assert_eq!(self.turns.driver.chunks().taken(), 0, "chunks were lost");
+    }
+
+    fn connect(&mut self) {
+        let (socket, client) = self.turns.pair(|_, _| {});
+        client.set_nonblocking(true).unwrap();
+        let victim = Victim {
+            client: Some(client),
+            stream: self.next_stream,
+            written: 0,
+            received: 0,
+            given: 0,
+            read: 0,
+            sending: false,
+            paused: false,
+            leaving: false,
+            aborted: false,
+        };
+        assert!(
+            self.live.insert(socket, victim).is_none(),
+            "a number in use was given again"
+        );
+        self.next_stream += 1;
+    }
+
+    fn act(&mut self, socket: SocketId) {
+        let driver = &mut self.turns.driver;
+        let random = &mut self.random;
+        let victim = self.live.get_mut(&socket).unwrap();
+        match random.below(24) {
+            0..6 => victim.write(random.below(6000)),
+            6..12 => victim.read(),
+            12..18 if !victim.sending && !victim.leaving => {
+                let mut chunks = VecDeque::new();
+                let count = 1 + random.below(90) / (1 + random.below(20));
+                for _ in 0..count {
+                    let mut chunk = driver.chunks().take();
+                    let length = 1 + random.below(chunk.spare());
+                    chunk.write(&pattern(victim.stream + 1_000_000, victim.given, length));
+                    victim.given += length as u64;
+                    chunks.push_back(chunk);
+                }
+                driver.send(socket, &mut chunks, count);
+                victim.sending = true;
+            }
+            18 | 19 if !victim.leaving => {
+                victim.paused = !victim.paused;
+                if victim.paused {
+                    driver.pause(socket)
+                } else {
+                    driver.resume(socket)
+                }
+            }
+            20 if random.below(4) == 0 => {
+                driver.close(socket);
+                victim.leaving = true;
+            }
+            21 if random.below(4) == 0 => {
+                driver.abort(socket);
+                victim.leaving = true;
+                victim.aborted = true;
+            }
+            22 if random.below(4) == 0 => victim.client = None,
+            23 if random.below(4) == 0 => {
+                if let Some(client) = &victim.client {
+                    SockRef::from(client)
+                        .set_linger(Some(Duration::ZERO))
+                        .unwrap();
+                    victim.client = None;
+                }
+            }
+            _ => {}
+        }
+        // A peer that has left may leave a send stalled in a close that nobody ends.
+        if victim.client.is_none() && victim.leaving && !victim.aborted {
+            driver.abort(socket);
+            victim.aborted = true;
+        }
+        if victim.client.is_none() && !victim.leaving && random.below(8) == 0 {
+            driver.close(socket);
+            victim.leaving = true;
+        }
+    }
+
+    fn handle(&mut self, completion: Completion) {
+        match completion {
+            Completion::Received {
+                socket,
+                buffer,
+                length,
+            } => {
+                let victim = self.live.get_mut(&socket).unwrap();
+                assert!(!victim.leaving, "bytes after close");
+                let bytes = self.turns.driver.buffers().bytes(buffer, 0..length);
+                check(victim.stream, victim.received, bytes);
+                victim.received += u64::from(length);
+                assert!(victim.received <= victim.written);
+                self.held.push(buffer);
+            }
+            Completion::ReceiveEnded { socket, error } => {
+                let victim = &self.live[&socket];
+                assert!(
+                    victim.client.is_none() && !victim.leaving,
+                    "ended for no reason: {error}"
+                );
+            }
+            Completion::Sent { socket, .. } | Completion::SendFailed { socket, .. } => {
+                let victim = self.live.get_mut(&socket).unwrap();
+                assert!(
+                    victim.sending && !victim.leaving,
+                    "a send was answered twice"
+                );
+                victim.sending = false;
+            }
+            Completion::Closed { socket } => {
+                let victim = self.live.remove(&socket).expect("closed twice");
+                assert!(victim.leaving, "closed for no reason");
+                self.closed += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+impl Victim {
+    fn write(&mut self, length: usize) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let bytes = pattern(self.stream, self.written, length);
+        if let Ok(written) = client.write(&bytes) {
+            self.written += written as u64;
+        }
+    }
+
+    fn read(&mut self) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let mut bytes = [0; 20_000];
+        match client.read(&mut bytes) {
+            Ok(0) => {
+                assert!(self.leaving, "the end came for no reason");
+                assert!(
+                    self.aborted || self.read == self.given,
+                    "the end came before the bytes"
+                );
+                self.client = None;
+            }
+            Ok(length) => {
+                check(self.stream + 1_000_000, self.read, &bytes[..length]);
+                self.read += length as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => {
+                assert!(self.leaving, "a reset for no reason");
+                self.client = None;
+            }
         }
     }
 }
