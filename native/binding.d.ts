@@ -35,10 +35,11 @@ export declare class NativeEngine {
    */
   flush(): void;
   /**
-   * Sends a message that is larger than the arena; its bytes are copied. Nothing happens once
-   * the engine is closed.
+   * Sends a message that is larger than the arena, behind the operations queued so far; its
+   * bytes are copied. With `ends` it is the call's only message and the status is OK. Nothing
+   * happens once the engine is closed.
    */
-  sendLarge(call: number, bytes: Uint8Array): void;
+  sendLarge(call: number, bytes: Uint8Array, ends?: boolean | undefined | null): void;
   /** The metadata block of a call's request headers; null when it has none or is over. */
   metadata(call: number): Buffer | null;
   /** The peer's address and port; null when the call is over. */
