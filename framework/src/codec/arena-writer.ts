@@ -72,15 +72,25 @@ export abstract class Writer {
 
   /** Begins a nested message; the result is for `join`. */
   fork(tag: number): number {
-    this.reserve(6);
-    this.tag(tag);
-    if (++this.depth > RECURSION_LIMIT) throw INVALID;
-    return ++this.pos - this.start;
+    // The outermost message counts too, as it does for the reader.
+    if (++this.depth >= RECURSION_LIMIT) throw INVALID;
+    return this.open(tag);
   }
 
   /** Ends the nested message that `fork` began: puts its length in front of it. */
   join(mark: number): void {
     this.depth--;
+    this.close(mark);
+  }
+
+  /** Writes the tag and leaves a byte for the length; the result is relative, since bytes may move. */
+  private open(tag: number): number {
+    this.reserve(6);
+    this.tag(tag);
+    return ++this.pos - this.start;
+  }
+
+  private close(mark: number): void {
     const start = this.start + mark;
     const length = this.pos - start;
     if (length < 0x80) this.bytes[start - 1] = length;
@@ -218,6 +228,159 @@ export abstract class Writer {
     if (length > SHORT_BYTES) bytes.set(value, pos);
     else for (let index = 0; index < length; index++) bytes[pos + index] = value[index]!;
     this.pos = pos + length;
+  }
+
+  packedUint32(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if (value >>> 0 !== value) throw INVALID;
+      this.reserve(5);
+      this.varint(value);
+    }
+    this.closePacked(mark);
+  }
+
+  packedInt32(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if ((value | 0) !== value) throw INVALID;
+      this.reserve(10);
+      if (value >= 0) this.varint(value);
+      else this.negative(value);
+    }
+    this.closePacked(mark);
+  }
+
+  packedSint32(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if ((value | 0) !== value) throw INVALID;
+      this.reserve(5);
+      this.varint(((value << 1) ^ (value >> 31)) >>> 0);
+    }
+    this.closePacked(mark);
+  }
+
+  packedBool(tag: number, values: readonly boolean[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(values.length);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if (typeof value !== 'boolean') throw INVALID;
+      this.bytes[this.pos++] = value ? 1 : 0;
+    }
+    this.closePacked(mark);
+  }
+
+  packedUint64(tag: number, values: readonly (bigint | number)[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      setUnsigned(values[index]!);
+      this.reserve(10);
+      this.varint64();
+    }
+    this.closePacked(mark);
+  }
+
+  packedInt64(tag: number, values: readonly (bigint | number)[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      setSigned(values[index]!);
+      this.reserve(10);
+      this.varint64();
+    }
+    this.closePacked(mark);
+  }
+
+  packedSint64(tag: number, values: readonly (bigint | number)[]): void {
+    const mark = this.openPacked(tag, values);
+    for (let index = 0; index < values.length; index++) {
+      setSigned(values[index]!);
+      zigzag();
+      this.reserve(10);
+      this.varint64();
+    }
+    this.closePacked(mark);
+  }
+
+  packedFixed32(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(4 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if (value >>> 0 !== value) throw INVALID;
+      this.word(value);
+    }
+    this.closePacked(mark);
+  }
+
+  packedSfixed32(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(4 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if ((value | 0) !== value) throw INVALID;
+      this.word(value);
+    }
+    this.closePacked(mark);
+  }
+
+  packedFixed64(tag: number, values: readonly (bigint | number)[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(8 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      setUnsigned(values[index]!);
+      this.word(words[0]!);
+      this.word(words[1]!);
+    }
+    this.closePacked(mark);
+  }
+
+  packedSfixed64(tag: number, values: readonly (bigint | number)[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(8 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      setSigned(values[index]!);
+      this.word(words[0]!);
+      this.word(words[1]!);
+    }
+    this.closePacked(mark);
+  }
+
+  packedFloat(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(4 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      setFloat(values[index]!);
+      this.word(words[0]!);
+    }
+    this.closePacked(mark);
+  }
+
+  packedDouble(tag: number, values: readonly number[]): void {
+    const mark = this.openPacked(tag, values);
+    this.reserve(8 * values.length);
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if (typeof value !== 'number') throw INVALID;
+      doubles[0] = value;
+      this.word(words[0]!);
+      this.word(words[1]!);
+    }
+    this.closePacked(mark);
+  }
+
+  /** Begins a packed field, which is left out if it has no values. */
+  private openPacked(tag: number, values: readonly unknown[]): number {
+    if (!Array.isArray(values)) throw INVALID;
+    return values.length === 0 ? -1 : this.open(tag);
+  }
+
+  private closePacked(mark: number): void {
+    if (mark >= 0) this.close(mark);
   }
 
   private longString(tag: number, value: string): void {
@@ -369,6 +532,26 @@ function setFloat(value: number): void {
   if (typeof value !== 'number') throw INVALID;
   floats[0] = value;
   if (!Number.isFinite(floats[0]) && Number.isFinite(value)) throw INVALID;
+}
+
+/** What generated code throws where a value is wrong. */
+export function invalid(): EncodeError {
+  return INVALID;
+}
+
+/** The values of a repeated field; anything but an array is refused. */
+export function list<T>(values: readonly T[]): readonly T[] {
+  if (!Array.isArray(values)) throw INVALID;
+  return values;
+}
+
+/** The entries of a map: of a Map, or for string keys of a plain object. */
+export function entries<K, V>(
+  map: ReadonlyMap<K, V> | Readonly<Record<string, V>>,
+): Iterable<readonly [K, V]> {
+  if (map instanceof Map) return map;
+  if (typeof map !== 'object' || Array.isArray(map)) throw INVALID;
+  return Object.entries(map) as Iterable<readonly [never, V]>;
 }
 
 function isBytes(value: unknown): value is Uint8Array {

@@ -1,1 +1,3 @@
 export * from './runtime.js';
+export * from './well-known.gen.js';
+export * from './well-known.js';

@@ -23,7 +23,7 @@ export function findInvalid(type: object, typeName: string, message: unknown, de
     };
   }
   if (typeof message !== 'object' || message === null) {
-    return wrong(`a message ${shortName(typeName)}`, message);
+    return wrong(`an object (${shortName(typeName)})`, message);
   }
   const seen = new Set<string>();
   for (const field of fieldsOf(type) ?? []) {
@@ -79,7 +79,7 @@ function findInMap(field: Field, value: unknown, depth: number): Find {
     if (!fits(field.map as Scalar, key)) {
       return { path: '', reason: `expected keys of type ${field.map}, got ${show(key)}` };
     }
-    const found = findInSingle(field, item, depth);
+    const found = findInSingle(field, item, depth + 1);
     if (found) return at(`[${show(key)}]`, found);
   }
   return undefined;

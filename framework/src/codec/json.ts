@@ -1,3 +1,4 @@
+import { entries } from './arena-writer.js';
 import { CodecError, JsonError } from './errors.js';
 import {
   type EnumValues,
@@ -13,7 +14,7 @@ import {
 } from './field.js';
 import { fits, show } from './invalid.js';
 import type { JsonObject, JsonValue } from './message-type.js';
-import { type AnyMessage, createMessage, entries, isLong } from './value.js';
+import { type AnyMessage, createMessage, isLong } from './value.js';
 
 /** A generated type, as far as the JSON mapping needs it. */
 interface Type {

@@ -1,12 +1,12 @@
 import { HeapWriter, type Writer } from './arena-writer.js';
 import { DecodeError, EncodeError } from './errors.js';
-import { type Field, propertyOf, shortName } from './field.js';
+import { type Field, fieldsOf, propertyOf, shortName } from './field.js';
 import { findInvalid } from './invalid.js';
 import { fromJson, toJson } from './json.js';
 import type { JsonValue, MessageType } from './message-type.js';
 import { Reader } from './reader.js';
 import { registerType } from './registry.js';
-import { type AnyMessage, createMessage, equalMessages } from './value.js';
+import { type AnyMessage, createMessage, equalMessages, mergeMessages } from './value.js';
 
 /** The generated parts of a message type. */
 export interface MessageParts<M, Init> {
@@ -44,6 +44,10 @@ class GeneratedMessageType<M, Init> implements MessageType<M, Init> {
   get fields(): readonly Field[] {
     this.table ??= this.parts.fields();
     return this.table;
+  }
+
+  get hasJsonForm(): boolean {
+    return this.parts.json !== undefined;
   }
 
   create(init?: Init): M {
@@ -88,9 +92,11 @@ export function decodeFailure(type: object, tag: number, error: unknown): unknow
   return error.within(shortName(typeName), field ? propertyOf(field) : '');
 }
 
-/** What generated code throws when it is given something other than an object. */
-export function notAMessage(): EncodeError {
-  return new EncodeError('expected a message', '', '');
+/** What `decode` makes of a field of message type, of which it may have read a part before. */
+export function merge<M, Init>(type: MessageType<M, Init>, previous: M | undefined, next: M): M {
+  if (previous === undefined) return next;
+  const fields = fieldsOf(type) ?? [];
+  return mergeMessages(fields, previous as AnyMessage, next as AnyMessage) as M;
 }
 
 /** The bytes of a message, in memory of their own. @throws EncodeError */

@@ -76,6 +76,21 @@ export class Reader {
     this.depth--;
   }
 
+  /** Enters a packed field: reads its length. Returns what `widen` takes. */
+  narrow(): number {
+    const length = this.uint32();
+    const outer = this.end;
+    const end = this.pos + length;
+    if (end > outer) throw truncated();
+    this.end = end;
+    return outer;
+  }
+
+  /** Leaves the packed field that `narrow` entered. */
+  widen(outer: number): void {
+    this.end = outer;
+  }
+
   /** A field's number × 8 + its wire type. */
   tag(): number {
     const pos = this.pos;

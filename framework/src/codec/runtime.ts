@@ -1,5 +1,5 @@
 /** What generated code imports, and with the well-known types all of `millrace/codec`. */
-export { HeapWriter, Writer } from './arena-writer.js';
+export { entries, HeapWriter, invalid, list, Writer } from './arena-writer.js';
 export { CodecError, DecodeError, EncodeError, JsonError } from './errors.js';
 export type { EnumValues, Field, MapKey, Scalar } from './field.js';
 export {
@@ -8,11 +8,10 @@ export {
   fromBinary,
   type JsonForm,
   type MessageParts,
+  merge,
   message,
-  notAMessage,
   toBinary,
 } from './message.js';
 export type { JsonObject, JsonValue, MessageType } from './message-type.js';
 export { EMPTY_BYTES, RECURSION_LIMIT, Reader } from './reader.js';
 export { findType, registerType } from './registry.js';
-export { entries } from './value.js';

@@ -1,4 +1,5 @@
-import { type Field, fieldValue, propertyOf, type Scalar } from './field.js';
+import { entries } from './arena-writer.js';
+import { type Field, fieldsOf, fieldValue, isDefault, propertyOf, type Scalar } from './field.js';
 import { EMPTY_BYTES } from './reader.js';
 
 /** A message whose type is known by its fields only. */
@@ -16,14 +17,6 @@ export function isLong(scalar: Scalar | undefined): boolean {
     default:
       return false;
   }
-}
-
-/** The entries of a map as it may be given: a Map, or for string keys a plain object. */
-export function entries<K, V>(
-  map: ReadonlyMap<K, V> | Readonly<Record<string, V>>,
-): Iterable<readonly [K, V]> {
-  if (map instanceof Map) return map;
-  return Object.entries(map) as Iterable<readonly [never, V]>;
 }
 
 /** A full message from one given in part. */
@@ -81,6 +74,35 @@ export function defaultOf(field: Field): unknown {
     default:
       return isLong(field.scalar) ? 0n : 0;
   }
+}
+
+/**
+ * `from` merged into `into`: fields that are set replace, lists are appended to, messages merged.
+ * Bytes may hold a field of message type in several parts, which protobuf merges.
+ */
+export function mergeMessages(
+  fields: readonly Field[],
+  into: AnyMessage,
+  from: AnyMessage,
+): AnyMessage {
+  for (const field of fields) {
+    const value = fieldValue(field, from);
+    if (value === undefined || isDefault(field, value)) continue;
+    const property = propertyOf(field);
+    const previous = fieldValue(field, into);
+    const merged = previous === undefined ? value : mergeValues(field, previous, value);
+    if (field.oneof === undefined) into[property] = merged;
+    else into[field.oneof] = { case: property, value: merged };
+  }
+  return into;
+}
+
+function mergeValues(field: Field, into: unknown, from: unknown): unknown {
+  if (field.map)
+    return new Map([...(into as Map<unknown, unknown>), ...(from as Map<unknown, unknown>)]);
+  if (field.repeated) return [...(into as unknown[]), ...(from as unknown[])];
+  const fields = field.message && fieldsOf(field.message);
+  return fields ? mergeMessages(fields, into as AnyMessage, from as AnyMessage) : from;
 }
 
 /** Whether both messages hold the same. */

@@ -1,0 +1,39 @@
+import { Command } from 'commander';
+import { generate, outdated, write } from './generate.js';
+import { GenerateError } from './generate-error.js';
+
+interface Options {
+  readonly proto: string[];
+  readonly out: string;
+  readonly importPath: string[];
+  readonly check: boolean;
+}
+
+/** `millrace generate`: .proto files to TypeScript modules. */
+export function generateCommand(): Command {
+  return new Command('generate')
+    .description('turn .proto files into TypeScript modules: messages, codecs, services')
+    .option('--proto <path...>', '.proto files, or folders that hold some', ['protos'])
+    .option('--out <folder>', 'where the modules go', 'src/gen')
+    .option('--import-path <folder...>', 'further folders in which imports are looked for', [])
+    .option('--check', 'write nothing; fail if a module is not up to date', false)
+    .action(run);
+}
+
+function run({ proto, out, importPath, check }: Options, command: Command): void {
+  try {
+    const files = generate({ proto, importPaths: importPath });
+    const stale = outdated(files, out);
+    if (!check) write(stale, out);
+    else if (stale.length > 0) {
+      const names = stale.map(({ path }) => path).join(', ');
+      command.error(`${out} is not up to date (${names}); run millrace generate`);
+    }
+    const unchanged = files.length - stale.length;
+    const written = check ? '' : `${stale.length} written, `;
+    process.stdout.write(`${out}: ${written}${unchanged} up to date\n`);
+  } catch (error) {
+    if (!(error instanceof GenerateError)) throw error;
+    command.error(error.message);
+  }
+}

@@ -1,0 +1,52 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { printModule } from './module.js';
+import { resolveFiles } from './resolve.js';
+import { readSources } from './sources.js';
+
+export interface GenerateOptions {
+  /** .proto files, and folders that are searched for them. */
+  readonly proto: readonly string[];
+  /** Further folders in which imports are looked for. */
+  readonly importPaths?: readonly string[];
+}
+
+/** A module that was generated. */
+export interface GeneratedFile {
+  /** Relative to the output folder, with slashes: `millrace/echo/v1/echo.ts`. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/**
+ * Generates the modules of the .proto files and of those they use. Writes nothing.
+ *
+ * @throws GenerateError naming file, line and column.
+ */
+export function generate(options: GenerateOptions): GeneratedFile[] {
+  const files = resolveFiles(readSources(options.proto, options.importPaths ?? []));
+  return files.flatMap((file) => {
+    const text = printModule(file, { runtime: 'millrace/codec' });
+    return text === undefined ? [] : [{ path: file.path.replace(/\.proto$/, '.ts'), text }];
+  });
+}
+
+/** The files of which the output folder holds something else, or nothing. */
+export function outdated(files: readonly GeneratedFile[], out: string): GeneratedFile[] {
+  return files.filter(({ path, text }) => {
+    try {
+      return readFileSync(join(out, path), 'utf8') !== text;
+    } catch {
+      return true;
+    }
+  });
+}
+
+/** Writes the files into the output folder. */
+export function write(files: readonly GeneratedFile[], out: string): void {
+  for (const { path, text } of files) {
+    const file = join(out, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}

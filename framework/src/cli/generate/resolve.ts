@@ -1,0 +1,331 @@
+import protobuf from 'protobufjs';
+import { lowerCamel, type MapKey, type Scalar } from '../../codec/field.js';
+import { fileComment } from './comments.js';
+import { GenerateError } from './generate-error.js';
+import type {
+  Enum,
+  EnumValue,
+  Field,
+  FieldType,
+  Message,
+  Method,
+  Oneof,
+  ProtoFile,
+  Service,
+} from './model.js';
+import { identifier, methodName, propertyName } from './names.js';
+import { placeOf, type Source, type Sources, WELL_KNOWN_FILES } from './sources.js';
+
+/**
+ * Turns what was parsed into what is printed: references resolved, rules checked, names given.
+ * Returns the files that were asked for and those whose types they use, sorted by path.
+ */
+export function resolveFiles(sources: Sources): ProtoFile[] {
+  return new Resolver(sources).resolve();
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+class Resolver {
+  private readonly sources: Sources;
+  private readonly files = new Map<string, Mutable<ProtoFile>>();
+  private readonly messages = new Map<protobuf.Type, Mutable<Message>>();
+  private readonly enums = new Map<protobuf.Enum, Enum>();
+  private readonly services: [protobuf.Service, Source][] = [];
+  private readonly used = new Set<string>();
+
+  constructor(sources: Sources) {
+    this.sources = sources;
+  }
+
+  resolve(): ProtoFile[] {
+    const { root, byPath, asked } = this.sources;
+    for (const { path, text } of byPath.values()) {
+      const wellKnown = WELL_KNOWN_FILES.includes(path);
+      const doc = fileComment(text);
+      this.files.set(path, { path, doc, messages: [], enums: [], services: [], wellKnown });
+    }
+    // Features (presence, packing) are inherited from the file; this computes them and no more.
+    root._resolveFeaturesRecursive('proto2');
+    this.declare(root);
+    for (const file of this.files.values()) nameModule(file, this.sources.byPath.get(file.path));
+    for (const path of asked) this.used.add(path);
+    // Fields may lead to files that are not in `used` yet; a Set iterates over what is added.
+    for (const path of this.used) this.complete(path);
+    return [...this.used].sort().map((path) => this.files.get(path) as ProtoFile);
+  }
+
+  /** Enters the declarations of a namespace into their files. */
+  private declare(namespace: protobuf.NamespaceBase): void {
+    for (const object of namespace.nestedArray) {
+      const path = pathOf(object);
+      const file = path === undefined ? undefined : this.files.get(path);
+      if (object instanceof protobuf.Type && file) {
+        const fullName = nameOf(object);
+        const message = {
+          fullName,
+          file,
+          identifier: '',
+          init: '',
+          doc: docOf(object),
+          fields: [],
+        };
+        this.messages.set(object, message);
+        file.messages = [...file.messages, message];
+        this.declare(object);
+      } else if (object instanceof protobuf.Enum && file) {
+        const declared = this.enumOf(object, file);
+        this.enums.set(object, declared);
+        file.enums = [...file.enums, declared];
+      } else if (object instanceof protobuf.Service && file) {
+        this.services.push([object, this.sources.byPath.get(file.path) as Source]);
+        const service = {
+          fullName: nameOf(object),
+          identifier: '',
+          doc: docOf(object),
+          methods: [],
+        };
+        file.services = [...file.services, service];
+      } else if (object instanceof protobuf.Namespace) {
+        this.declare(object);
+      }
+    }
+  }
+
+  /** Resolves the fields and methods of a file's declarations. */
+  private complete(path: string): void {
+    const source = this.sources.byPath.get(path);
+    for (const [type, message] of this.messages) {
+      if (message.file.path === path) message.fields = this.fieldsOf(type, source);
+    }
+    for (const [service, { path: of }] of this.services) {
+      if (of !== path) continue;
+      const file = this.files.get(path) as ProtoFile;
+      const declared = file.services.find((s) => s.fullName === nameOf(service));
+      (declared as Mutable<Service>).methods = this.methodsOf(service, source);
+    }
+  }
+
+  private fieldsOf(type: protobuf.Type, source: Source | undefined): Field[] {
+    const properties = new Map<string, string>();
+    const claim = (property: string, name: string, pattern: RegExp): void => {
+      const other = properties.get(property);
+      if (other !== undefined) {
+        const reason = `${other} and ${name} of ${nameOf(type)} both become the property '${property}'; rename one`;
+        throw new GenerateError(placeOf(source, pattern), reason);
+      }
+      properties.set(property, name);
+    };
+    const oneofs = new Map<protobuf.OneOf, Oneof>();
+    for (const oneof of type.oneofsArray) {
+      if (isOptionalMarker(oneof)) continue;
+      const property = propertyName(oneof.name);
+      claim(property, `oneof ${oneof.name}`, new RegExp(`\\boneof\\s+${oneof.name}\\b`));
+      oneofs.set(oneof, { name: oneof.name, property, doc: docOf(oneof) });
+    }
+    const fields = type.fieldsArray.map((field) => this.fieldOf(field, source, oneofs));
+    for (const { name, property, number } of fields) {
+      claim(property, `field ${name}`, fieldPattern(name, number));
+    }
+    return fields.sort((a, b) => a.number - b.number);
+  }
+
+  private fieldOf(
+    field: protobuf.Field,
+    source: Source | undefined,
+    oneofs: ReadonlyMap<protobuf.OneOf, Oneof>,
+  ): Field {
+    const { name, id: number } = field;
+    const pattern = fieldPattern(name, number);
+    const fail = (reason: string): GenerateError =>
+      new GenerateError(placeOf(source, pattern), reason);
+    if (number < 1 || number > 536870911 || (number >= 19000 && number <= 19999)) {
+      throw fail(
+        `field ${name} has the number ${number}; numbers go from 1 to 536870911 without 19000 to 19999`,
+      );
+    }
+    const type = this.typeOf(field, fail);
+    if (type.kind === 'message' && features(field)['message_encoding'] === 'DELIMITED') {
+      throw fail(`field ${name} is a group, which is not supported; make it a message`);
+    }
+    const map = field instanceof protobuf.MapField;
+    const oneof = field.partOf ? oneofs.get(field.partOf) : undefined;
+    const jsonName = field.options?.['json_name'];
+    return {
+      number,
+      name,
+      jsonName: typeof jsonName === 'string' ? jsonName : lowerCamel(name),
+      property: propertyName(name),
+      label: map
+        ? 'map'
+        : field.repeated
+          ? 'repeated'
+          : type.kind !== 'message' && !field.hasPresence
+            ? 'implicit'
+            : 'optional',
+      type,
+      key: map ? (field.keyType as MapKey) : undefined,
+      packed: field.repeated && field.packed && isPackable(type),
+      oneof,
+      doc: docOf(field),
+    };
+  }
+
+  private typeOf(field: protobuf.Field, fail: (reason: string) => GenerateError): FieldType {
+    if (Object.hasOwn(protobuf.types.basic, field.type)) {
+      return { kind: 'scalar', scalar: field.type as Scalar };
+    }
+    const resolved = (field.parent as protobuf.Type).lookup(field.type, [
+      protobuf.Type,
+      protobuf.Enum,
+    ]);
+    if (resolved instanceof protobuf.Enum) {
+      const found = this.enums.get(resolved);
+      if (found) return { kind: 'enum', enum: this.use(found) };
+    } else if (resolved instanceof protobuf.Type) {
+      const found = this.messages.get(resolved);
+      if (found) return { kind: 'message', message: this.use(found) };
+    }
+    throw fail(
+      `${field.type}, the type of field ${field.name}, is not declared; is an import missing?`,
+    );
+  }
+
+  /** The file of a type that is referred to is generated too. */
+  private use<T extends { readonly file: ProtoFile }>(declared: T): T {
+    if (!declared.file.wellKnown) this.used.add(declared.file.path);
+    return declared;
+  }
+
+  private enumOf(declared: protobuf.Enum, file: ProtoFile): Enum {
+    const values: EnumValue[] = Object.entries(declared.values).map(([name, number]) => ({
+      name,
+      number,
+      doc: withDeprecation(declared.comments[name], declared.valuesOptions?.[name]),
+    }));
+    const first = values[0];
+    const open = features(declared)['enum_type'] === 'OPEN';
+    if (!first || (open && first.number !== 0)) {
+      const source = this.sources.byPath.get(file.path);
+      const place = placeOf(source, new RegExp(`\\benum\\s+${declared.name}\\b`));
+      const reason = `the first value of enum ${declared.name} must be zero; add one, such as ${declared.name.toUpperCase()}_UNSPECIFIED = 0`;
+      throw new GenerateError(place, reason);
+    }
+    return { fullName: nameOf(declared), file, identifier: '', doc: docOf(declared), values };
+  }
+
+  private methodsOf(service: protobuf.Service, source: Source | undefined): Method[] {
+    const properties = new Map<string, string>();
+    return service.methodsArray.map((method) => {
+      const { name, requestStream, responseStream } = method;
+      const property = methodName(name);
+      const pattern = new RegExp(`\\brpc\\s+${name}\\b`);
+      const other = properties.get(property);
+      if (other !== undefined) {
+        const reason = `rpc ${other} and rpc ${name} of ${nameOf(service)} both become '${property}'; rename one`;
+        throw new GenerateError(placeOf(source, pattern), reason);
+      }
+      properties.set(property, name);
+      const message = (typeName: string): Message => {
+        const resolved = service.lookup(typeName, [protobuf.Type]);
+        const found = resolved instanceof protobuf.Type ? this.messages.get(resolved) : undefined;
+        if (found) return this.use(found);
+        const reason = `${typeName}, a type of rpc ${name}, is no declared message; is an import missing?`;
+        throw new GenerateError(placeOf(source, pattern), reason);
+      };
+      return {
+        name,
+        property,
+        kind: requestStream
+          ? responseStream
+            ? 'bidi'
+            : 'client-streaming'
+          : responseStream
+            ? 'server-streaming'
+            : 'unary',
+        input: message(method.requestType),
+        output: message(method.responseType),
+        doc: docOf(method),
+      };
+    });
+  }
+}
+
+/** Gives the declarations of a file their names in the module. */
+function nameModule(file: ProtoFile, source: Source | undefined): void {
+  const taken = new Map<string, string>();
+  const packageName = packageOf(file, source);
+  for (const declared of [...file.messages, ...file.enums, ...file.services]) {
+    const local = packageName ? declared.fullName.slice(packageName.length + 1) : declared.fullName;
+    const name = identifier(local.replaceAll('.', '_'));
+    const other = taken.get(name);
+    if (other !== undefined) {
+      const reason = `${other} and ${declared.fullName} both become '${name}'; rename one`;
+      const short = declared.fullName.slice(declared.fullName.lastIndexOf('.') + 1);
+      const pattern = new RegExp(`\\b(?:message|enum|service)\\s+${short}\\b`);
+      throw new GenerateError(placeOf(source, pattern), reason);
+    }
+    taken.set(name, declared.fullName);
+    (declared as Mutable<typeof declared>).identifier = name;
+  }
+  for (const message of file.messages) {
+    let init = `${message.identifier}Init`;
+    while (taken.has(init)) init += '$';
+    taken.set(init, message.fullName);
+    (message as Mutable<Message>).init = init;
+  }
+}
+
+function packageOf(file: ProtoFile, source: Source | undefined): string {
+  if (file.wellKnown) return 'google.protobuf';
+  return /^\s*package\s+([\w.]+)\s*;/m.exec(source?.text ?? '')?.[1] ?? '';
+}
+
+function pathOf(object: protobuf.ReflectionObject): string | undefined {
+  for (let at: protobuf.ReflectionObject | null = object; at; at = at.parent) {
+    if (at.filename) return at.filename;
+  }
+  const names = nameOf(object);
+  return WELL_KNOWN_FILES.find((path) => {
+    const json = protobuf.common.get(path) as {
+      nested: { google: { nested: { protobuf: { nested: object } } } };
+    };
+    const declared = json.nested.google.nested.protobuf.nested;
+    return Object.keys(declared).some((name) => `google.protobuf.${name}` === names);
+  });
+}
+
+function nameOf(object: protobuf.ReflectionObject): string {
+  return object.fullName.replace(/^\./, '');
+}
+
+/** The one-member oneof by which the parser marks an optional field. */
+function isOptionalMarker(oneof: protobuf.OneOf): boolean {
+  return (
+    oneof.fieldsArray.length === 1 && oneof.fieldsArray[0]?.options?.['proto3_optional'] === true
+  );
+}
+
+function isPackable(type: FieldType): boolean {
+  if (type.kind !== 'scalar') return type.kind === 'enum';
+  return type.scalar !== 'string' && type.scalar !== 'bytes';
+}
+
+function features(object: protobuf.ReflectionObject): Record<string, unknown> {
+  return (object as unknown as { _features: Record<string, unknown> })._features;
+}
+
+function docOf(object: protobuf.ReflectionObject): string | undefined {
+  return withDeprecation(object.comment, object.options);
+}
+
+function withDeprecation(comment: unknown, options: unknown): string | undefined {
+  const text = typeof comment === 'string' && comment.trim() !== '' ? comment.trim() : undefined;
+  const deprecated = (options as { deprecated?: unknown } | undefined)?.deprecated === true;
+  if (!deprecated || text?.includes('@deprecated')) return text;
+  return text ? `${text}\n\n@deprecated` : '@deprecated';
+}
+
+function fieldPattern(name: string, number: number): RegExp {
+  return new RegExp(`\\b${name}\\s*=\\s*(?:${number}|0[xX]${number.toString(16)})\\b`);
+}
