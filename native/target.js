@@ -9,13 +9,15 @@ export function currentTarget() {
 
 /** Whether this Node.js runs on musl: its own report names the glibc it runs on, if any. */
 function usesMusl() {
-  const { report } = process;
+  const report = /** @type {NodeJS.ProcessReport & { excludeNetwork?: boolean }} */ (
+    process.report
+  );
   // Without this the report looks up the name of every peer of this process.
   const { excludeNetwork } = report;
   report.excludeNetwork = true;
   const { header } = /** @type {{ header: { glibcVersionRuntime?: string } }} */ (
     report.getReport()
   );
-  report.excludeNetwork = excludeNetwork;
+  report.excludeNetwork = excludeNetwork ?? false;
   return header.glibcVersionRuntime === undefined;
 }
