@@ -111,14 +111,10 @@ describe('an engine', () => {
     const timer = setInterval(() => ticks++, 1);
     onTestFinished(() => clearInterval(timer));
     const message = randomBytes(64);
-    const until = performance.now() + 100;
-    let calls = 0;
-    while (performance.now() < until) {
+    // A loop that the engine holds for itself never gets there.
+    while (ticks < 20) {
       await Promise.all(Array.from({ length: 50 }, () => peer.call(message)));
-      calls += 50;
     }
-    expect(calls).toBeGreaterThan(50);
-    expect(ticks).toBeGreaterThan(5);
   });
 });
 
