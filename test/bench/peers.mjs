@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { end, SERVER_CORE, spawnOn } from './processes.mjs';
 
@@ -51,10 +52,16 @@ export async function start(peer) {
     SERVER_CORE,
     process.execPath,
     [fileURLToPath(new URL(file, import.meta.url))],
-    { env: { ...inherited, ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    { env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
   );
   const { pid } = child;
-  if (pid === undefined) throw new Error(`the ${peer} server did not start`);
+  if (pid === undefined || child.stdout === null) {
+    throw new Error(`the ${peer} server did not start`);
+  }
+  // Its log, without the line that says that it listens.
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (!line.includes('"msg":"listening"')) process.stdout.write(`  ${peer}: ${line}\n`);
+  });
 
   /** @param {string} kind */
   async function answer(kind) {
