@@ -1,7 +1,7 @@
 // A cancelled call: its handler hears of it first and ends after it, and nothing of it stays.
 
 import { expect, onTestFinished, test } from 'vitest';
-import { clientOf, failure, grpc, openChat, say } from '../support/echo-client.js';
+import { clientOf, failure, grpc, say } from '../support/echo-client.js';
 import { decodeCollect, echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { RawPeer, Reset } from '../support/raw-peer.js';
@@ -58,14 +58,15 @@ test('a handler that waits for the next message is woken by the cancellation', a
 test('the callback form is told once', async () => {
   const server = await startServer();
   const start = await server.stats();
-  const client = clientOf(server);
-  const call = openChat(client, 'chatFast');
-  call.write({ text: 'x' });
-  await new Promise((resolve) => call.once('data', resolve));
-  call.cancel();
+  const peer = await RawPeer.connect(server.port);
+  onTestFinished(() => peer.close());
+  const stream = peer.request({ path: '/millrace.echo.v1.Echo/ChatFast' });
+  await stream.send(echoFrame({ text: 'x' }));
+  await stream.receivedMessages(1);
+  stream.reset(Reset.CANCEL);
   const counters = await counted(server, 'closed() was called', ({ closed }) => closed > 0);
   expect(counters).toMatchObject({ closed: 1, aborted: 1 });
-  client.close();
+  await peer.close();
   await server.backAt(start);
 });
 

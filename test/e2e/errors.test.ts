@@ -65,7 +65,7 @@ describe('bytes that are not HTTP/2', () => {
     const answer = (
       await exchange(server.port, Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'))
     ).toString();
-    expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(answer).toMatch(/^HTTP\/1\.1 [45]\d\d /);
     expect(answer).toMatch(/content-type: text\/plain/i);
     expect(answer).toMatch(/gRPC over HTTP\/2/);
     await server.logMatching(/HTTP\/1/);
@@ -227,14 +227,13 @@ describe('messages that are none', () => {
     });
     const client = clientOf(server);
     const tooLarge = { data: Buffer.alloc(100_001) };
-    for (const call of [
-      say(client, tooLarge),
-      collect(client, [tooLarge]),
-      chat(client, 'chat', [tooLarge]),
-      chat(client, 'chatFast', [tooLarge]),
-    ]) {
-      expect((await failure(call)).code).toBe(grpc.status.RESOURCE_EXHAUSTED);
-    }
+    const errors = await Promise.all([
+      failure(say(client, tooLarge)),
+      failure(collect(client, [tooLarge])),
+      failure(chat(client, 'chat', [tooLarge])),
+      failure(chat(client, 'chatFast', [tooLarge])),
+    ]);
+    for (const { code } of errors) expect(code).toBe(grpc.status.RESOURCE_EXHAUSTED);
     const reply = await failure(say(client, { data: Buffer.alloc(60_000) }));
     expect(reply.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
 
@@ -321,6 +320,11 @@ describe('peers that go away or stop', () => {
     peer.request({ path: '/millrace.echo.v1.Echo/Chat', mode: 'flood' });
     peer.socket.pause();
     await eventually(
+      'the handler runs',
+      () => server.counters(),
+      ({ started }) => started === 1,
+    );
+    await eventually(
       'the connection is cut',
       () => server.stats(),
       (stats) => total(stats, 'connections') === 0,
@@ -349,16 +353,16 @@ describe('handlers that fail', () => {
     const { server, start } = await serverAtRest();
     const client = clientOf(server);
     const mode = { mode: 'throw' };
-    const calls: [string, Promise<unknown>][] = [
-      ['Say', say(client, {}, mode)],
-      ['Collect', collect(client, [{}], mode)],
-      ['Expand', expand(client, { count: 1 }, mode)],
-      ['Chat', chat(client, 'chat', [{}], mode)],
-      ['ChatFast', chat(client, 'chatFast', [{}], mode)],
-      ['ChatFast', chat(client, 'chatFast', [{}], { mode: 'throw-in-message' })],
+    const calls: [string, () => Promise<unknown>][] = [
+      ['Say', () => say(client, {}, mode)],
+      ['Collect', () => collect(client, [{}], mode)],
+      ['Expand', () => expand(client, { count: 1 }, mode)],
+      ['Chat', () => chat(client, 'chat', [{}], mode)],
+      ['ChatFast', () => chat(client, 'chatFast', [{}], mode)],
+      ['ChatFast', () => chat(client, 'chatFast', [{}], { mode: 'throw-in-message' })],
     ];
     for (const [method, call] of calls) {
-      const error = await failure(call);
+      const error = await failure(call());
       expect([method, error.code]).toEqual([method, grpc.status.INTERNAL]);
       expect(error.details).not.toMatch(/secret/);
       await server.log(

@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { frame } from './echo-wire.js';
 import { encodeFields, FieldDecoder, type Fields } from './hpack.js';
 
@@ -121,6 +122,8 @@ export class RawPeer {
   #nextStream = 1;
   #pings = new Map<string, () => void>();
   #goAwayWaiters: (() => void)[] = [];
+  /** What waits for the second part of a frame. */
+  #held: Uint8Array[] | undefined;
   #writers = new Set<RawStream>();
 
   private constructor(socket: Socket, options: RawPeerOptions) {
@@ -160,7 +163,21 @@ export class RawPeer {
   }
 
   write(bytes: Uint8Array): boolean {
+    if (this.#held !== undefined) {
+      this.#held.push(bytes);
+      return true;
+    }
     return this.isClosed || this.socket.destroyed ? false : this.socket.write(bytes);
+  }
+
+  /** Writes a frame in two parts, a turn apart; what else is written meanwhile waits. */
+  async writeCut(bytes: Uint8Array, cut: number): Promise<void> {
+    this.write(bytes.subarray(0, cut));
+    const held: Uint8Array[] = [];
+    this.#held = held;
+    await nextTurn();
+    this.#held = undefined;
+    this.write(Buffer.concat([bytes.subarray(cut), ...held]));
   }
 
   /** Sends the head of a request and returns its stream. */
