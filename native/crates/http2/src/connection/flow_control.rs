@@ -124,7 +124,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(key) else {
             return Ok(None);
         };
-        if !stream.state.is_sending() {
+        if stream.state.is_closed() {
             return Ok(None);
         }
         stream.send_offset += increment;
@@ -133,7 +133,7 @@ impl Connection {
             return self.stream_error(key, Reason::FLOW_CONTROL_ERROR);
         }
         self.send_offset_bound = self.send_offset_bound.max(stream.send_offset);
-        let opened = window > 0 && stream.short.replace(false);
+        let opened = window > 0 && stream.state.is_sending() && stream.short.replace(false);
         Ok(opened.then_some(Event::WindowOpened { stream: Some(key) }))
     }
 }

@@ -126,13 +126,16 @@ pub(crate) fn find_name(name: &[u8]) -> Option<usize> {
     }
 }
 
-/// The wire index of the entry with this value among those named as entry `first`.
+/// The wire index of the entry with this value among those of the name whose first entry is `first`.
 #[inline]
 pub(crate) fn find_value(first: usize, value: &[u8]) -> Option<usize> {
-    let name = TABLE[first - 1].0;
-    TABLE[first - 1..]
+    let values = match first {
+        2 | 4 | 6 => 2,
+        8 => 7,
+        _ => 1,
+    };
+    TABLE[first - 1..first - 1 + values]
         .iter()
-        .take_while(|entry| entry.0 == name)
         .position(|entry| entry.1 == value)
         .map(|offset| first + offset)
 }

@@ -191,6 +191,12 @@ fn windows_above_the_maximum_are_errors() {
     let expected = Seen::Reset(1, Reason::FLOW_CONTROL_ERROR, Initiator::Local);
     assert_eq!(server.take_seen(), [expected]);
     server.assert_reset(1, Reason::FLOW_CONTROL_ERROR, "stream");
+    // Also on a stream on which we have nothing left to send.
+    let mut client = Endpoint::client();
+    client.open(&REQUEST, true);
+    client.output();
+    client.feed(&window_update(1, MAX));
+    client.assert_reset(1, Reason::FLOW_CONTROL_ERROR, "half closed");
     let mut server = Endpoint::server();
     server.feed(&request(1, 0));
     server.feed(&window_update(1, 10));
