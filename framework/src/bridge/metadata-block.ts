@@ -16,7 +16,7 @@ export function decodeMetadata(block: Uint8Array): Metadata {
     at += nameLength;
     flat.push(
       name,
-      name.endsWith('-bin') ? block.slice(at, at + valueLength) : text(block, at, valueLength),
+      name.endsWith('-bin') ? copy(block, at, valueLength) : text(block, at, valueLength),
     );
     at += valueLength;
   }
@@ -54,4 +54,9 @@ export function encodeStatus(
 
 function text(block: Uint8Array, at: number, length: number): string {
   return Buffer.from(block.buffer, block.byteOffset + at, length).toString('latin1');
+}
+
+/** Not `slice`, which is a view where the block is a Buffer. */
+function copy(block: Uint8Array, at: number, length: number): Uint8Array {
+  return new Uint8Array(block.subarray(at, at + length));
 }

@@ -126,13 +126,15 @@ type CheckedMethod<M extends MethodDescriptor, H> = H extends (...args: never) =
     ? { readonly handler: CheckedResult<M, R> }
     : unknown;
 
-type CheckedResult<M extends MethodDescriptor, R> = M['kind'] extends 'unary' | 'client-streaming'
-  ? R extends AsyncIterable<unknown>
-    ? `${M['name']} is ${M['kind']}: return one message, do not yield`
-    : CheckedReply<M['name'], Awaited<R>, ReplyOf<M>>
-  : R extends AsyncIterable<infer Y>
-    ? CheckedReply<M['name'], Y, ReplyOf<M>>
-    : `${M['name']} is ${M['kind']}: make it an async generator (async *) and yield its messages`;
+type CheckedResult<M extends MethodDescriptor, R> = [R] extends [never]
+  ? unknown
+  : M['kind'] extends 'unary' | 'client-streaming'
+    ? R extends AsyncIterable<unknown>
+      ? `${M['name']} is ${M['kind']}: return one message, do not yield`
+      : CheckedReply<M['name'], Awaited<R>, ReplyOf<M>>
+    : R extends AsyncIterable<infer Y>
+      ? CheckedReply<M['name'], Y, ReplyOf<M>>
+      : `${M['name']} is ${M['kind']}: make it an async generator (async *) and yield its messages`;
 
 type CheckedReply<Name extends string, Given, Allowed> = [Given] extends [never]
   ? unknown

@@ -1,0 +1,73 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { service } from '../service/service.js';
+import { Notes } from './harness.test-support.js';
+import { checkOptions, type ServeOptions } from './options.js';
+import { serverStats, type ThreadStats } from './stats.js';
+
+const never = () => {
+  throw new Error('not called');
+};
+const notes = service(Notes, { one: never, gather: never, spread: never, chat: never });
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+test('defaults', () => {
+  vi.stubEnv('MILLRACE_DRIVER', undefined);
+  vi.stubEnv('LOG_LEVEL', undefined);
+  expect(checkOptions({ services: [notes] })).toMatchObject({
+    host: '127.0.0.1',
+    port: 50051,
+    threads: 1,
+    signals: true,
+    logLevel: 'info',
+    drainTimeoutMs: 30_000,
+    thread: { engine: { driver: 'auto' }, handlerGraceMs: 5000 },
+  });
+});
+
+test('the environment names driver and level; options go first', () => {
+  vi.stubEnv('MILLRACE_DRIVER', 'portable');
+  vi.stubEnv('LOG_LEVEL', 'warn');
+  const fromEnvironment = checkOptions({ services: [notes] });
+  expect(fromEnvironment.thread.engine['driver']).toBe('portable');
+  expect(fromEnvironment.logLevel).toBe('warn');
+  const given = checkOptions({ services: [notes], driver: 'bundle', log: { level: 'error' } });
+  expect(given.thread.engine['driver']).toBe('bundle');
+  expect(given.logLevel).toBe('error');
+});
+
+test.each<[object, string]>([
+  [{ prot: 1 }, 'no option "prot"'],
+  [{ port: 70_000 }, 'MILLRACE_OPTION_INVALID'],
+  [{ port: '1' }, 'port is "1"'],
+  [{ threads: 0 }, 'MILLRACE_OPTION_INVALID'],
+  [{ threads: 2 }, 'MILLRACE_THREADS_NEED_MODULE'],
+  [{ driver: 'fast' }, 'one of auto, bundle'],
+  [{ log: { level: 'loud' } }, 'log.level'],
+  [{ host: '' }, 'host'],
+  [{ signals: 1 }, 'signals'],
+  [{ drainTimeoutMs: -1 }, 'drainTimeoutMs'],
+  [{ limits: { ringBuffers: 3 } }, 'ringBuffers'],
+  [{ interceptors: ['x'] }, 'MILLRACE_INTERCEPTOR_INVALID'],
+  [{ services: [notes, notes] }, 'MILLRACE_SERVICE_DUPLICATE'],
+  [{ services: [{}] }, 'MILLRACE_SERVICE_INVALID'],
+  [{ services: './services.js' }, 'MILLRACE_SERVICE_INVALID'],
+])('%j is refused', (options, text) => {
+  expect(() => checkOptions({ services: [notes], ...options } as ServeOptions)).toThrow(text);
+});
+
+test('totals: sums, but the lowest and highest of all threads', () => {
+  const thread = (active: number, lowest: number, highest: number) =>
+    ({
+      driver: 'bundle',
+      http2: {},
+      activeCalls: active,
+      ringLowestFree: lowest,
+      bufferedBytesHighest: highest,
+    }) as unknown as ThreadStats;
+  const { total, threads } = serverStats([thread(1, 100, 5), thread(2, 50, 9)]);
+  expect(total).toEqual({ activeCalls: 3, ringLowestFree: 50, bufferedBytesHighest: 9 });
+  expect(threads).toHaveLength(2);
+});

@@ -1,0 +1,76 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const file = 'src/service/type-errors.test-d.ts';
+
+interface Found {
+  readonly line: number;
+  readonly text: string;
+}
+
+/** What tsc says about the file: the first line of each error. */
+function compile(): Found[] {
+  const compiler = join(
+    dirname(createRequire(import.meta.url).resolve('typescript/package.json')),
+    'bin/tsc',
+  );
+  const project = join(tmpdir(), `millrace-type-errors-${process.pid}.json`);
+  writeFileSync(
+    project,
+    JSON.stringify({
+      extends: join(root, 'tsconfig.json'),
+      include: [join(root, file)],
+      exclude: [],
+      compilerOptions: {
+        composite: false,
+        incremental: false,
+        noEmit: true,
+        rootDir: root,
+        typeRoots: [join(root, '../node_modules/@types')],
+      },
+    }),
+  );
+  const { stdout } = spawnSync(process.execPath, [compiler, '-p', project, '--pretty', 'false'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const found: Found[] = [];
+  for (const text of stdout.split('\n')) {
+    const match = /^(\S+)\((\d+),\d+\): error TS\d+: (.*)$/.exec(text);
+    if (match === null) continue;
+    if (!match[1]!.endsWith('type-errors.test-d.ts')) throw new Error(`elsewhere: ${text}`);
+    found.push({ line: Number(match[2]), text: match[3]! });
+  }
+  return found;
+}
+
+test('each mistake is one error, and its first line says what is wrong', () => {
+  const lines = readFileSync(join(root, file), 'utf8').split('\n');
+  const begins = lines.flatMap((text, index) =>
+    text.startsWith('service(Notes')
+      ? [{ at: index + 1, comment: lines[index - 1]!.slice(3) }]
+      : [],
+  );
+  expect(begins.length).toBeGreaterThan(10);
+  const found = compile();
+  const said = begins.map(({ at, comment }, index) => {
+    const end = begins[index + 1]?.at ?? Number.POSITIVE_INFINITY;
+    const errors = found.filter(({ line }) => line >= at && line < end);
+    return { comment, errors: errors.map(({ text }) => text) };
+  });
+  const [right, ...wrong] = said;
+  expect(right?.errors).toEqual([]);
+  for (const { comment, errors } of wrong) {
+    expect([comment, errors.length, ...errors]).toEqual([
+      comment,
+      1,
+      expect.stringContaining(comment),
+    ]);
+  }
+}, 60_000);

@@ -1,0 +1,64 @@
+import { describe, expect, test } from 'vitest';
+import { Note } from '../server/harness.test-support.js';
+import { badRequest, detailOf, encodeStatusDetails, findDetail } from './details.js';
+import { isStatus, Status, statusName } from './status.js';
+import { StatusError } from './status-error.js';
+
+describe('StatusError', () => {
+  test('is recognised by its brand, also when another copy made it', () => {
+    const error = new StatusError(Status.NOT_FOUND, 'x');
+    expect(StatusError.is(error)).toBe(true);
+    expect(StatusError.is({ [Symbol.for('millrace.StatusError')]: true })).toBe(true);
+    expect(StatusError.is(new Error('x'))).toBe(false);
+    expect(StatusError.is(undefined)).toBe(false);
+    expect(error.codeName).toBe('NOT_FOUND');
+    expect(error.name).toBe('StatusError');
+  });
+
+  test('from keeps a StatusError and hides anything else', () => {
+    const error = new StatusError(Status.ABORTED);
+    expect(StatusError.from(error)).toBe(error);
+    const hidden = StatusError.from(new Error('secret'));
+    expect(hidden).toMatchObject({ code: Status.INTERNAL, message: 'the handler failed' });
+    expect((hidden.cause as Error).message).toBe('secret');
+  });
+
+  test('refuses what is no code', () => {
+    expect(() => new StatusError(17 as Status)).toThrow('0 to 16');
+  });
+});
+
+test('there are 17 codes, each with its name', () => {
+  const codes = Object.values(Status);
+  expect(codes).toEqual(Array.from({ length: 17 }, (_, code) => code));
+  expect(statusName(16)).toBe('UNAUTHENTICATED');
+  expect(statusName(99)).toBe('UNKNOWN');
+  expect(isStatus(16)).toBe(true);
+  expect(isStatus(17)).toBe(false);
+  expect(isStatus('0')).toBe(false);
+});
+
+test('details cross as google.rpc.Status', () => {
+  // Bytes by hand, from google/rpc/status.proto and error_details.proto.
+  const detail = badRequest([{ field: 'a.b', description: 'bad' }]);
+  expect(detail.typeUrl).toBe('type.googleapis.com/google.rpc.BadRequest');
+  expect([...detail.value]).toEqual([
+    10,
+    10,
+    10,
+    3,
+    ...Buffer.from('a.b'),
+    18,
+    3,
+    ...Buffer.from('bad'),
+  ]);
+  const status = encodeStatusDetails(3, 'm', [{ typeUrl: 't', value: new Uint8Array([7]) }]);
+  expect([...status]).toEqual([8, 3, 18, 1, 109, 26, 6, 10, 1, 116, 18, 1, 7]);
+});
+
+test('a typed detail is found again', () => {
+  const details = [badRequest([]), detailOf(Note, { text: 'here' })];
+  const error = new StatusError(Status.INVALID_ARGUMENT, '', { details });
+  expect(findDetail(error, Note)?.text).toBe('here');
+  expect(findDetail(new StatusError(Status.OK), Note)).toBeUndefined();
+});
