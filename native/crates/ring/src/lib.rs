@@ -29,6 +29,9 @@
 #[cfg(not(unix))]
 compile_error!("millrace-ring supports Linux and macOS; other systems have no driver yet");
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("millrace-ring needs 64-bit pointers: a token carries a place and its generation");
+
 mod buffer;
 mod chunk;
 mod counters;
@@ -37,6 +40,7 @@ mod error;
 mod memory;
 mod options;
 mod probe;
+#[cfg(target_os = "linux")]
 mod send;
 #[cfg(target_os = "linux")]
 mod uring;

@@ -2,9 +2,7 @@
 //! leased from.
 
 mod account;
-#[cfg(target_os = "linux")]
 mod pool;
 
 pub(crate) use account::{Account, Outcome};
-#[cfg(target_os = "linux")]
 pub(crate) use pool::Pool;

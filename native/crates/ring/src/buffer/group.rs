@@ -67,7 +67,7 @@ impl BufferGroup {
     }
 
     /// Starts a new period of [`BufferGroup::lowest_free`].
-    pub fn reset_lowest_free(&mut self) {
+    pub fn reset_lowest_free(&self) {
         self.ledger.reset_lowest_free();
     }
 
@@ -106,14 +106,17 @@ impl BufferGroup {
         }
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn take(&mut self, buffer: u16) -> Result<(), NotFree> {
         self.ledger.take(buffer)
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn successor(&self, buffer: u16) -> u16 {
         self.ledger.successor(buffer)
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn returning(&self) -> u32 {
         self.ledger.returning()
     }

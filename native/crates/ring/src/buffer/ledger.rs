@@ -8,6 +8,8 @@
 //! is written again as soon as the kernel has passed it, which may be before the completion that
 //! used it was read; a buffer's link is written again only after that completion gave it to us.
 
+use std::cell::Cell;
+
 /// Where a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -34,7 +36,8 @@ pub(crate) struct Ledger {
     /// The next buffer that is taken in order; meaningful to a driver that fills buffers itself.
     first: u16,
     free: u32,
-    lowest_free: u32,
+    /// A cell, so that whoever may only look can start a new period.
+    lowest_free: Cell<u32>,
     published_total: u64,
 }
 
@@ -48,7 +51,7 @@ impl Ledger {
             last_published: None,
             first: 0,
             free: 0,
-            lowest_free: u32::from(count),
+            lowest_free: Cell::new(u32::from(count)),
             published_total: 0,
         }
     }
@@ -71,11 +74,11 @@ impl Ledger {
     }
 
     pub(crate) fn lowest_free(&self) -> u32 {
-        self.lowest_free
+        self.lowest_free.get()
     }
 
-    pub(crate) fn reset_lowest_free(&mut self) {
-        self.lowest_free = self.free;
+    pub(crate) fn reset_lowest_free(&self) {
+        self.lowest_free.set(self.free);
     }
 
     /// Buffers published since the start; the ring's tail is this, modulo 2¹⁶.
@@ -101,7 +104,7 @@ impl Ledger {
         }
         self.first = self.successors[usize::from(buffer)];
         self.free -= 1;
-        self.lowest_free = self.lowest_free.min(self.free);
+        self.lowest_free.set(self.lowest_free.get().min(self.free));
         Ok(())
     }
 

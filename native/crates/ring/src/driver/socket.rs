@@ -28,6 +28,7 @@ pub(super) fn is_unix(descriptor: &OwnedFd) -> bool {
 }
 
 /// The error the kernel keeps for the socket, or `fallback` if it keeps none.
+#[cfg(target_os = "linux")]
 pub(super) fn pending_error(descriptor: &OwnedFd, fallback: i32) -> i32 {
     match SockRef::from(descriptor).take_error() {
         Ok(Some(error)) => error.raw_os_error().unwrap_or(fallback),

@@ -75,3 +75,38 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_peers_share_half_and_everybody_the_rest() {
+        let Ok(queue) = Queue::new(4, 8) else {
+            return eprintln!("skipped: io_uring is not allowed here");
+        };
+        let mut pool = Pool::new(8, 6);
+        let mut slow: Vec<BufferRing> = Vec::new();
+        while let Some(ring) = pool.lease(&queue, true) {
+            slow.push(ring);
+        }
+        assert_eq!(slow.len(), 3);
+        let mut quick: Vec<BufferRing> = Vec::new();
+        while let Some(ring) = pool.lease(&queue, false) {
+            quick.push(ring);
+        }
+        assert_eq!(quick.len(), 3);
+        let groups = |rings: &[BufferRing]| rings.iter().map(BufferRing::group).collect::<Vec<_>>();
+        assert_eq!([groups(&slow), groups(&quick)].concat(), [1, 2, 3, 4, 5, 6]);
+        for ring in slow {
+            pool.give_back_unclear(&queue, ring);
+        }
+        assert!(
+            pool.lease(&queue, true).is_none(),
+            "half is out, with quick peers"
+        );
+        quick.into_iter().for_each(|ring| pool.give_back(ring));
+        assert!(pool.lease(&queue, true).is_some());
+        assert_eq!((pool.leases, pool.failures), (7, 0));
+    }
+}
