@@ -51,3 +51,9 @@ export type NativeEngineConstructor = new (
   options: object,
   callbacks: NativeCallbacks,
 ) => NativeEngine;
+
+/** Loads the native module: only when a server starts, for that is when a ring is made. */
+export async function loadNative(): Promise<NativeEngineConstructor> {
+  const { NativeEngine } = await import('@millrace/native');
+  return NativeEngine as unknown as NativeEngineConstructor;
+}

@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
+import { loadNative } from '../bridge/native.js';
 import { always } from '../logging/logger.js';
 import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
 import { loadServices } from './services-module.js';
 import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
 import { type ServerStats, serverStats } from './stats.js';
-import { type CloseResult, loadNative, ThreadServer, type Threads } from './thread.js';
+import { type CloseResult, ThreadServer, type Threads } from './thread.js';
 import { ThreadPool } from './threads.js';
 
 /** A server that listens. */

@@ -113,9 +113,3 @@ export class ThreadServer {
     this.#logger[level](fields, message);
   }
 }
-
-/** Loads the native module: only when a server starts, for that is when a ring is made. */
-export async function loadNative(): Promise<NativeEngineConstructor> {
-  const { NativeEngine } = await import('@millrace/native');
-  return NativeEngine as unknown as NativeEngineConstructor;
-}

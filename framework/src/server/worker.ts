@@ -1,8 +1,9 @@
 /** The body of a server thread: started by threads.ts with a WorkerSetup. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { loadNative } from '../bridge/native.js';
 import { createLogger } from '../logging/logger.js';
 import { loadServices } from './services-module.js';
-import { loadNative, ThreadServer } from './thread.js';
+import { ThreadServer } from './thread.js';
 import type { Asked, Said, WorkerSetup } from './worker-protocol.js';
 
 const setup = workerData as WorkerSetup;
