@@ -81,6 +81,8 @@ export function scalarToJson(scalar: Scalar, value: unknown): JsonValue {
 
 /** The decimal with the fewest digits that is the same float: 0.1, not 0.10000000149011612. */
 function shortestFloat(value: number): number {
+  // The digits of -0 have no sign.
+  if (value === 0) return value;
   for (let digits = 6; digits < 9; digits++) {
     const rounded = Number(value.toPrecision(digits));
     if (Math.fround(rounded) === Math.fround(value)) return rounded;
@@ -190,7 +192,7 @@ export function scalarFromJson(scalar: Scalar, json: JsonValue): unknown {
   if (value === undefined || !fits(scalar, value)) {
     throw new JsonError(`expected ${scalar}, got ${show(json)}`, '', '');
   }
-  return value;
+  return scalar === 'float' ? Math.fround(value as number) : value;
 }
 
 function parseScalar(scalar: Scalar, json: JsonValue): unknown {

@@ -154,7 +154,7 @@ export const value: JsonForm<types.Value> = {
  */
 export const any: JsonForm<types.Any> = {
   toJson({ typeUrl, value: bytes }) {
-    if (typeUrl === '') return {};
+    if (typeUrl === '' && bytes.length === 0) return {};
     const type = typeOf(typeUrl);
     const json = type.toJson(type.decode(new Reader(bytes), bytes.length));
     const own = hasOwnForm(type) || typeof json !== 'object' || json === null;
@@ -212,12 +212,12 @@ function minutes(hours = '0', rest = '0'): number {
 
 function pathToJson(path: string): string {
   const camel = path.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  if (pathFromJson(camel) === path) return camel;
+  if (path !== '' && !path.includes(',') && pathFromJson(camel) === path) return camel;
   throw new JsonError(`the path ${show(path)} has no lowerCamel form`, 'FieldMask', 'paths');
 }
 
 function pathFromJson(path: string): string {
-  if (path.includes('_')) {
+  if (path === '' || path.includes('_')) {
     throw new JsonError(`expected a path in lowerCamel, got ${show(path)}`, 'FieldMask', '');
   }
   return path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -9,6 +9,8 @@ export interface GenerateOptions {
   readonly proto: readonly string[];
   /** Further folders in which imports are looked for. */
   readonly importPaths?: readonly string[];
+  /** What the modules import the codec runtime from: `millrace/codec`, if not given. */
+  readonly runtime?: string;
 }
 
 /** A module that was generated. */
@@ -26,7 +28,7 @@ export interface GeneratedFile {
 export function generate(options: GenerateOptions): GeneratedFile[] {
   const files = resolveFiles(readSources(options.proto, options.importPaths ?? []));
   return files.flatMap((file) => {
-    const text = printModule(file, { runtime: 'millrace/codec' });
+    const text = printModule(file, { runtime: options.runtime ?? 'millrace/codec' });
     return text === undefined ? [] : [{ path: file.path.replace(/\.proto$/, '.ts'), text }];
   });
 }
