@@ -151,6 +151,8 @@ impl Connection {
             encoded[..Head::LENGTH].copy_from_slice(&head.to_bytes());
             return out.write(encoded);
         }
+        // A block of several frames is rare and large: its memory is not kept.
+        let encoded = std::mem::take(encoded);
         let mut rest = &encoded[Head::LENGTH..];
         let mut kind = kind::HEADERS;
         let mut flags = end;

@@ -110,6 +110,9 @@ struct Entry {
     class: Class,
 }
 
+/// An arena larger than this is not kept for the next list.
+const KEPT_BYTES: usize = 4_096;
+
 /// One header list in one arena, reused for the next.
 #[derive(Default)]
 pub(crate) struct FieldList {
@@ -123,6 +126,10 @@ pub(crate) struct FieldList {
 
 impl FieldList {
     pub(crate) fn clear(&mut self) {
+        // One large list is not to weigh on its connection for ever.
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
         self.bytes.clear();
         self.entries.clear();
         self.size = 0;
