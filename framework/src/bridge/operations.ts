@@ -1,6 +1,8 @@
 import { Writer } from '../codec/arena-writer.js';
 import type { MessageType } from '../codec/message-type.js';
 import { MillraceError } from '../errors.js';
+import { Status } from '../status/status.js';
+import { StatusError } from '../status/status-error.js';
 import {
   CONTROL_ARENA_USED,
   CONTROL_EPOCH,
@@ -57,7 +59,8 @@ export class Operations extends Writer {
    * Sends a message of a response stream. Returns the bytes that it adds to what the arena holds for
    * this call (a large message is native code's already: 0).
    *
-   * @throws EncodeError, MillraceError MILLRACE_MESSAGE_TOO_LARGE; nothing is sent then.
+   * @throws EncodeError; StatusError RESOURCE_EXHAUSTED for a message beyond `sendMessageBytes`.
+   * Nothing is sent then.
    */
   message<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
     const length = this.#encode(type, message);
@@ -126,10 +129,7 @@ export class Operations extends Writer {
     const length = this.finish();
     if (length > this.#messageBytesMax) {
       this.#backToArena();
-      throw new MillraceError(
-        'MILLRACE_MESSAGE_TOO_LARGE',
-        `a ${type.typeName} of ${length} bytes is larger than sendMessageBytes (${this.#messageBytesMax})`,
-      );
+      throw tooLarge(type.typeName, length, this.#messageBytesMax);
     }
     return length;
   }
@@ -201,4 +201,18 @@ export class Operations extends Writer {
     table[at + 3] = b;
     control[CONTROL_OPERATION_COUNT] = count + 1;
   }
+}
+
+/** The peer gets to see the status, the log what to do about it. */
+function tooLarge(typeName: string, length: number, most: number): StatusError {
+  return new StatusError(
+    Status.RESOURCE_EXHAUSTED,
+    `the reply has ${length} bytes, more than the limit of ${most} bytes`,
+    {
+      cause: new MillraceError(
+        'MILLRACE_MESSAGE_TOO_LARGE',
+        `a ${typeName} of ${length} bytes is larger than sendMessageBytes (${most})`,
+      ),
+    },
+  );
 }

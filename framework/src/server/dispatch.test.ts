@@ -872,14 +872,16 @@ describe('reply streams', () => {
     expect(dispatcher.running).toBe(0);
   });
 
-  test('a reply beyond sendMessageBytes is an error of the handler', async () => {
+  test('a reply beyond sendMessageBytes is RESOURCE_EXHAUSTED', async () => {
     const { native, id, logs } = harness(
       [service(Notes, { ...rest, one: async () => ({ text: 'x'.repeat(300) }) })],
       { sendMessageBytes: 200 },
     );
     native.record(RECORD_REQUEST, ref(0), { method: id('One'), slot: native.put(encoded({})) });
     await native.batch();
-    expect(native.take()).toMatchObject([{ kind: OPERATION_STATUS, flags: Status.INTERNAL }]);
+    expect(native.take()).toMatchObject([
+      { kind: OPERATION_STATUS, flags: Status.RESOURCE_EXHAUSTED },
+    ]);
     expect(JSON.stringify(logs)).toContain('MILLRACE_MESSAGE_TOO_LARGE');
   });
 });

@@ -19,7 +19,7 @@ export interface CallPort {
 
   /** Decodes the message in a slot. @throws DecodeError */
   decode<M>(type: MessageType<M, never>, slot: number): M;
-  /** Returns the bytes that wait in the arena for it. @throws EncodeError, MILLRACE_MESSAGE_TOO_LARGE */
+  /** Returns the bytes that wait in the arena for it. @throws EncodeError, StatusError */
   sendMessage<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number;
   /** Headers, message and OK in one: the end of a call. @throws as `sendMessage` */
   sendReply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void;
