@@ -4,7 +4,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use millrace_engine::Notice;
-use millrace_ring::SharedMemory;
+use millrace_engine::SharedMemory;
 use napi::sys;
 
 use crate::error::{self, Result, check};

@@ -8,8 +8,8 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+use millrace_engine::SharedMemory;
 use millrace_engine::Views;
-use millrace_ring::SharedMemory;
 use napi::sys;
 
 use crate::error::{self, Result, check};

@@ -154,6 +154,8 @@ pub(crate) struct Connection {
     pub(crate) calls: u32,
     /// DATA bytes received that nobody has consumed.
     pub(crate) unread: u64,
+    /// Bytes that are still to come of messages for which memory is reserved.
+    pub(crate) expected: u64,
     /// Credit that is due to the peer and withheld.
     pub(crate) withheld: u64,
     /// Window granted beyond the unavoidable 65,535 bytes.
@@ -193,6 +195,7 @@ impl Connection {
             first_call: NOBODY,
             calls: 0,
             unread: 0,
+            expected: 0,
             withheld: 0,
             window_extra: 0,
             held: VecDeque::new(),

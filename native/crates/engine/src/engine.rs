@@ -119,6 +119,8 @@ pub struct Engine {
     pub(crate) dirty: Vec<u32>,
     pub(crate) raw_calls: VecDeque<u32>,
     pub(crate) raw_wake: bool,
+    /// Messages that memory is reserved for and that are not complete.
+    pub(crate) assemblies: usize,
     pub(crate) window_extra: u64,
     pub(crate) pending_bytes: u64,
     pub(crate) turn: u32,
@@ -211,6 +213,7 @@ impl Engine {
             dirty: Vec::new(),
             raw_calls: VecDeque::new(),
             raw_wake: false,
+            assemblies: 0,
             window_extra: 0,
             pending_bytes: 0,
             turn: 0,
@@ -413,6 +416,7 @@ impl Engine {
             self.part = None;
             self.completions.clear();
             self.connections.clear();
+            self.live_connections = 0;
             self.listeners.clear();
             self.driver.shutdown();
         }

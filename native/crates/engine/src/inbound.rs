@@ -427,16 +427,26 @@ impl Engine {
             .fill(assembly.block, assembly.filled as usize, &input[..taken]);
         assembly.filled += taken as u32;
         self.totals.assembled_bytes += taken as u64;
-        let eager = assembly.eager;
-        if assembly.filled == assembly.length {
-            let (block, length) = (assembly.block, assembly.length);
+        let (block, length, eager) = (assembly.block, assembly.length, assembly.eager);
+        let complete = assembly.filled == length;
+        if complete {
             call.assembly = None;
-            self.message(
-                index,
-                Place::Overflow(block),
-                length,
-                if eager { 5 } else { 5 + length },
-            );
+            self.assemblies -= 1;
+        }
+        if let Some(connection) = self.connections[call.connection as usize].as_mut() {
+            connection.expected -= taken as u64;
+            // What a granted message has received is reserved, and no longer unread by anybody's
+            // fault, until it is complete.
+            if !eager {
+                connection.unread -= taken as u64;
+                if complete {
+                    connection.unread += u64::from(length);
+                }
+            }
+        }
+        if complete {
+            let credit = if eager { 5 } else { 5 + length };
+            self.message(index, Place::Overflow(block), length, credit);
         }
         if eager {
             self.credit_read(index, taken as u64);
@@ -462,14 +472,18 @@ impl Engine {
         let cost = Overflow::cost(length as usize) as u64;
         // A quarter stays for windows and for what has to wait undivided.
         let maximum = self.options.buffered_bytes_max / 4 * 3;
-        if self.buffered_bytes() + cost > maximum
-            && self.overflow.used_bytes() > raw
-            && u64::from(length) > raw
+        if self.buffered_bytes() + cost > maximum && self.assemblies > 0 && u64::from(length) > raw
         {
             self.totals.deferred_messages += 1;
             return Stop::Memory;
         }
         let block = self.take_block(length as usize);
+        self.assemblies += 1;
+        let connection_index = self.calls[index].connection;
+        if let Some(connection) = self.connections[connection_index as usize].as_mut() {
+            connection.expected += u64::from(length);
+        }
+        self.settle_connection(connection_index);
         self.calls[index].assembly = Some(Assembly {
             block,
             length,

@@ -24,6 +24,7 @@ use std::fmt;
 
 pub use call::{Method, MethodKind};
 pub use engine::{Collected, Engine, Views};
+pub use millrace_ring::{DriverChoice, SharedMemory};
 pub use notice::{Notice, Severity};
 pub use options::Options;
 

@@ -113,7 +113,19 @@ impl Engine {
         let call = &mut self.calls[index];
         call.last = NO_SLOT;
         call.consumed = call.delivered;
+        let connection = call.connection;
         if let Some(assembly) = call.assembly.take() {
+            self.assemblies -= 1;
+            if let Some(connection) = self
+                .connections
+                .get_mut(connection as usize)
+                .and_then(Option::as_mut)
+            {
+                connection.expected -= u64::from(assembly.length - assembly.filled);
+                if !assembly.eager {
+                    connection.unread += u64::from(assembly.filled);
+                }
+            }
             self.give_back(assembly.block);
         }
         while let Some(raw) = self.calls[index].raw.pop_front() {

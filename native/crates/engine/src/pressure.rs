@@ -74,7 +74,8 @@ impl Engine {
         }
     }
 
-    /// Grants a connection the credit that is due, if it and the thread are within their budgets.
+    /// Grants a connection the credit that is due, as far as it and the thread are within their
+    /// budgets.
     pub(crate) fn settle_connection(&mut self, index: u32) {
         let full = self.buffered_bytes() > self.options.buffered_bytes_max;
         let Some(connection) = self.connections[index as usize].as_mut() else {
@@ -84,16 +85,22 @@ impl Engine {
         if connection.withheld == 0 {
             return;
         }
-        if connection.unread >= budget
-            || (full && connection.unread > u64::from(UNAVOIDABLE_WINDOW))
-        {
+        let over = connection.unread >= budget
+            || (full && connection.unread > u64::from(UNAVOIDABLE_WINDOW));
+        let mut credit = connection.withheld;
+        if over {
+            // Messages that memory is reserved for must be able to arrive in any case.
             self.totals.credit_withheld += 1;
+            credit = credit.min(connection.expected);
+        }
+        if credit == 0 {
             return;
         }
-        connection
-            .http2
-            .credit_connection(connection.withheld as u32);
-        connection.withheld = 0;
+        connection.http2.credit_connection(credit as u32);
+        if over {
+            connection.http2.flush_connection_credit();
+        }
+        connection.withheld -= credit;
         self.mark_dirty(index);
     }
 

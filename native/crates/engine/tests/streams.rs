@@ -296,6 +296,33 @@ fn lost_connections_and_resets_leave_nothing_behind() {
 }
 
 #[test]
+fn unfinished_messages_of_one_connection_do_not_lock_each_other_up() {
+    for driver in DRIVERS {
+        for buffered_bytes_max in [16 << 20, 256 << 20] {
+            let mut server = server(Options {
+                driver,
+                ring_buffers: 16,
+                buffered_bytes_max,
+                connection_budget_bytes: 1 << 20,
+                ..Options::default()
+            });
+            let mut clients = [Client::connect(server.port, None)];
+            for number in 0..100u8 {
+                clients[0].call(CHAT, framed(&vec![number; 200_000]).repeat(3));
+            }
+            run(&mut server, &mut clients, 1 << 20, |_, clients| {
+                clients[0].is_done()
+            });
+            for call in &clients[0].calls {
+                assert!(call.incoming == call.outgoing);
+            }
+            drop(clients);
+            settle(&mut server);
+        }
+    }
+}
+
+#[test]
 fn large_uploads_complete_under_a_small_budget() {
     for driver in DRIVERS {
         let mut server = server(Options {
