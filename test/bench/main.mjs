@@ -38,7 +38,7 @@ const { values } = parseArgs({
   },
 });
 const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
-const seconds = Number(values.seconds ?? (values.quick ? 1 : 3));
+const seconds = Number(values.seconds ?? (values.quick ? 0.8 : 3));
 const chosenRows =
   values.rows
     ?.split(',')

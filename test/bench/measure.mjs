@@ -17,6 +17,7 @@ import { cpuSeconds, runGenerator } from './processes.mjs';
 
 /** Messages in the file that the Go sender repeats. */
 const SENDER_PATTERN = 100;
+const WARM_UP_SECONDS = 1.5;
 const MAXIMUM_MESSAGES = 100_000_000;
 
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
@@ -40,8 +41,8 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
  */
 
 /**
- * How many messages make about `seconds` of load: found by runs that also warm the server up, for
- * as long as one measurement (the compiler needs about a second of work to settle).
+ * How many messages make about `seconds` of load: found by runs that also warm the server up (the
+ * compiler needs more than a second of work to settle).
  *
  * @param {Row} row
  * @param {Server} server
@@ -57,7 +58,7 @@ export async function calibrate(row, server, seconds) {
       Math.min(MAXIMUM_MESSAGES, (messages / taken) * seconds, messages * 20),
     );
     // A run of a few milliseconds says little about a rate.
-    if (warm >= seconds && taken >= seconds / 4) return wanted;
+    if (warm >= Math.max(WARM_UP_SECONDS, seconds) && taken >= seconds / 4) return wanted;
     messages = atLeastOneRound(row, wanted / 2);
   }
 }
