@@ -45,7 +45,7 @@ const stream = (name, title, rest) => ({
 export const rows = [
   unary('unary', 'Say, 64 B', { quick: true }),
   unary('unary-1k', 'Say, 1 KiB', { size: KIB }),
-  unary('unary-64k', 'Say, 64 KiB', { size: 64 * KIB, streams: 4, quick: true }),
+  unary('unary-64k', 'Say, 64 KiB', { size: 64 * KIB, streams: 4 }),
   unary('unary-64k-small-windows', 'Say, 64 KiB, 64 KiB windows', {
     ...{ size: 64 * KIB, streams: 4, smallWindows: true },
   }),
