@@ -1,4 +1,6 @@
 //! A bare HTTP/2 server for conformance tools: every request is answered with 200 and a short body.
+//! The fields of a request without a body whose names start with `x-` come back, so that another
+//! implementation of HPACK can be compared with ours.
 //!
 //! `cargo run -p millrace-http2 --example respond -- 127.0.0.1:8080`
 
@@ -116,12 +118,24 @@ fn act(
             (&b":status"[..], &b"200"[..]),
             (b"content-type", b"application/json"),
         ];
-        let fields = fields.map(|(name, value)| Field {
+        let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        list.extend(fields.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        if is_request {
+            let echoed = connection
+                .fields()
+                .filter(|field| field.0.starts_with(b"x-"));
+            list.extend(echoed.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        }
+        let fields = list.iter().map(|(name, value)| Field {
             name,
             value,
-            indexing: Indexing::Index,
+            indexing: match value.first() {
+                Some(b'a'..=b'f') => Indexing::Skip,
+                Some(b'g'..=b'k') => Indexing::Never,
+                _ => Indexing::Index,
+            },
         });
-        connection.send_headers(stream, fields.into_iter(), false, out);
+        connection.send_headers(stream, fields, false, out);
         answers.push_back((stream, 0));
     }
 }

@@ -64,6 +64,26 @@ impl Second {
     }
 }
 
+/// How much a total has grown since the second before the current one began: what a peer sends
+/// answers what happened a little earlier.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recent {
+    before: u64,
+    at_start: u64,
+}
+
+impl Recent {
+    /// A new second begins.
+    pub(crate) fn turn(&mut self, total: u64) {
+        self.before = self.at_start;
+        self.at_start = total;
+    }
+
+    pub(crate) fn since(&self, total: u64) -> u64 {
+        total - self.before
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,10 @@ pub(crate) const MAXIMUM: i64 = (1 << 31) - 1;
 /// What every window starts with until SETTINGS say otherwise.
 pub(crate) const DEFAULT: u32 = 65_535;
 
+/// Credit that is announced however large the window is: half of the smallest window that the
+/// protocol starts with.
+const BATCH: u32 = 32_768;
+
 /// What the peer may send us.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReceiveWindow {
@@ -14,7 +18,7 @@ pub(crate) struct ReceiveWindow {
     available: i64,
     /// Credited and not announced.
     pending: u32,
-    /// The largest window so far: a quarter of it is worth an announcement.
+    /// The largest window so far.
     target: u32,
 }
 
@@ -44,12 +48,12 @@ impl ReceiveWindow {
     }
 
     /// Adds credit. Returns the increment to announce once it is worth a frame: a quarter of the
-    /// target, or as much as the peer has left, so that withheld credit never stalls it for good.
+    /// largest window so far, but no more than `BATCH`, so that a window that was large and has been
+    /// made small by withheld credit goes on.
     #[inline]
     pub(crate) fn credit(&mut self, bytes: u32) -> Option<u32> {
         self.pending = self.pending.saturating_add(bytes);
-        let pending = i64::from(self.pending);
-        if pending * 4 >= i64::from(self.target) || pending >= self.available {
+        if self.pending >= (self.target / 4).min(BATCH) {
             return self.flush();
         }
         None
@@ -85,11 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn credit_that_doubles_what_is_left_is_announced() {
-        let mut window = ReceiveWindow::new(1_000);
-        assert!(window.take(990, 0));
-        assert_eq!(window.credit(9), None);
-        assert_eq!(window.credit(1), Some(10));
+    fn a_large_window_is_announced_in_batches() {
+        let mut window = ReceiveWindow::new(65_536);
+        assert_eq!(window.credit(1 << 20), Some(1 << 20));
+        assert!(window.take(1 << 20, 0));
+        assert_eq!(window.credit(32_767), None);
+        assert_eq!(window.credit(1), Some(32_768));
     }
 
     #[test]

@@ -57,14 +57,17 @@ limits! {
     /// PING frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM; counter
     /// `ping_floods`.
     pings_per_second: u32 = 100;
-    /// DATA frames without payload and without END_STREAM per second. Beyond: ENHANCE_YOUR_CALM;
+    /// DATA frames without payload and without END_STREAM per second, for open and for closed
+    /// streams. Beyond: ENHANCE_YOUR_CALM;
     /// counter `empty_data_floods`.
     empty_data_per_second: u32 = 100;
     /// WINDOW_UPDATE frames in a second beyond this + 2 x (streams + 10 x DATA frames sent):
-    /// ENHANCE_YOUR_CALM; counter `window_update_floods`.
+    /// ENHANCE_YOUR_CALM; counter `window_update_floods`. Streams are those open and those opened
+    /// lately; DATA frames are those sent lately, each enlargement counting as one.
     window_updates_base: u32 = 5;
-    /// Frames without effect (PRIORITY, unknown types, frames for closed streams) in a second beyond
-    /// this + 100 x open streams: ENHANCE_YOUR_CALM; counter `ignored_floods`.
+    /// Frames without effect (PRIORITY, unknown types, GOAWAY, HEADERS and RST_STREAM for closed
+    /// streams) in a second beyond this + 100 x streams: ENHANCE_YOUR_CALM; counter
+    /// `ignored_floods`. Streams are those open and those opened lately.
     ignored_frames_per_second: u32 = 1_000;
     /// Bytes of unflushed control frames. Beyond: ENHANCE_YOUR_CALM; counter `control_overflows`.
     control_bytes: usize = 65_536;

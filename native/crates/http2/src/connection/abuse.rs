@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::Millis;
-use crate::budget::{Bucket, Second};
+use crate::budget::{Bucket, Recent, Second};
 use crate::error::ConnectionError;
 use crate::limits::Limits;
 
@@ -14,12 +14,9 @@ pub(super) struct Guard {
     empty_data: Second,
     window_updates: Second,
     ignored: Second,
-    /// DATA frames sent, and streams opened, until the second of `window_updates` began, less those
-    /// of the second before: updates answer what was sent a little earlier.
-    data_before: u64,
-    data_at_start: u64,
-    streams_before: u64,
-    streams_at_start: u64,
+    updated_data: Recent,
+    updated_streams: Recent,
+    ignored_streams: Recent,
     /// DATA written, counting enlargements of a frame, for each may be consumed on its own.
     pub(super) data_written: u64,
 }
@@ -33,10 +30,9 @@ impl Guard {
             empty_data: Second::default(),
             window_updates: Second::default(),
             ignored: Second::default(),
-            data_before: 0,
-            data_at_start: 0,
-            streams_before: 0,
-            streams_at_start: 0,
+            updated_data: Recent::default(),
+            updated_streams: Recent::default(),
+            ignored_streams: Recent::default(),
             data_written: 0,
         }
     }
@@ -88,18 +84,16 @@ impl Connection {
         let guard = &mut self.guard;
         let (count, fresh) = guard.window_updates.add(self.now);
         if fresh {
-            guard.data_before = guard.data_at_start;
-            guard.data_at_start = guard.data_written;
-            guard.streams_before = guard.streams_at_start;
-            guard.streams_at_start = self.counters.streams_opened;
+            guard.updated_data.turn(guard.data_written);
+            guard.updated_streams.turn(self.counters.streams_opened);
         }
         let base = u64::from(self.limits.window_updates_base);
         if count <= base {
             return Ok(());
         }
-        let data = guard.data_written - guard.data_before;
-        let streams =
-            self.streams.len() as u64 + self.counters.streams_opened - guard.streams_before;
+        let data = guard.updated_data.since(guard.data_written);
+        let opened = guard.updated_streams.since(self.counters.streams_opened);
+        let streams = self.streams.len() as u64 + opened;
         if count <= base + 2 * (streams + 10 * data) {
             return Ok(());
         }
@@ -109,10 +103,17 @@ impl Connection {
 
     /// A frame without effect.
     pub(super) fn spend_ignored(&mut self) -> Result<(), ConnectionError> {
-        let (count, _) = self.guard.ignored.add(self.now);
-        let allowed =
-            u64::from(self.limits.ignored_frames_per_second) + 100 * self.streams.len() as u64;
-        if count <= allowed {
+        let guard = &mut self.guard;
+        let (count, fresh) = guard.ignored.add(self.now);
+        if fresh {
+            guard.ignored_streams.turn(self.counters.streams_opened);
+        }
+        let base = u64::from(self.limits.ignored_frames_per_second);
+        if count <= base {
+            return Ok(());
+        }
+        let opened = guard.ignored_streams.since(self.counters.streams_opened);
+        if count <= base + 100 * (self.streams.len() as u64 + opened) {
             return Ok(());
         }
         self.counters.ignored_floods += 1;

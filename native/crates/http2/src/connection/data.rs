@@ -109,7 +109,10 @@ impl Connection {
         head: Head,
         progress: Progress,
     ) -> Result<Option<Event>, ConnectionError> {
-        self.spend_ignored()?;
+        // Flow control bounds what an honest peer had under way, not how many frames that is.
+        if progress.payload == 0 && !progress.end_stream {
+            self.spend_empty_data()?;
+        }
         self.credit_connection(head.length);
         self.phase = Phase::Data(progress);
         Ok(None)

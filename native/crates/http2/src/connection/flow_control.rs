@@ -12,7 +12,8 @@ const SHORT: i64 = MAX_FRAME_SIZE as i64;
 impl Connection {
     /// Gives the peer credit for `bytes` on the connection: those that left the receive buffers, or
     /// more, which enlarges the window. Announced in batches: once a quarter of the largest window
-    /// so far has come together, or as much as the peer has left.
+    /// so far has come together, or 32 KiB. Whoever withholds credit for good, so that less than
+    /// that is left to the peer, has to flush.
     #[inline]
     pub fn credit_connection(&mut self, bytes: u32) {
         if let Some(increment) = self.receive_window.credit(bytes) {

@@ -308,3 +308,35 @@ fn a_peer_that_does_not_read_its_answers() {
     assert!((58..60).contains(&taken), "{taken}");
     counted(&server, |c| c.control_overflows);
 }
+
+/// A peer that had many small frames under way when we reset its stream has done nothing wrong.
+#[test]
+fn late_data_in_small_frames_is_no_flood() {
+    let mut server = Endpoint::server();
+    server.feed(&request(1, 0));
+    server.connection.release(server.key(1));
+    server.output();
+    for _ in 0..50_000 {
+        server.feed(&data(1, 0, b"x"));
+        server.connection.urgent().clear();
+    }
+    server.assert_fine("late");
+    assert_eq!(until_cut(&mut server, 200, |_| data(1, 0, b"")), 100);
+    counted(&server, |c| c.empty_data_floods);
+}
+
+/// Nor has one that answers our early end of each stream by a reset.
+#[test]
+fn a_reset_per_closed_stream_is_no_flood() {
+    let mut server = Endpoint::server();
+    for i in 0..20_000 {
+        let id = 2 * i + 1;
+        server.feed(&request(id, 0));
+        server.respond(id, &[(":status", "200")], true);
+        server.connection.release(server.key(id));
+        server.feed(&reset(id, Reason::NO_ERROR));
+        server.keys.clear();
+        server.output();
+    }
+    server.assert_fine("a reset each");
+}

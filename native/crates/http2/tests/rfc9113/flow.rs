@@ -18,11 +18,11 @@ fn data_takes_from_both_windows_and_credit_gives_back_in_quarters() {
     server.feed(&data(1, 0, &[0; 16_384]));
     assert_eq!(server.connection.receive_window(key), 49_152);
     assert_eq!(server.connection.connection_receive_window(), 49_151);
-    server.connection.credit_stream(key, 16_383);
-    server.connection.credit_connection(16_383);
+    server.connection.credit_stream(key, 16_382);
+    server.connection.credit_connection(16_382);
     assert_eq!(updates(&mut server), []);
-    server.connection.credit_stream(key, 1);
-    server.connection.credit_connection(1);
+    server.connection.credit_stream(key, 2);
+    server.connection.credit_connection(2);
     assert_eq!(updates(&mut server), [(1, 16_384), (0, 16_384)]);
     assert_eq!(server.connection.receive_window(key), 65_536);
     // Growing.
