@@ -49,7 +49,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   #errors = 0;
   #overdue = 0;
   /** Cancelled calls whose handlers have not settled, oldest first. */
-  #cancelled: CallContext<Route>[] = [];
+  readonly #cancelled = new Set<CallContext<Route>>();
   #graceTimer: NodeJS.Timeout | undefined;
   #idle: (() => void) | undefined;
   port!: Engine;
@@ -180,7 +180,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     if (call === undefined || call.cancelled !== undefined) return;
     call.cancel(cancellation(call, cause, code));
     if (this.#find(reference) !== call) return;
-    this.#cancelled.push(call);
+    this.#cancelled.add(call);
     this.#armGrace();
   }
 
@@ -386,6 +386,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     this.#calls[index] = undefined;
     call.ended = true;
     call.outbound?.close();
+    if (call.cancelled !== undefined) this.#cancelled.delete(call);
     this.#running--;
     this.#finished++;
     if (this.#running === 0 && this.#idle !== undefined) {
@@ -399,30 +400,27 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
 
   #armGrace(): void {
     if (this.#graceTimer !== undefined || this.closed) return;
-    const oldest = this.#cancelled[0]!;
-    const left = Math.max(0, oldest.cancelledAt + this.#graceMs - performance.now());
-    this.#graceTimer = setTimeout(() => this.#graceOver(), left).unref();
+    for (const { cancelledAt } of this.#cancelled) {
+      const left = Math.max(0, cancelledAt + this.#graceMs - performance.now());
+      this.#graceTimer = setTimeout(() => this.#graceOver(), left).unref();
+      return;
+    }
   }
 
   #graceOver(): void {
     this.#graceTimer = undefined;
     const now = performance.now();
-    const waiting: CallContext<Route>[] = [];
     for (const call of this.#cancelled) {
-      if (this.#find(call.reference) !== call) continue;
       // Timers may fire a little early.
-      if (call.cancelledAt + this.#graceMs > now + 1) {
-        waiting.push(call);
-        continue;
-      }
+      if (call.cancelledAt + this.#graceMs > now + 1) break;
+      this.#cancelled.delete(call);
       this.#overdue++;
       call.logger.warn(
         { cause: call.cancelled?.message, code: call.cancelled?.codeName },
         `the handler of ${call.method.path} still runs ${Math.round(now - call.cancelledAt)} ms after its call was cancelled; watch ctx.signal`,
       );
     }
-    this.#cancelled = waiting;
-    if (waiting.length > 0) this.#armGrace();
+    this.#armGrace();
   }
 }
 
