@@ -374,7 +374,7 @@ function shortText(bytes: Uint8Array, start: number, end: number): string | unde
 const INLINE_BYTES = 64;
 /** From here on memory of its own costs less than what the pool would pin. */
 const POOLED_BYTES = 4096;
-const POOL_BYTES = 16384;
+const POOL_BYTES = 32768;
 
 let pool = newPool();
 let poolUsed = 0;

@@ -31,7 +31,7 @@ function run({ proto, out, importPath, check }: Options, command: Command): void
     }
     const unchanged = files.length - stale.length;
     const written = check ? '' : `${stale.length} written, `;
-    process.stdout.write(`${out}: ${written}${unchanged} up to date\n`);
+    command.configureOutput().writeOut?.(`${out}: ${written}${unchanged} up to date\n`);
   } catch (error) {
     if (!(error instanceof GenerateError)) throw error;
     command.error(error.message);
