@@ -3,7 +3,7 @@
 // throughout, and afterwards everything is as it was.
 
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { assertEchoed, chat, clientOf, echoClient, say } from '../support/echo-client.js';
+import { assertEchoed, chat, echoClient, say } from '../support/echo-client.js';
 import { decodeEcho, echoFrame, encodeEcho, frame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { MIB } from '../support/probes.js';
@@ -49,7 +49,7 @@ function honestLoad(port: number, clients = 4): () => Promise<number> {
 async function highestMemory(server: TestServer, work: () => Promise<void>): Promise<number> {
   let highest = server.residentBytes();
   const timer = setInterval(() => {
-    highest = Math.max(highest, server.residentBytes());
+    if (server.exit === undefined) highest = Math.max(highest, server.residentBytes());
   }, 20);
   try {
     await work();
@@ -76,7 +76,10 @@ async function peers(
     await Promise.all(made.map((peer) => peer.close()));
   });
   for (let index = 0; index < count; index++) {
-    made.push(await RawPeer.connect(server.port, { keep: false, ...options }));
+    const peer = await RawPeer.connect(server.port, { keep: false, ...options });
+    made.push(peer);
+    // The handshake is over: who stops reading from here on is slow, and nothing worse.
+    await peer.ping();
   }
   return made;
 }
@@ -136,6 +139,7 @@ describe('200 peers that send to handlers that never pull, and 200 that never re
       );
       expect(sent).toBeGreaterThanOrEqual(200 * 60_000);
       withinBudgets(await server.stats());
+      withinBudgets(await server.stats());
       await new Promise((resolve) => setTimeout(resolve, 1000));
       withinBudgets(await server.stats());
     });
@@ -155,7 +159,10 @@ describe('200 peers that send to handlers that never pull, and 200 that never re
     expect(ended).toBe(started);
   });
 
-  test('on one connection cost at most 40 MiB', async () => {
+  test.each([
+    ['whose handlers never pull', 'gated-pull'],
+    ['that nobody reads', 'flood'],
+  ])('200 streams on one connection %s cost at most 40 MiB', async (_, mode) => {
     const server = await memoryServer();
     await honestFor(server, 1500);
     const start = await eventually(
@@ -165,26 +172,25 @@ describe('200 peers that send to handlers that never pull, and 200 that never re
     );
     const without = await highestMemory(server, () => honestFor(server, 1500));
     const stop = honestLoad(server.port);
-    const [sender] = await peers(server, 1, {});
-    const [reader] = await peers(server, 1, { settings: [[4, WINDOW_MAX]] });
+    const [peer] = await peers(server, 1, { settings: [[4, WINDOW_MAX]] });
     const withThem = await highestMemory(server, async () => {
-      reader!.creditConnectionFully();
-      for (let count = 0; count < 200; count++) reader!.request({ mode: 'flood' });
-      reader!.socket.pause();
-      const streams = Array.from({ length: 200 }, () => sender!.request({ mode: 'gated-pull' }));
-      const sent = await sendAllTheyMay(streams);
-      // The connection's budget bounds it, not the sum of the streams' windows.
-      expect(sent).toBeLessThanOrEqual(10 * MIB);
-      withinBudgets(await server.stats());
+      peer!.creditConnectionFully();
+      const streams = Array.from({ length: 200 }, () => peer!.request({ mode }));
+      if (mode === 'flood') {
+        peer!.socket.pause();
+      } else {
+        // The connection's budget bounds it, not the sum of the streams' windows.
+        expect(await sendAllTheyMay(streams)).toBeLessThanOrEqual(10 * MIB);
+      }
       await new Promise((resolve) => setTimeout(resolve, 1000));
+      withinBudgets(await server.stats());
     });
     expect(await stop()).toBeGreaterThan(10);
     console.info(
-      `${server.driver}: 400 streams on two connections cost ${Math.round((withThem - without) / MIB)} MiB`,
+      `${server.driver}: 200 streams ${mode} cost ${Math.round((withThem - without) / MIB)} MiB`,
     );
     expect(withThem - without).toBeLessThanOrEqual(40 * MIB);
-    sender!.kill();
-    reader!.kill();
+    peer!.kill();
     await server.backAt(start);
   });
 });
@@ -204,7 +210,9 @@ test('one-byte DATA frames pin no more than their share of the ring', async () =
     const held = total(await server.stats(), 'ringHeld');
     expect(held).toBeLessThanOrEqual(Math.max(4, 64 / 8));
   }
-  expect((await say(clientOf(server), { text: 'alive' })).text).toBe('alive');
+  const client = echoClient(server.port);
+  expect((await say(client, { text: 'alive' })).text).toBe('alive');
+  client.close();
   await server.release();
   for (const stream of streams) stream.sendData(Buffer.alloc(0), true);
   for (const stream of streams) {
