@@ -1,4 +1,4 @@
-//! A TCP relay with the smallest socket buffers that the kernel allows, so that the server behind
+//! A TCP relay with socket buffers of a few KiB and small segments, so that the server behind
 //! it sees short sends and bytes in dribs and drabs. Node cannot set buffer sizes itself.
 //!
 //! `relay <port>` listens on a free port of 127.0.0.1, prints it, relays each connection to
@@ -30,13 +30,21 @@ const SOCK_CLOEXEC: i32 = 0o2000000;
 const SOL_SOCKET: i32 = 1;
 const SO_SNDBUF: i32 = 7;
 const SO_RCVBUF: i32 = 8;
-/// The kernel raises it to its minimum.
-const SMALLEST: i32 = 1;
+const IPPROTO_TCP: i32 = 6;
+const TCP_MAXSEG: i32 = 2;
+const BUFFER_BYTES: i32 = 4096;
+/// Smaller than the buffers: over loopback a segment may have 64 KiB, and one that does not fit
+/// into the receiver's buffer is dropped and sent again after ever longer pauses.
+const SEGMENT_BYTES: i32 = 1000;
 
 fn shrink(descriptor: i32) {
-    for name in [SO_SNDBUF, SO_RCVBUF] {
+    for (level, name, value) in [
+        (SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES),
+        (SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES),
+        (IPPROTO_TCP, TCP_MAXSEG, SEGMENT_BYTES),
+    ] {
         // SAFETY: the value is an int that lives across the call, and its size is given.
-        let result = unsafe { setsockopt(descriptor, SOL_SOCKET, name, &SMALLEST, 4) };
+        let result = unsafe { setsockopt(descriptor, level, name, &value, 4) };
         assert_eq!(result, 0, "setsockopt");
     }
 }
