@@ -25,3 +25,9 @@ test.each(projects)('%s: src/gen is up to date', (project) => {
   );
   expect(status, stdout + stderr).toBe(0);
 });
+
+test('the well-known types of the codec are up to date', async () => {
+  const generator = new URL('../../framework/dist/cli/generate/well-known.js', import.meta.url);
+  const { generateWellKnown } = await import(generator.href);
+  expect(text('framework/src/codec/well-known.gen.ts')).toBe(generateWellKnown());
+});
