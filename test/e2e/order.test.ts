@@ -77,7 +77,7 @@ test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', a
       // Half of the connections see tiny socket buffers, half are as fast as they can be.
       await echoAll([relay, server.port, relay, server.port], random(value));
     }),
-    { seed, numRuns: 3, endOnFailure: true },
+    { seed, numRuns: 8, endOnFailure: true },
   );
   const stats = await server.stats();
   expect(total(stats, 'ringLowestFree')).toBeLessThan(4);
