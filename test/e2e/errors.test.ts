@@ -34,7 +34,8 @@ const COLLECT = '/millrace.echo.v1.Echo/Collect';
 
 /** A server, and the state that it must come back to. */
 async function serverAtRest(options?: StartOptions): Promise<{ server: TestServer; start: Stats }> {
-  const server = await startServer(options);
+  // Every fault has its line; those that any stranger may cause at will are for debugging.
+  const server = await startServer({ logLevel: 'debug', ...options });
   return { server, start: await server.stats() };
 }
 
@@ -88,6 +89,7 @@ describe('broken HTTP/2', () => {
     for (let length = 1; length < whole.length; length++) {
       await exchange(server.port, Buffer.concat([PREFACE, whole.subarray(0, length)]), true);
     }
+    await server.logMatching(/127\.0\.0\.1:\d+.*(frame|connection)/i);
     await isWell(server, start);
   });
 
@@ -146,6 +148,7 @@ describe('requests that no handler sees', () => {
       ]);
     }
     expect((await server.counters()).started).toBe(0);
+    await server.logMatching(/Echo\/Nothing/);
     await peer.close();
     await isWell(server, start);
   });
@@ -182,6 +185,7 @@ describe('requests that no handler sees', () => {
     const client = clientOf(server);
     const error = await failure(say(client, {}, { metadata: { 'x-large': 'x'.repeat(20_000) } }));
     expect(error.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+    await server.logMatching(/header|metadata/i);
     // The connection lives on.
     expect((await say(client, { text: 'still' })).text).toBe('still');
     client.close();
@@ -216,6 +220,7 @@ describe('messages that are none', () => {
       expect(end.code).toBe(grpc.status.INTERNAL);
       expect(end.message).toMatch(/compress/);
     }
+    await server.logMatching(/Echo\/Say.*compress/);
     expect(total(await server.stats(), 'messageErrors')).toBe(2);
     await peer.close();
     await isWell(server, start);
@@ -234,6 +239,7 @@ describe('messages that are none', () => {
       failure(chat(client, 'chatFast', [tooLarge])),
     ]);
     for (const { code } of errors) expect(code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+    await server.logMatching(/Echo\/Chat.*larger than the limit/);
     const reply = await failure(say(client, { data: Buffer.alloc(60_000) }));
     expect(reply.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
 
@@ -275,6 +281,7 @@ describe('peers that go away or stop', () => {
       await stream.send(Buffer.concat([message, message.subarray(0, cut)]), true);
       expect((await stream.end).code).toBe(grpc.status.INTERNAL);
     }
+    await server.logMatching(/Echo\/Collect.*ended inside a message/);
     expect((await server.counters()).truncated).toBe(0);
     await peer.close();
     await isWell(server, start);
@@ -306,6 +313,10 @@ describe('peers that go away or stop', () => {
       expect(after.truncated).toBe(0);
     }
     expect((await server.counters()).reasons).toEqual({ [grpc.status.CANCELLED]: 2 });
+    await server.log(
+      'both cuts',
+      () => server.logs.filter((line) => /127\.0\.0\.1:\d+/.test(JSON.stringify(line))).length >= 2,
+    );
     await isWell(server, start);
   });
 
@@ -404,6 +415,7 @@ describe('handlers that fail', () => {
       ({ ended }) => ended === 1,
     );
     expect(counters.aborted).toBe(1);
+    await server.logMatching(/Echo\/Say/);
     client.close();
     await isWell(server, start);
   });
@@ -424,6 +436,7 @@ describe('handlers that fail', () => {
       () => server.counters(),
       ({ ended }) => ended === 1,
     );
+    await server.logMatching(/Echo\/Chat/);
     client.close();
     await isWell(server, start);
   });
