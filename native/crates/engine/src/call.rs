@@ -47,6 +47,8 @@ pub(crate) struct Assembly {
     /// The message is larger than the stream's window: its bytes are credited as they come, since
     /// all of its length is reserved.
     pub(crate) eager: bool,
+    /// When its last bytes came.
+    pub(crate) progress_at: u64,
 }
 
 /// What ends the response stream.
@@ -95,6 +97,7 @@ pub(crate) struct Call {
     /// Received bytes that are not divided yet: too many messages wait, or there is no memory.
     pub(crate) raw: VecDeque<Raw>,
     pub(crate) queued_raw: bool,
+    pub(crate) woken: bool,
     /// Waiting messages, oldest first.
     pub(crate) first: u32,
     pub(crate) last: u32,
@@ -113,6 +116,9 @@ pub(crate) struct Call {
     /// Bytes of the first of them that have left already.
     pub(crate) pending_start: usize,
     pub(crate) pending_bytes: usize,
+    /// Bytes framed and not given to the kernel, and bytes that the kernel has not sent.
+    pub(crate) framed: u32,
+    pub(crate) in_flight: u32,
     pub(crate) trailers: Option<Box<Trailers>>,
     /// Both directions of the stream are done: only the table entry is left.
     pub(crate) stream_over: bool,
@@ -152,6 +158,7 @@ impl Call {
             assembly: None,
             raw: VecDeque::new(),
             queued_raw: false,
+            woken: false,
             first: NO_SLOT,
             last: NO_SLOT,
             delivered: 0,
@@ -165,6 +172,8 @@ impl Call {
             pending: VecDeque::new(),
             pending_start: 0,
             pending_bytes: 0,
+            framed: 0,
+            in_flight: 0,
             trailers: None,
             stream_over: false,
             finished: false,
@@ -174,6 +183,11 @@ impl Call {
             unsent_before_drain: 0,
             drain: 0,
         }
+    }
+
+    /// Bytes that have not left.
+    pub(crate) fn unsent(&self) -> usize {
+        self.pending_bytes + self.framed as usize + self.in_flight as usize
     }
 
     /// Has bytes wait with the call.

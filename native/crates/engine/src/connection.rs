@@ -146,6 +146,9 @@ pub(crate) struct Connection {
     pub(crate) sending_since: u64,
     /// Calls that have something to send, in turn.
     pub(crate) ready: VecDeque<u32>,
+    /// Calls with bytes among those being built, and among those in flight.
+    pub(crate) framed_calls: Vec<u32>,
+    pub(crate) flight_calls: Vec<u32>,
     /// Calls whose handlers were told not to write.
     pub(crate) blocked_calls: Vec<u32>,
     pub(crate) pending_bytes: usize,
@@ -189,6 +192,8 @@ impl Connection {
             sending_bytes: 0,
             sending_since: 0,
             ready: VecDeque::new(),
+            framed_calls: Vec::new(),
+            flight_calls: Vec::new(),
             blocked_calls: Vec::new(),
             pending_bytes: 0,
             dirty: false,

@@ -112,15 +112,24 @@ pub struct Engine {
     more_completions: bool,
     pub(crate) part: Option<Part>,
     pub(crate) record_count: usize,
-    in_batch: bool,
+    /// Records belong to the batch that is being collected; at other times they wait for the next.
+    pub(crate) collecting: bool,
     pub(crate) late_records: VecDeque<[u32; 4]>,
-    /// Messages of REQUEST records: consumed when the batch is over.
+    /// Slots that JavaScript may still read in this batch and that are free when it is over.
     pub(crate) request_slots: Vec<u32>,
     pub(crate) dirty: Vec<u32>,
+    /// Calls with undivided bytes: those that wait for memory, and those whose reader has come.
     pub(crate) raw_calls: VecDeque<u32>,
+    pub(crate) woken_calls: VecDeque<u32>,
     pub(crate) raw_wake: bool,
+    /// A buffer could not be copied out because JavaScript knows of no segment with room.
+    pub(crate) spare_wanted: bool,
     /// Messages that memory is reserved for and that are not complete.
     pub(crate) assemblies: usize,
+    /// The connection whose large messages go first while memory is scarce.
+    pub(crate) favoured: Option<u32>,
+    /// The worst level of the receive ring in this turn.
+    pub(crate) worst_level: u32,
     pub(crate) window_extra: u64,
     pub(crate) pending_bytes: u64,
     pub(crate) turn: u32,
@@ -207,13 +216,17 @@ impl Engine {
             more_completions: false,
             part: None,
             record_count: 0,
-            in_batch: false,
+            collecting: false,
             late_records: VecDeque::new(),
             request_slots: Vec::new(),
             dirty: Vec::new(),
             raw_calls: VecDeque::new(),
+            woken_calls: VecDeque::new(),
             raw_wake: false,
+            spare_wanted: false,
             assemblies: 0,
+            favoured: None,
+            worst_level: 0,
             window_extra: 0,
             pending_bytes: 0,
             turn: 0,
@@ -294,14 +307,13 @@ impl Engine {
 
     /// Reaps completions, parses what arrived and fills the record table. Bounded.
     pub fn collect(&mut self) -> Collected {
-        debug_assert!(
-            !self.in_batch,
-            "apply() ends a batch before the next begins"
-        );
         if self.closed {
             return Collected::default();
         }
         self.tick();
+        self.collecting = true;
+        self.record_count = 0;
+        self.reserve_spare();
         self.turn = self.turn.wrapping_add(1);
         while self.record_count < RECORDS_SOFT
             && let Some(record) = self.late_records.pop_front()
@@ -314,6 +326,7 @@ impl Engine {
         if self.completions.is_empty() {
             self.more_completions = self.driver.complete(&mut self.completions, COMPLETIONS);
             self.completions.reverse();
+            self.note_depth();
         }
         while self.record_count < RECORDS_SOFT {
             if let Some(part) = self.part.take() {
@@ -326,8 +339,8 @@ impl Engine {
         }
         self.control
             .set(CONTROL_RECORD_COUNT, self.record_count as u32);
-        self.in_batch = self.record_count > 0;
-        if self.in_batch {
+        self.collecting = false;
+        if self.record_count > 0 {
             self.totals.batches += 1;
             self.totals.records += self.record_count as u64;
             self.totals.batch_largest = self.totals.batch_largest.max(self.record_count as u64);
@@ -344,7 +357,6 @@ impl Engine {
         if self.closed {
             return;
         }
-        self.in_batch = false;
         self.record_count = 0;
         self.drain_operations();
         self.release_requests();
@@ -369,6 +381,8 @@ impl Engine {
                 || !self.completions.is_empty()
                 || self.more_completions
                 || !self.late_records.is_empty()
+                || self.spare_wanted
+                || !self.woken_calls.is_empty()
                 || (self.raw_wake && !self.raw_calls.is_empty())
                 || !self.notices.is_empty()
                 || self.driver.has_completions())
@@ -438,6 +452,11 @@ impl Engine {
     }
 
     fn run_timers(&mut self) {
+        if self.wheel.len() > 2 * self.calls.live() + 4096 {
+            let calls = &self.calls;
+            self.wheel
+                .retain(|reference| calls.find(reference).is_some());
+        }
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(self.now, &mut due);
         for reference in due.drain(..) {
@@ -453,7 +472,8 @@ impl Engine {
     /// Appends a record to the batch that is being collected, or to the next.
     #[inline]
     pub(crate) fn push_record(&mut self, record: [u32; 4]) {
-        if self.in_batch || self.record_count == RECORD_CAPACITY {
+        let in_turn = self.collecting && self.late_records.is_empty();
+        if !in_turn || self.record_count == RECORD_CAPACITY {
             self.late_records.push_back(record);
         } else {
             self.records.set4(self.record_count, record);

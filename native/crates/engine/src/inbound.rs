@@ -78,7 +78,7 @@ impl Engine {
                 }
             }
             Completion::ReceiveEnded { socket, error } => self.receive_ended(socket.0, error),
-            Completion::Sent { socket, bytes } => self.sent(socket.0, bytes),
+            Completion::Sent { socket, .. } => self.sent(socket.0),
             Completion::SendFailed { socket, error } => self.receive_ended(socket.0, error),
             Completion::Closed { socket } => self.socket_closed(socket.0),
         }
@@ -95,7 +95,11 @@ impl Engine {
                 self.part = Some(part);
                 return;
             }
-            let Some(connection) = self.connections[part.connection as usize].as_mut() else {
+            let Some(connection) = self
+                .connections
+                .get_mut(part.connection as usize)
+                .and_then(Option::as_mut)
+            else {
                 break;
             };
             if connection.serial != part.serial || connection.state != State::Open {
@@ -201,8 +205,9 @@ impl Engine {
 
     #[inline]
     fn token(&self, index: u32, stream: StreamKey) -> Option<u32> {
-        self.connections[index as usize]
-            .as_ref()?
+        self.connections
+            .get(index as usize)
+            .and_then(Option::as_ref)?
             .http2
             .token(stream)
     }
@@ -210,7 +215,11 @@ impl Engine {
     /// Begins a call, or answers at once that there will be none.
     fn request(&mut self, index: u32, stream: StreamKey, end_stream: bool, oversized: bool) {
         let now = self.now;
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         let head = if oversized {
@@ -336,11 +345,21 @@ impl Engine {
             call.unread_since = now;
         }
         call.unread += input.len() as u64;
-        if let Some(connection) = self.connections[index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.unread += input.len() as u64;
         }
         if !self.calls[call_index].raw.is_empty() {
-            return self.keep_raw(call_index, input);
+            self.keep_raw(call_index, input);
+            let call = &self.calls[call_index];
+            let raw: u64 = call.raw.iter().map(|raw| u64::from(raw.length)).sum();
+            if call.deframer.remaining() as u64 <= raw {
+                self.raw_wake = true;
+            }
+            return;
         }
         match self.divide(call_index, input, source) {
             Ok((_, Stop::Done)) => {}
@@ -348,6 +367,7 @@ impl Engine {
                 self.keep_raw(call_index, &input[consumed..]);
                 if stop == Stop::Memory {
                     self.queue_raw(call_index);
+                    self.raw_wake = true;
                 }
             }
             Err(error) => self.message_error(call_index, &error),
@@ -379,6 +399,11 @@ impl Engine {
                     Stop::Done => continue,
                     stop => return Ok((position, stop)),
                 }
+            }
+            if call.kind.takes_one() && call.delivered > 0 {
+                let text = "the request has more than one message";
+                self.fail_call(index, CAUSE_MESSAGE, Code::Internal, text);
+                return Ok((input.len(), Stop::Done));
             }
             if call.waiting() >= WAITING_MAX {
                 return Ok((position, Stop::Reader));
@@ -426,14 +451,20 @@ impl Engine {
         self.overflow
             .fill(assembly.block, assembly.filled as usize, &input[..taken]);
         assembly.filled += taken as u32;
+        assembly.progress_at = self.now;
         self.totals.assembled_bytes += taken as u64;
         let (block, length, eager) = (assembly.block, assembly.length, assembly.eager);
         let complete = assembly.filled == length;
         if complete {
             call.assembly = None;
             self.assemblies -= 1;
+            self.raw_wake = true;
         }
-        if let Some(connection) = self.connections[call.connection as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(call.connection as usize)
+            .and_then(Option::as_mut)
+        {
             connection.expected -= taken as u64;
             // What a granted message has received is reserved, and no longer unread by anybody's
             // fault, until it is complete.
@@ -458,8 +489,10 @@ impl Engine {
     /// larger than the stream's window, for a reader.
     fn begin_assembly(&mut self, index: u32, length: u32) -> Stop {
         let call = &self.calls[index];
-        let window = self.connections[call.connection as usize]
-            .as_ref()
+        let window = self
+            .connections
+            .get(call.connection as usize)
+            .and_then(Option::as_ref)
             .zip(call.stream)
             .map_or(0, |(connection, stream)| {
                 connection.http2.receive_window(stream).max(0) as u64
@@ -469,18 +502,18 @@ impl Engine {
         if eager && !call.kind.takes_one() && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
         }
-        let cost = Overflow::cost(length as usize) as u64;
-        // A quarter stays for windows and for what has to wait undivided.
-        let maximum = self.options.buffered_bytes_max / 4 * 3;
-        if self.buffered_bytes() + cost > maximum && self.assemblies > 0 && u64::from(length) > raw
-        {
+        if u64::from(length) > raw && !self.has_memory(index, length as usize, eager) {
             self.totals.deferred_messages += 1;
             return Stop::Memory;
         }
         let block = self.take_block(length as usize);
         self.assemblies += 1;
         let connection_index = self.calls[index].connection;
-        if let Some(connection) = self.connections[connection_index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.expected += u64::from(length);
         }
         self.settle_connection(connection_index);
@@ -489,8 +522,23 @@ impl Engine {
             length,
             filled: 0,
             eager,
+            progress_at: self.now,
         });
         Stop::Done
+    }
+
+    /// Whether a message of this length may have its memory now. What fits into windows that were
+    /// granted may, as far as the budget reaches. A larger one may as long as half of the budget is
+    /// free; beyond that those of one connection go first, so that the others' first bytes do not
+    /// pile up, and one message is under way in any case.
+    fn has_memory(&self, index: u32, length: usize, large: bool) -> bool {
+        let wanted = self.buffered_bytes() + Overflow::cost(length) as u64;
+        let maximum = self.options.buffered_bytes_max;
+        if !large && wanted <= maximum || wanted <= maximum / 2 {
+            return true;
+        }
+        self.favoured == Some(self.calls[index].connection)
+            && (wanted <= maximum / 4 * 3 || self.assemblies == 0)
     }
 
     /// A complete message: it waits for its handler.
@@ -526,6 +574,10 @@ impl Engine {
         if call.cancelled || !call.raw.is_empty() {
             return;
         }
+        if call.discarding {
+            call.end_delivered = true;
+            return;
+        }
         if let Err(error) = call.deframer.finish() {
             return self.message_error(index, &error);
         }
@@ -547,13 +599,9 @@ impl Engine {
             }
             return;
         }
-        let (slot, count) = (call.first, call.delivered);
-        if count != 1 {
-            let text = if count == 0 {
-                "the request has no message"
-            } else {
-                "the request has more than one message"
-            };
+        let slot = call.first;
+        if slot == NO_SLOT {
+            let text = "the request has no message";
             return self.fail_call(index, CAUSE_MESSAGE, Code::Internal, text);
         }
         call.first = NO_SLOT;
@@ -620,22 +668,43 @@ impl Engine {
         }
     }
 
-    /// Has the undivided bytes of a call looked at in the next turn.
-    pub(crate) fn queue_raw(&mut self, index: u32) {
-        self.raw_wake = true;
+    /// The undivided bytes of a call wait for memory.
+    fn queue_raw(&mut self, index: u32) {
         if !self.calls[index].queued_raw {
             self.calls[index].queued_raw = true;
             self.raw_calls.push_back(self.calls.reference(index));
         }
     }
 
+    /// Has the undivided bytes of a call looked at in the next turn: its reader has moved on.
+    pub(crate) fn wake_raw(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        if !call.woken && !call.queued_raw {
+            call.woken = true;
+            self.woken_calls.push_back(self.calls.reference(index));
+        }
+    }
+
     /// Divides bytes that had to wait, oldest first, as far as there is memory.
     pub(crate) fn resume_raw(&mut self) {
+        while self.record_count < RECORD_CAPACITY / 2
+            && let Some(reference) = self.woken_calls.pop_front()
+        {
+            let Some(index) = self.calls.find(reference) else {
+                continue;
+            };
+            self.calls[index].woken = false;
+            if !self.calls[index].cancelled && self.divide_raw(index) == Stop::Memory {
+                self.queue_raw(index);
+                self.raw_wake = true;
+            }
+        }
         if !self.raw_wake {
             return;
         }
         self.raw_wake = false;
-        while let Some(&reference) = self.raw_calls.front() {
+        let mut position = 0;
+        while let Some(&reference) = self.raw_calls.get(position) {
             if self.record_count >= RECORD_CAPACITY / 2 {
                 self.raw_wake = true;
                 return;
@@ -644,14 +713,49 @@ impl Engine {
                 Some(index) if !self.calls[index].cancelled => self.divide_raw(index),
                 _ => Stop::Done,
             };
-            if stop == Stop::Memory {
+            if stop != Stop::Memory {
+                self.raw_calls.remove(position);
+                if let Some(index) = self.calls.find(reference) {
+                    self.calls[index].queued_raw = false;
+                }
+            } else if position > 0 {
                 return;
-            }
-            self.raw_calls.pop_front();
-            if let Some(index) = self.calls.find(reference) {
-                self.calls[index].queued_raw = false;
+            } else {
+                // The oldest cannot go on: those of the favoured connection may.
+                let before = self.favoured;
+                let Some(next) = self.favour() else { return };
+                if next == 0 && before == self.favoured {
+                    return;
+                }
+                position = next;
             }
         }
+    }
+
+    /// The place in the queue of the oldest call of the favoured connection: the one of those that
+    /// wait which holds most.
+    fn favour(&mut self) -> Option<usize> {
+        let connection_of =
+            |reference: u32| Some(self.calls[self.calls.find(reference)?].connection);
+        let first_of = |connection| {
+            let mut queue = self.raw_calls.iter();
+            queue.position(|&reference| connection_of(reference) == Some(connection))
+        };
+        if let Some(position) = self.favoured.and_then(first_of) {
+            return Some(position);
+        }
+        let unread = |&connection: &u32| {
+            let connection = self
+                .connections
+                .get(connection as usize)
+                .and_then(Option::as_ref);
+            connection.map_or(0, |connection| connection.unread)
+        };
+        let waiting = self.raw_calls.iter().copied().filter_map(connection_of);
+        let favoured = waiting.max_by_key(unread)?;
+        let position = first_of(favoured);
+        self.favoured = Some(favoured);
+        position
     }
 
     fn divide_raw(&mut self, index: u32) -> Stop {
@@ -703,7 +807,11 @@ impl Engine {
     }
 
     pub(crate) fn reset_stream(&mut self, index: u32, stream: StreamKey, reason: Reason) {
-        if let Some(connection) = self.connections[index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.http2.send_reset(stream, reason);
         }
         self.mark_dirty(index);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The PING whose answer ends the first step of a drain: the peer has seen our GOAWAY by then.
-const DRAIN_PING: [u8; 8] = *b"millrace";
+const DRAIN_PING: [u8; 8] = *b"draining";
 /// How long that answer is waited for.
 const DRAIN_PING_MS: u64 = 1000;
 
@@ -118,7 +118,11 @@ impl Engine {
         }
         self.notices.push(severity, event, peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         if error.kind == ErrorKind::Http1 {
@@ -182,7 +186,13 @@ impl Engine {
             }
             self.unlink(call);
             self.calls[call].connection_lost = true;
+            let reference = self.calls.reference(call);
             self.end_call(call, cause, code);
+            if self.calls.find(reference).is_some() {
+                // The socket's number may soon be another connection's.
+                self.calls[call].connection = NOBODY;
+                self.calls[call].stream = None;
+            }
         }
     }
 
@@ -234,6 +244,8 @@ impl Engine {
         call.pending.clear();
         call.pending_start = 0;
         call.pending_bytes = 0;
+        call.framed = 0;
+        call.in_flight = 0;
         call.trailers = None;
         let connection = call.connection;
         self.pending_bytes -= bytes as u64;
@@ -285,7 +297,11 @@ impl Engine {
         if next != NOBODY {
             self.calls[next].previous_of_connection = previous;
         }
-        let Some(connection) = self.connections[connection as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(connection as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         connection.calls -= 1;
@@ -297,7 +313,11 @@ impl Engine {
     }
 
     pub(crate) fn release_stream(&mut self, index: u32, stream: StreamKey) {
-        if let Some(connection) = self.connections[index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.http2.release(stream);
         }
     }
@@ -330,7 +350,11 @@ impl Engine {
     pub(crate) fn sweep_connections(&mut self) {
         let now = self.now;
         for index in 0..self.connections.len() as u32 {
-            let Some(connection) = self.connections[index as usize].as_mut() else {
+            let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
+            else {
                 continue;
             };
             if connection.state == State::Closing {
@@ -368,6 +392,16 @@ impl Engine {
                 self.mark_dirty(index);
                 continue;
             }
+            if connection.withheld > 0 {
+                self.settle_connection(index);
+            }
+            let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
+            else {
+                continue;
+            };
             if let Some(since) = connection.draining
                 && !connection.drain_final
                 && now - since > DRAIN_PING_MS
@@ -395,7 +429,10 @@ impl Engine {
             self.driver.stop_listening(listener);
         }
         for index in 0..self.connections.len() as u32 {
-            if let Some(connection) = self.connections[index as usize].as_mut()
+            if let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
                 && connection.state == State::Open
             {
                 connection.draining = Some(self.now);
@@ -421,7 +458,11 @@ impl Engine {
     }
 
     fn drain_second_step(&mut self, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         if connection.draining.is_none() || connection.drain_final {
@@ -437,7 +478,10 @@ impl Engine {
 
     /// Closes a draining connection whose calls are all over.
     fn check_drain(&mut self, index: u32) {
-        if let Some(connection) = self.connections[index as usize].as_mut()
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
             && connection.drain_final
             && connection.calls == 0
             && connection.state == State::Open

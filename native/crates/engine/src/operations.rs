@@ -87,7 +87,7 @@ impl Engine {
     fn wake_inbound(&mut self, index: u32) {
         let call = &self.calls[index];
         if !call.raw.is_empty() && call.waiting() < crate::inbound::WAITING_MAX / 2 {
-            self.queue_raw(index);
+            self.wake_raw(index);
         }
     }
 
@@ -105,9 +105,15 @@ impl Engine {
     /// Frees everything that was received for a call and not consumed.
     pub(crate) fn drop_inbound(&mut self, index: u32) {
         let mut slot = std::mem::replace(&mut self.calls[index].first, NO_SLOT);
+        // A record of this batch may name them: they must not hold another call's message yet.
+        let named = self.collecting && self.calls[index].announced;
         while slot != NO_SLOT {
             let next = self.slots.next(slot);
-            self.free_slot(slot);
+            if named {
+                self.request_slots.push(slot);
+            } else {
+                self.free_slot(slot);
+            }
             slot = next;
         }
         let call = &mut self.calls[index];
@@ -116,6 +122,7 @@ impl Engine {
         let connection = call.connection;
         if let Some(assembly) = call.assembly.take() {
             self.assemblies -= 1;
+            self.raw_wake = true;
             if let Some(connection) = self
                 .connections
                 .get_mut(connection as usize)

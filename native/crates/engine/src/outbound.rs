@@ -23,6 +23,10 @@ const BUILD_BYTES: usize = 256 * 1024;
 /// The same while a send is in flight, so that a peer that does not read pins little.
 const BUILD_BYTES_SENDING: usize = 64 * 1024;
 
+/// Bytes of answers built for a peer that does not read, beyond which it is cut: they are headers
+/// and trailers only, since messages wait with their calls.
+const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
+
 fn fields<'a>(
     fields: impl Iterator<Item = grpc::Field<'a>>,
 ) -> impl Iterator<Item = http2::Field<'a>> {
@@ -62,7 +66,11 @@ impl Engine {
     /// Answers a request that begins no call.
     pub(crate) fn reject(&mut self, index: u32, stream: StreamKey, rejection: Rejection) {
         self.totals.rejected += 1;
-        if let Some(connection) = self.connections[index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.building.end_tail();
             connection.http2.send_headers(
                 stream,
@@ -80,8 +88,12 @@ impl Engine {
 
     /// One message and an OK status: the whole answer of a unary call.
     pub(crate) fn reply(&mut self, index: u32, message: &[u8]) {
-        self.send_message(index, message);
         self.calls[index].released = true;
+        let reference = self.calls.reference(index);
+        self.send_message(index, message);
+        if self.calls.find(reference).is_none() {
+            return;
+        }
         self.finish(index, Code::Ok, &[], &[]);
     }
 
@@ -102,10 +114,15 @@ impl Engine {
         if !call.headers_sent {
             self.send_header_block(index);
         }
+        let reference = self.calls.reference(index);
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         self.totals.messages_sent += 1;
@@ -144,6 +161,12 @@ impl Engine {
                     building.data_head(index, head, piece.len(), true);
                     building.write(piece);
                 }
+            }
+            if !call.released {
+                if call.framed == 0 {
+                    connection.framed_calls.push(reference);
+                }
+                call.framed += total as u32;
             }
         } else {
             call.hold(&prefix, connection.building.pool());
@@ -185,7 +208,11 @@ impl Engine {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         let metadata = if call.header_metadata.is_empty() {
@@ -254,7 +281,11 @@ impl Engine {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self.connections[connection_index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         self.message_scratch.clear();
@@ -303,7 +334,11 @@ impl Engine {
 
     /// The peer's window has grown: calls that waited for it take turns again.
     pub(crate) fn window_opened(&mut self, index: u32, stream: Option<StreamKey>) {
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         match stream {
@@ -356,8 +391,23 @@ impl Engine {
         if connection.state == State::Closing {
             return;
         }
-        connection.collect_control();
+        if !connection.sending {
+            connection.collect_control();
+        } else if connection.building.bytes > UNREAD_ANSWERS_MAX {
+            let peer = Some(connection.peer_name());
+            let message = "the peer sends requests and does not read their answers".to_owned();
+            self.notices.push(Severity::Warn, "abuse", peer, message);
+            self.totals.send_timeouts += 1;
+            return self.close_connection(index, true);
+        }
         if !connection.sending && connection.building.bytes > 0 {
+            std::mem::swap(&mut connection.framed_calls, &mut connection.flight_calls);
+            for &reference in &connection.flight_calls {
+                if let Some(call) = self.calls.find(reference) {
+                    let call = &mut self.calls[call];
+                    call.in_flight = std::mem::take(&mut call.framed);
+                }
+            }
             connection.sending = true;
             connection.sending_since = self.now;
             let (bytes, count) = (connection.building.bytes, connection.building.chunks.len());
@@ -377,7 +427,11 @@ impl Engine {
     /// Frames what waits, a frame per call and pass, as far as windows and room allow.
     fn pump(&mut self, index: u32) {
         loop {
-            let Some(connection) = self.connections[index as usize].as_mut() else {
+            let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
+            else {
                 return;
             };
             let room = room(connection);
@@ -387,6 +441,7 @@ impl Engine {
             let Some(call_index) = connection.ready.pop_front() else {
                 return;
             };
+            let reference = self.calls.reference(call_index);
             let call = &mut self.calls[call_index];
             if !call.in_use || call.connection != index {
                 continue;
@@ -410,6 +465,12 @@ impl Engine {
                 .building
                 .data_head(call_index, head, length, false);
             call.unhold(length, &mut connection.building);
+            if !call.released {
+                if call.framed == 0 {
+                    connection.framed_calls.push(reference);
+                }
+                call.framed += length as u32;
+            }
             connection.pending_bytes -= length;
             self.pending_bytes -= length as u64;
             if call.pending_bytes > 0 {
@@ -432,22 +493,42 @@ impl Engine {
     }
 
     /// Everything that was in flight has left.
-    pub(crate) fn sent(&mut self, index: u32, _bytes: u64) {
+    pub(crate) fn sent(&mut self, index: u32) {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        connection.sending = false;
+        connection.sending_bytes = 0;
+        connection.sending_since = 0;
+        let mut calls = std::mem::take(&mut connection.flight_calls);
+        for reference in calls.drain(..) {
+            if let Some(call) = self.calls.find(reference) {
+                self.calls[call].in_flight = 0;
+                self.show_pending(call);
+            }
+        }
         if let Some(connection) = self
             .connections
             .get_mut(index as usize)
             .and_then(Option::as_mut)
         {
-            connection.sending = false;
-            connection.sending_bytes = 0;
-            connection.sending_since = 0;
-            self.mark_dirty(index);
+            connection.flight_calls = calls;
         }
+        self.unblock(index);
+        self.mark_dirty(index);
     }
 
     /// Tells handlers that waited that they may write again.
     pub(crate) fn unblock(&mut self, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         if connection.blocked_calls.is_empty() {
@@ -463,9 +544,9 @@ impl Engine {
                 return false;
             }
             let open = if full {
-                call.pending_bytes == 0
+                call.unsent() == 0
             } else {
-                call.pending_bytes < mark / 2
+                call.unsent() < mark / 2
             };
             if open {
                 call.blocked = false;
@@ -475,7 +556,11 @@ impl Engine {
             }
             !open
         });
-        if let Some(connection) = self.connections[index as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
             connection.blocked_calls = blocked;
         }
     }
@@ -483,15 +568,18 @@ impl Engine {
     /// Shows JavaScript how much of a call is unsent; beyond any mark while its connection is full.
     fn show_pending(&mut self, index: u32) {
         let call = &self.calls[index];
-        let full = self.connections[call.connection as usize]
-            .as_ref()
+        let full = self
+            .connections
+            .get(call.connection as usize)
+            .and_then(Option::as_ref)
             .is_some_and(|connection| {
                 connection.pending_bytes >= self.options.connection_unsent_bytes as usize
             });
-        let shown = if full && call.blocked && call.pending_bytes > 0 {
+        let unsent = call.unsent();
+        let shown = if full && call.blocked && unsent > 0 {
             u32::MAX >> 1
         } else {
-            call.pending_bytes as u32
+            unsent as u32
         };
         self.pending.set(index as usize, shown);
     }

@@ -139,13 +139,7 @@ impl Overflow {
         let index = match self.partial[class].last() {
             Some(&index) => index,
             None => {
-                let index = match self.empty.pop() {
-                    Some(index) => {
-                        self.leave_warm(index);
-                        index
-                    }
-                    None => self.map(SEGMENT_BYTES)?,
-                };
+                let index = self.take_empty()?;
                 let segment = &mut self.segments[index as usize];
                 segment.block_bytes = class_bytes(class);
                 segment.free.clear();
@@ -170,6 +164,36 @@ impl Overflow {
         Ok((index, offset))
     }
 
+    fn take_empty(&mut self) -> io::Result<u32> {
+        let Some(index) = self.empty.pop() else {
+            return self.map(SEGMENT_BYTES);
+        };
+        self.leave_warm(index);
+        Ok(index)
+    }
+
+    /// Whether a block for `length` bytes, at most 256 KiB, lies in a segment that JavaScript has
+    /// been told of.
+    pub(crate) fn is_known(&self, length: usize) -> bool {
+        let known = |&index: &u32| (index as usize) < self.announced;
+        match self.partial[class_of(length)].last() {
+            Some(index) => known(index),
+            None => self.empty.last().is_some_and(known),
+        }
+    }
+
+    /// Has an empty segment at hand.
+    ///
+    /// # Errors
+    /// The system's refusal to map one.
+    pub(crate) fn reserve_spare(&mut self) -> io::Result<()> {
+        if self.empty.is_empty() {
+            let index = self.map(SEGMENT_BYTES)?;
+            self.empty.push(index);
+        }
+        Ok(())
+    }
+
     fn take_large(&mut self, length: usize) -> io::Result<u32> {
         let bytes = Self::cost(length);
         let reusable = self.empty_large.iter().position(|&index| {
@@ -177,6 +201,7 @@ impl Overflow {
             capacity >= bytes && capacity <= bytes * 2
         });
         let index = match reusable {
+            _ if bytes == SEGMENT_BYTES && !self.empty.is_empty() => self.take_empty()?,
             Some(position) => {
                 let index = self.empty_large.swap_remove(position);
                 self.leave_warm(index);

@@ -18,6 +18,13 @@ impl Engine {
         self.overflow.used_bytes() + self.window_extra
     }
 
+    /// Whether what peers may still send could go beyond the budget: the windows that every
+    /// connection has anyway, and those granted beyond them, may all be used at once.
+    fn is_full(&self) -> bool {
+        let unavoidable = self.live_connections as u64 * u64::from(UNAVOIDABLE_WINDOW);
+        self.buffered_bytes() + self.window_extra + unavoidable > self.options.buffered_bytes_max
+    }
+
     /// Takes overflow memory for bytes that have been admitted already.
     pub(crate) fn take_block(&mut self, length: usize) -> Block {
         match self.overflow.take(length) {
@@ -63,7 +70,10 @@ impl Engine {
         buffer.held = false;
         buffer.data_bytes = 0;
         self.driver.release(number);
-        if let Some(connection) = self.connections[index as usize].as_mut()
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
             && connection.serial == serial
         {
             if held {
@@ -77,8 +87,12 @@ impl Engine {
     /// Grants a connection the credit that is due, as far as it and the thread are within their
     /// budgets.
     pub(crate) fn settle_connection(&mut self, index: u32) {
-        let full = self.buffered_bytes() > self.options.buffered_bytes_max;
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let full = self.is_full();
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         let budget = u64::from(self.options.connection_budget_bytes);
@@ -91,7 +105,11 @@ impl Engine {
         if over {
             // Messages that memory is reserved for must be able to arrive in any case.
             self.totals.credit_withheld += 1;
-            credit = credit.min(connection.expected);
+            let granted = connection.http2.connection_receive_window().max(0) as u64;
+            let reserved = connection.expected.saturating_sub(granted);
+            // The peer may use that credit for its other streams: twice the budget is the end.
+            let bounded = connection.unread < 2 * budget;
+            credit = if bounded { credit.min(reserved) } else { 0 };
         }
         if credit == 0 {
             return;
@@ -107,7 +125,11 @@ impl Engine {
     /// Widens a connection's window when it is first used, as far as the budget has room.
     #[inline]
     pub(crate) fn grant_window(&mut self, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         if connection.window_extra > 0 {
@@ -117,7 +139,7 @@ impl Engine {
             .options
             .connection_window_bytes
             .saturating_sub(UNAVOIDABLE_WINDOW);
-        let spare = (self.options.buffered_bytes_max / 4).saturating_sub(self.window_extra);
+        let spare = (self.options.buffered_bytes_max / 8).saturating_sub(self.window_extra);
         let extra = wanted.min(u32::try_from(spare / 4).unwrap_or(u32::MAX));
         if extra == 0 {
             return;
@@ -176,7 +198,11 @@ impl Engine {
             call.read_since_growth = 0;
         }
         let connection = call.connection;
-        if let Some(connection) = self.connections[connection as usize].as_mut() {
+        if let Some(connection) = self
+            .connections
+            .get_mut(connection as usize)
+            .and_then(Option::as_mut)
+        {
             connection.http2.credit_stream(stream, credit);
         }
         self.mark_dirty(connection);
@@ -193,6 +219,8 @@ impl Engine {
 
     /// Decides, at the end of a batch, which buffers stay in the ring.
     pub(crate) fn settle_buffers(&mut self) {
+        self.note_depth();
+        self.publish_level();
         let parsing = self.part.as_ref().map(|part| part.buffer);
         let mut touched = std::mem::take(&mut self.ledger.touched);
         for number in touched.drain(..) {
@@ -202,11 +230,23 @@ impl Engine {
             }
             buffer.held = true;
             let (index, serial, filling) = (buffer.connection, buffer.serial, buffer.filling);
+            let bytes = std::mem::take(&mut buffer.data_bytes);
             self.ledger.hold(number, filling);
             let mut over = None;
-            if let Some(connection) = self.connections[index as usize].as_mut()
+            if let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
                 && connection.serial == serial
             {
+                // What stays in the ring is bounded by the connection's share of it, and must not
+                // keep the connection's other streams from receiving.
+                connection.withheld += u64::from(bytes);
+                while let Some(&(oldest, filling)) = connection.held.front()
+                    && !self.ledger.is_current(oldest, filling)
+                {
+                    connection.held.pop_front();
+                }
                 connection.held.push_back((number, filling));
                 if connection.held.len() > 4 * self.ledger.buffers.len() {
                     let ledger = &self.ledger;
@@ -225,6 +265,7 @@ impl Engine {
                     }
                 }
             }
+            self.settle_connection(index);
             if let Some(oldest) = over {
                 self.copy_out(oldest);
             }
@@ -236,11 +277,14 @@ impl Engine {
             touched.push(number);
         }
         self.ledger.touched = touched;
-        while let Some(number) = self.ledger.thin.pop() {
+        let mut thin = std::mem::take(&mut self.ledger.thin);
+        for number in thin.drain(..) {
             if self.ledger.buffers[number as usize].held && self.ledger.is_thin(number) {
                 self.copy_out(number);
             }
         }
+        thin.append(&mut self.ledger.thin);
+        self.ledger.thin = thin;
         match self.driver.buffers().level() {
             Level::Open => {
                 while let Some(&(number, filling)) = self.ledger.held.front()
@@ -260,10 +304,23 @@ impl Engine {
             if current && self.ledger.buffers[number as usize].turn == turn {
                 return;
             }
-            self.ledger.held.pop_front();
             if current {
                 self.copy_out(number);
+                if self.spare_wanted {
+                    return;
+                }
             }
+            self.ledger.held.pop_front();
+        }
+    }
+
+    /// Has a segment ready for what the end of this turn moves out of the ring: JavaScript must
+    /// hear of it before a slot names it, and it hears of segments at the start of a turn.
+    pub(crate) fn reserve_spare(&mut self) {
+        self.spare_wanted = false;
+        if let Err(error) = self.overflow.reserve_spare() {
+            let message = format!("no overflow memory can be mapped: {error}");
+            self.notices.push(Severity::Error, "memory", None, message);
         }
     }
 
@@ -280,6 +337,11 @@ impl Engine {
                 continue;
             }
             let length = self.slots.length(slot);
+            if !self.overflow.is_known(length as usize) {
+                self.spare_wanted = true;
+                self.ledger.thin.push(number);
+                break;
+            }
             let block = self.take_block(length as usize);
             self.overflow.fill(
                 block,
@@ -296,27 +358,39 @@ impl Engine {
         }
     }
 
-    /// Shows JavaScript and the statistics where the pressure is.
-    pub(crate) fn publish_pressure(&mut self) {
-        let buffers = self.driver.buffers();
-        let level = match buffers.level() {
+    /// Remembers how deep the ring was used: when completions were reaped, and when the batch ended,
+    /// before what it held was moved out of the way.
+    pub(crate) fn note_depth(&mut self) {
+        let level = match self.driver.buffers().level() {
             Level::Open => 0,
             Level::Low => 1,
             Level::Critical => 2,
         };
-        let before = self.control.get(CONTROL_LEVEL);
-        if level != before {
-            self.control.set(CONTROL_LEVEL, level);
-            self.totals.level_changes += 1;
-            match level {
-                1 => self.totals.level_low += 1,
-                2 => self.totals.level_critical += 1,
-                _ => {}
-            }
+        self.worst_level = self.worst_level.max(level);
+    }
+
+    /// Shows JavaScript and the statistics the worst level of the turn.
+    fn publish_level(&mut self) {
+        let level = std::mem::take(&mut self.worst_level);
+        if level == self.control.get(CONTROL_LEVEL) {
+            return;
         }
-        self.control.set(CONTROL_RING_FREE, buffers.free());
-        let full = self.pending_bytes >= self.options.unsent_bytes_max;
+        self.control.set(CONTROL_LEVEL, level);
+        self.totals.level_changes += 1;
+        match level {
+            1 => self.totals.level_low += 1,
+            2 => self.totals.level_critical += 1,
+            _ => {}
+        }
+    }
+
+    /// Shows JavaScript how full the ring is, and whether the budget for unsent bytes is.
+    pub(crate) fn publish_pressure(&mut self) {
+        self.control
+            .set(CONTROL_RING_FREE, self.driver.buffers().free());
         let was_full = self.control.get(CONTROL_OUTBOUND_FULL) == 1;
+        let maximum = self.options.unsent_bytes_max;
+        let full = self.pending_bytes >= if was_full { maximum / 4 * 3 } else { maximum };
         self.control.set(CONTROL_OUTBOUND_FULL, u32::from(full));
         if was_full && !full {
             self.wake_writers();
@@ -337,9 +411,14 @@ impl Engine {
         }
     }
 
-    /// While memory is full: ends the calls that nobody has read for too long, oldest first.
+    /// Whether somebody has to do without memory.
+    fn is_short(&self) -> bool {
+        !self.raw_calls.is_empty() || self.buffered_bytes() >= self.options.buffered_bytes_max
+    }
+
+    /// While memory is short: ends the calls that nobody has read for too long, oldest first.
     pub(crate) fn end_stalled_calls(&mut self) {
-        if self.buffered_bytes() < self.options.buffered_bytes_max {
+        if !self.is_short() {
             return;
         }
         let limit = self
@@ -350,13 +429,17 @@ impl Engine {
             .indices()
             .filter(|&index| {
                 let call = &self.calls[index];
-                call.in_use && !call.cancelled && call.unread > 0 && call.unread_since < limit
+                let stands = call
+                    .assembly
+                    .as_ref()
+                    .map_or(call.unread > 0, |assembly| assembly.progress_at < limit);
+                call.in_use && !call.cancelled && stands && call.unread_since < limit
             })
             .map(|index| (self.calls[index].unread_since, index))
             .collect();
         stalled.sort_unstable();
         for (_, index) in stalled {
-            if self.buffered_bytes() < self.options.buffered_bytes_max {
+            if !self.is_short() {
                 return;
             }
             self.totals.stalled_streams += 1;

@@ -10,6 +10,8 @@ pub(crate) struct Wheel {
     slots: Vec<Vec<(u64, u32)>>,
     tick: u64,
     entries: usize,
+    /// No entry is due before this tick.
+    earliest: u64,
 }
 
 impl Wheel {
@@ -18,6 +20,7 @@ impl Wheel {
             slots: vec![Vec::new(); SLOTS],
             tick: now / TICK_MS,
             entries: 0,
+            earliest: u64::MAX,
         }
     }
 
@@ -25,19 +28,37 @@ impl Wheel {
         let tick = due.div_ceil(TICK_MS).max(self.tick + 1);
         self.slots[tick as usize % SLOTS].push((tick, call));
         self.entries += 1;
+        self.earliest = self.earliest.min(tick);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Drops the entries of calls that are over.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        for slot in &mut self.slots {
+            slot.retain(|&(_, call)| keep(call));
+        }
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.entries = self.slots.iter().map(Vec::len).sum();
+        let ticks = self.slots.iter().flatten().map(|&(tick, _)| tick);
+        self.earliest = ticks.min().unwrap_or(u64::MAX);
     }
 
     /// Moves every entry that is due into `out`.
     pub(crate) fn advance(&mut self, now: u64, out: &mut Vec<u32>) {
         let target = now / TICK_MS;
-        if self.entries == 0 {
+        if target < self.earliest {
             self.tick = self.tick.max(target);
             return;
         }
         let steps = target.saturating_sub(self.tick).min(SLOTS as u64);
         for step in 1..=steps {
             let slot = &mut self.slots[(self.tick + step) as usize % SLOTS];
-            let before = slot.len();
             slot.retain(|&(tick, call)| {
                 let due = tick <= target;
                 if due {
@@ -45,24 +66,14 @@ impl Wheel {
                 }
                 !due
             });
-            self.entries -= before - slot.len();
         }
         self.tick = self.tick.max(target);
+        self.recount();
     }
 
     /// Milliseconds until something may be due.
     pub(crate) fn next(&self, now: u64) -> Option<u64> {
-        if self.entries == 0 {
-            return None;
-        }
-        for step in 1..=SLOTS as u64 {
-            let tick = self.tick + step;
-            let slot = &self.slots[tick as usize % SLOTS];
-            if slot.iter().any(|&(due, _)| due == tick) {
-                return Some((tick * TICK_MS).saturating_sub(now).max(1));
-            }
-        }
-        Some(SLOTS as u64 * TICK_MS)
+        (self.entries > 0).then(|| (self.earliest * TICK_MS).saturating_sub(now).max(1))
     }
 }
 
