@@ -3,7 +3,7 @@
 // throughout, and afterwards everything is as it was.
 
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { assertEchoed, chat, echoClient, say } from '../support/echo-client.js';
+import { assertEchoed, chat, echoClient, grpc, say } from '../support/echo-client.js';
 import { decodeEcho, echoFrame, encodeEcho, frame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { MIB } from '../support/probes.js';
@@ -299,6 +299,75 @@ test('500 uploads of 4 MiB at once complete under a budget of 32 MiB', async () 
   await Promise.all(connections.map((peer) => peer.close()));
   await server.backAt(start);
 }, 120_000);
+
+test('unread streams do not hold up their neighbours on the connection', async () => {
+  const server = await memoryServer();
+  const start = await server.stats();
+  const [peer] = await peers(server, 1, { keep: true });
+  const unread = Array.from({ length: 50 }, () => peer!.request({ mode: 'gated-pull' }));
+  await sendAllTheyMay(unread);
+  const messages = Array.from({ length: 200 }, (_, index) => ({
+    text: `${index}`,
+    data: Buffer.alloc(10_000, index),
+  }));
+  const neighbour = peer!.request({});
+  await neighbour.send(Buffer.concat(messages.map((message) => echoFrame(message))), true);
+  expect((await neighbour.end).code).toBe(0);
+  assertEchoed(neighbour.messages.map(decodeEcho), messages);
+  await peer!.close();
+  await server.backAt(start);
+});
+
+test('a message larger than the window waits for its reader, then arrives', async () => {
+  const server = await memoryServer();
+  const start = await server.stats();
+  const [peer] = await peers(server, 1, { keep: true });
+  const large = { text: 'late', data: Buffer.alloc(3 * MIB, 5) };
+  const stream = peer!.request({ mode: 'gated-pull' });
+  let isSent = false;
+  const sent = stream.send(echoFrame(large), true).then(() => {
+    isSent = true;
+  });
+  await eventually(
+    'the window is used up',
+    () => stream.sendWindow,
+    (window) => window === 0,
+  );
+  await peer!.ping();
+  expect(isSent).toBe(false);
+  await server.release();
+  await sent;
+  expect((await stream.end).code).toBe(0);
+  assertEchoed(stream.messages.map(decodeEcho), [large]);
+  await peer!.close();
+  await server.backAt(start);
+});
+
+test('streams that stay unread while memory is full are ended, the oldest first', async () => {
+  const limits = {
+    receiveMessageBytes: MIB,
+    bufferedBytesMax: 2 * MIB,
+    stalledStreamTimeoutMs: 500,
+  };
+  const server = await memoryServer({ limits });
+  const start = await server.stats();
+  const connections = await peers(server, 40, {});
+  const streams = connections.flatMap((peer) =>
+    Array.from({ length: 4 }, () => peer.request({ mode: 'gated-pull' })),
+  );
+  await sendAllTheyMay(streams);
+  const ends = await Promise.race(
+    streams.map(async (stream, index) => ({ index, end: await stream.end })),
+  );
+  expect(ends.end.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+  expect(total(await server.stats(), 'stalledStreams')).toBeGreaterThan(0);
+  await server.logMatching(/Echo\/Chat.*not read/);
+  const client = echoClient(server.port);
+  expect((await say(client, { text: 'alive' })).text).toBe('alive');
+  client.close();
+  for (const peer of connections) peer.kill();
+  await server.backAt(start);
+});
 
 test('ChatFast with a peer that does not read stays bounded, without an error', async () => {
   const server = await memoryServer();

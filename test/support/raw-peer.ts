@@ -380,6 +380,7 @@ export class RawStream {
   #parts: Buffer[] = [];
   #partBytes = 0;
   #unread = 0;
+  #phase = 0;
   #queue: { bytes: Buffer; end: boolean; sent: () => void }[] = [];
   #messageWaiters: { count: number; resolve: () => void }[] = [];
 
@@ -411,16 +412,19 @@ export class RawStream {
     return this.send(frame(message), end);
   }
 
-  /** Sends as much of `bytes`, over and over, as the windows admit now; returns how much. */
+  /**
+   * Sends as much of `bytes`, over and over, as the windows admit now; returns how much. The next
+   * call with the same bytes goes on where this one stopped.
+   */
   sendAllItMay(bytes: Buffer): number {
     let sent = 0;
     for (;;) {
       const room = Math.min(this.sendWindow, this.peer.sendWindow);
       if (room <= 0) return sent;
-      const offset = sent % bytes.length;
-      const piece = bytes.subarray(offset, offset + Math.min(room, 16_384));
+      const piece = bytes.subarray(this.#phase, this.#phase + Math.min(room, 16_384));
       this.sendData(piece);
       sent += piece.length;
+      this.#phase = (this.#phase + piece.length) % bytes.length;
     }
   }
 
