@@ -528,17 +528,17 @@ impl Engine {
     }
 
     /// Whether a message of this length may have its memory now. What fits into windows that were
-    /// granted may, as far as the budget reaches. A larger one may as long as half of the budget is
-    /// free; beyond that those of one connection go first, so that the others' first bytes do not
+    /// granted may, as far as the budget reaches. A larger one may while a quarter of the budget is
+    /// enough; beyond that those of one connection go first, so that the others' first bytes do not
     /// pile up, and one message is under way in any case.
     fn has_memory(&self, index: u32, length: usize, large: bool) -> bool {
         let wanted = self.buffered_bytes() + Overflow::cost(length) as u64;
         let maximum = self.options.buffered_bytes_max;
-        if !large && wanted <= maximum || wanted <= maximum / 2 {
+        if !large && wanted <= maximum || wanted <= maximum / 4 {
             return true;
         }
         self.favoured == Some(self.calls[index].connection)
-            && (wanted <= maximum / 4 * 3 || self.assemblies == 0)
+            && (wanted <= maximum / 2 || self.assemblies == 0)
     }
 
     /// A complete message: it waits for its handler.

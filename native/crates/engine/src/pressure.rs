@@ -18,11 +18,13 @@ impl Engine {
         self.overflow.used_bytes() + self.window_extra
     }
 
-    /// Whether what peers may still send could go beyond the budget: the windows that every
-    /// connection has anyway, and those granted beyond them, may all be used at once.
+    /// Whether unread bytes, with all that peers may still send, could take more than half of the
+    /// budget: the windows that every connection has anyway and those granted beyond them may all
+    /// be used at once, and the other half is for messages on their way in.
     fn is_full(&self) -> bool {
         let unavoidable = self.live_connections as u64 * u64::from(UNAVOIDABLE_WINDOW);
-        self.buffered_bytes() + self.window_extra + unavoidable > self.options.buffered_bytes_max
+        let possible = self.buffered_bytes() + self.window_extra + unavoidable;
+        possible > self.options.buffered_bytes_max / 2
     }
 
     /// Takes overflow memory for bytes that have been admitted already.
@@ -413,7 +415,7 @@ impl Engine {
 
     /// Whether somebody has to do without memory.
     fn is_short(&self) -> bool {
-        !self.raw_calls.is_empty() || self.buffered_bytes() >= self.options.buffered_bytes_max
+        !self.raw_calls.is_empty() || self.is_full()
     }
 
     /// While memory is short: ends the calls that nobody has read for too long, oldest first.
