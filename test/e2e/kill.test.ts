@@ -83,6 +83,7 @@ test(`${KILLS} connections killed mid-stream under load leave nothing behind`, a
   for (const rounds of await Promise.all(honest)) expect(rounds).toBeGreaterThan(0);
 
   await server.backAt(start);
+  expect(total(await server.stats(), 'leakedRegions')).toBe(0);
   const counters = await server.counters();
   expect(counters.ended).toBe(counters.started);
   expect(counters.aborted).toBeGreaterThan(100);

@@ -1,16 +1,11 @@
 // The server under test: configured by JSON in MILLRACE_TEST, questioned over the IPC channel.
 
-import { writeFileSync } from 'node:fs';
 import { type ServeOptions, serve } from 'millrace';
 import type { Answered, Asked, Listening, Question, ServerConfiguration } from './protocol.js';
-import { begun, counters, echo, release } from './services.js';
+import { counters, echo, release } from './services.js';
 
 const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
-const { threads = 1, journal } = configuration;
-
-if (journal !== undefined) {
-  process.on('exit', () => writeFileSync(journal, begun.map((text) => `${text}\n`).join('')));
-}
+const { threads = 1 } = configuration;
 
 const server = await serve({
   services: threads > 1 ? new URL('./services.js', import.meta.url) : [echo],

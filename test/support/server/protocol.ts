@@ -8,7 +8,7 @@ export interface ServerConfiguration {
   readonly logLevel?: string;
   /** Further options of `serve`, by their names. */
   readonly serve?: Record<string, unknown>;
-  /** Where the texts of calls begun are written at exit, one a line. */
+  /** A file to which the text of each unary call is appended when its handler begins. */
   readonly journal?: string;
 }
 

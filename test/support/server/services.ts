@@ -1,8 +1,9 @@
 // The echo contract, with handlers that misbehave on demand: the request metadata `mode` says how.
 
+import { appendFileSync } from 'node:fs';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
 import { type Context, Status, StatusError, service } from 'millrace';
-import type { HandlerCounters } from './protocol.js';
+import type { HandlerCounters, ServerConfiguration } from './protocol.js';
 
 export const counters: HandlerCounters = {
   started: 0,
@@ -16,8 +17,12 @@ export const counters: HandlerCounters = {
   reasons: {},
 };
 
-/** The texts of unary calls whose handler began. */
-export const begun: string[] = [];
+const { journal } = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
+
+/** Writes down that a unary call has begun; synchronously, for the process may end any time. */
+function note(text: string): void {
+  if (journal !== undefined) appendFileSync(journal, `${text}\n`);
+}
 
 const waiting = new Set<() => void>();
 
@@ -109,7 +114,7 @@ const LARGE = new Uint8Array(16_384).fill(0x61);
 export const echo = service(Echo, {
   say(request, ctx) {
     return watched(ctx, async () => {
-      if (request.text !== '') begun.push(request.text);
+      note(request.text);
       const mode = modeOf(ctx);
       if (mode === 'length') return { text: String(request.data.length) };
       if (mode === 'metadata') {
