@@ -178,10 +178,18 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   cancel(reference: number, cause: number, code: number): void {
     const call = this.#find(reference);
     if (call === undefined || call.cancelled !== undefined) return;
-    call.cancel(cancellation(call, cause, code));
+    const error = cancellation(call, cause, code);
+    this.#noteCancellation(call, error);
+    call.cancel(error);
     if (this.#find(reference) !== call) return;
     this.#cancelled.add(call);
     this.#armGrace();
+  }
+
+  /** Debug only: who may cancel calls must not be able to flood a log. */
+  #noteCancellation(call: CallContext<Route>, error: StatusError): void {
+    if (!this.logger.isLevelEnabled('debug')) return;
+    call.logger.debug({ peer: call.peer, code: error.codeName }, error.message);
   }
 
   writable(reference: number): void {

@@ -109,7 +109,7 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
   }
   const host = given.host ?? '127.0.0.1';
   if (typeof host !== 'string' || host === '') invalid('host', host, 'a name or an address');
-  const driver = given.driver ?? process.env['MILLRACE_DRIVER'] ?? 'auto';
+  const driver = given.driver ?? (process.env['MILLRACE_DRIVER'] || 'auto');
   if (!drivers.includes(driver)) invalid('driver', driver, `one of ${drivers.join(', ')}`);
   const level = given.log?.level ?? process.env['LOG_LEVEL'] ?? 'info';
   if (!levels.includes(level)) invalid('log.level', level, `one of ${levels.join(', ')}`);

@@ -169,6 +169,9 @@ pub(crate) struct Connection {
     pub(crate) draining: Option<u64>,
     /// The second was sent too.
     pub(crate) drain_final: bool,
+    /// After its GOAWAY it takes input for a moment longer, and drops it: closing a socket with
+    /// unread input resets the connection, and the peer would lose the GOAWAY.
+    pub(crate) lingers: bool,
     pub(crate) closing_since: u64,
     pub(crate) last_method: u16,
 }
@@ -207,6 +210,7 @@ impl Connection {
             held_buffers: 0,
             draining: None,
             drain_final: false,
+            lingers: false,
             closing_since: 0,
             last_method: 0,
         }

@@ -20,6 +20,9 @@ use crate::{
 
 /// Messages of one call that may wait in the slot table; the rest stays undivided bytes.
 pub(crate) const WAITING_MAX: u32 = 1024;
+/// A client's deadline passes a moment before ours, since the request took time to arrive: a reset
+/// so shortly before the deadline is the deadline's.
+const DEADLINE_RACE_MS: u64 = 20;
 /// Bytes of one block of undivided bytes.
 const RAW_BLOCK: usize = 16 * 1024;
 
@@ -90,7 +93,7 @@ impl Engine {
         let base = part.buffer as usize * self.options.ring_buffer_bytes as usize;
         let bytes = shared::bytes(&ring, base, part.length);
         let soft = RECORD_CAPACITY / 2;
-        while part.position < part.length {
+        loop {
             if self.record_count >= soft {
                 self.part = Some(part);
                 return;
@@ -182,7 +185,11 @@ impl Engine {
                     self.release_stream(index, stream);
                     return;
                 };
+                let due = self.calls[call]
+                    .deadline
+                    .is_some_and(|deadline| deadline <= self.now + DEADLINE_RACE_MS);
                 let (cause, code) = match initiator {
+                    Initiator::Remote if due => (CAUSE_DEADLINE, Code::DeadlineExceeded),
                     Initiator::Remote => (CAUSE_RESET, Code::Cancelled),
                     _ => (CAUSE_PROTOCOL, Code::Internal),
                 };
@@ -794,14 +801,27 @@ impl Engine {
     }
 
     fn receive_ended(&mut self, index: u32, error: i32) {
-        if error != 0 && error != libc::ECONNRESET && error != libc::EPIPE {
-            let peer = self.peer_of(index);
-            self.notices.push(
-                Severity::Info,
-                "connection_lost",
-                peer,
-                std::io::Error::from_raw_os_error(error).to_string(),
-            );
+        if let Some(connection) = self
+            .connections
+            .get(index as usize)
+            .and_then(Option::as_ref)
+        {
+            let cut = !connection.http2.is_between_frames();
+            if connection.state == State::Open && (cut || connection.calls > 0) {
+                let how = if error == 0 {
+                    "the peer closed it".to_owned()
+                } else {
+                    std::io::Error::from_raw_os_error(error).to_string()
+                };
+                let place = if cut { " inside a frame" } else { "" };
+                let message = format!(
+                    "the connection was lost{place} with {} call(s) open: {how}",
+                    connection.calls
+                );
+                let peer = Some(connection.peer_name());
+                self.notices
+                    .push(Severity::Debug, "connection_lost", peer, message);
+            }
         }
         self.close_connection(index, error != 0);
     }

@@ -19,6 +19,9 @@ const DRAIN_PING: [u8; 8] = *b"draining";
 /// How long that answer is waited for.
 const DRAIN_PING_MS: u64 = 1000;
 
+/// How long a connection that ended with an error still takes input.
+const LINGER_MS: u64 = 500;
+
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 content-type: text/plain; charset=utf-8\r\n\
 content-length: 116\r\n\
@@ -128,6 +131,7 @@ impl Engine {
         if error.kind == ErrorKind::Http1 {
             connection.building.write(HTTP1_ANSWER);
         }
+        connection.lingers = matches!(error.kind, ErrorKind::Protocol | ErrorKind::Abuse);
         connection.state = State::Flushing;
         self.mark_dirty(index);
     }
@@ -146,6 +150,7 @@ impl Engine {
             return;
         }
         connection.state = State::Closing;
+        connection.closing_since = self.now.max(1);
         connection.building.chunks.clear();
         connection.building.bytes = 0;
         if broken {
@@ -364,6 +369,13 @@ impl Engine {
                 } else if now - connection.closing_since > self.options.send_progress_timeout_ms {
                     self.driver.abort(connection.socket);
                 }
+                continue;
+            }
+            if connection.state == State::Flushing
+                && connection.closing_since > 0
+                && now - connection.closing_since > LINGER_MS
+            {
+                self.close_connection(index, false);
                 continue;
             }
             if connection.sending

@@ -95,6 +95,11 @@ impl Notices {
         }
     }
 
+    /// Whether a further notice would not be kept: it need not be worded then.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.len() == KEPT
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

@@ -27,6 +27,9 @@ const BUILD_BYTES_SENDING: usize = 64 * 1024;
 /// and trailers only, since messages wait with their calls.
 const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
 
+/// Bytes of a path that a notice shows.
+const PATH_SHOWN: usize = 200;
+
 fn fields<'a>(
     fields: impl Iterator<Item = grpc::Field<'a>>,
 ) -> impl Iterator<Item = http2::Field<'a>> {
@@ -66,6 +69,7 @@ impl Engine {
     /// Answers a request that begins no call.
     pub(crate) fn reject(&mut self, index: u32, stream: StreamKey, rejection: Rejection) {
         self.totals.rejected += 1;
+        self.note_rejection(index, rejection);
         if let Some(connection) = self
             .connections
             .get_mut(index as usize)
@@ -84,6 +88,30 @@ impl Engine {
             connection.http2.release(stream);
         }
         self.mark_dirty(index);
+    }
+
+    fn note_rejection(&mut self, index: u32, rejection: Rejection) {
+        let Some(connection) = self
+            .connections
+            .get(index as usize)
+            .and_then(Option::as_ref)
+        else {
+            return;
+        };
+        if self.notices.is_full() {
+            return;
+        }
+        let mut fields = connection.http2.fields();
+        let path = fields.find(|(name, _)| *name == b":path");
+        let mut message = String::new();
+        if let Some((_, path)) = path {
+            let shown = &path[..path.len().min(PATH_SHOWN)];
+            message = format!("{}: ", String::from_utf8_lossy(shown));
+        }
+        message.push_str(rejection.message());
+        let peer = Some(connection.peer_name());
+        self.notices
+            .push(Severity::Debug, "request_rejected", peer, message);
     }
 
     /// One message and an OK status: the whole answer of a unary call.
@@ -419,6 +447,10 @@ impl Engine {
             self.totals.sends += 1;
             self.totals.sent_bytes += bytes as u64;
         } else if connection.state == State::Flushing && !connection.sending {
+            if connection.lingers && connection.closing_since == 0 {
+                connection.closing_since = self.now.max(1);
+                return;
+            }
             connection.state = State::Closing;
             self.driver.close(connection.socket);
         }

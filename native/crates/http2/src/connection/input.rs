@@ -51,6 +51,16 @@ impl Connection {
         }
     }
 
+    /// Whether the input so far ends with a whole frame: where it does not, a connection that ends
+    /// here was cut.
+    pub fn is_between_frames(&self) -> bool {
+        match self.phase {
+            Phase::Head => self.head_length == 0,
+            Phase::Skip { remaining } => remaining == 0,
+            _ => false,
+        }
+    }
+
     fn parse(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Event>, ConnectionError> {
         loop {
             match self.phase {
