@@ -206,11 +206,12 @@ impl Engine {
                 connection.ready.push_back(index);
             }
         }
-        // What JavaScript saw when it asked itself whether the call is writable.
+        // What JavaScript saw when it asked itself whether the call is writable, or sees next.
         let seen = call
             .unsent_before_drain
             .saturating_add(call.written_in_drain);
         let blocked = seen >= self.options.stream_unsent_bytes
+            || call.unsent() >= self.options.stream_unsent_bytes as usize
             || self.control.get(CONTROL_OUTBOUND_FULL) == 1
             || connection.pending_bytes >= self.options.connection_unsent_bytes as usize;
         if blocked && !call.blocked {
