@@ -117,4 +117,21 @@ mod tests {
         out.sort_unstable();
         assert_eq!(out, (0..5000).collect::<Vec<_>>());
     }
+
+    #[test]
+    fn entries_of_calls_that_are_over_can_be_dropped() {
+        let mut wheel = Wheel::new(0);
+        for call in 0..1000 {
+            wheel.insert(u64::MAX / 2 + u64::from(call), call);
+        }
+        wheel.insert(40, 1000);
+        wheel.retain(|call| call >= 999);
+        assert_eq!(wheel.len(), 2);
+        assert_eq!(wheel.next(0), Some(40));
+        let mut out = Vec::new();
+        wheel.advance(40, &mut out);
+        assert_eq!(out, [1000]);
+        wheel.retain(|_| false);
+        assert_eq!(wheel.next(40), None);
+    }
 }

@@ -459,36 +459,6 @@ fn segments_of_large_messages_are_reused() {
     assert!(bench.regions.len() <= 5, "{} regions", bench.regions.len());
 }
 
-/// Calls that are over do not stay in the wheel until their deadline.
-#[test]
-fn deadlines_of_calls_that_are_over_cost_nothing() {
-    let mut bench = Bench::new(Options::default());
-    let mut peer = Peer::connect(bench.port);
-    let mut opened = 0;
-    while opened < 300_000 {
-        for _ in 0..500 {
-            peer.open(SAY, Some("99999999H"), true);
-        }
-        opened += 500;
-        let started = Instant::now();
-        while peer.statuses.len() < opened {
-            assert!(started.elapsed() < Duration::from_secs(10));
-            peer.flush();
-            bench.collect();
-            bench.engine.apply();
-            peer.read();
-        }
-    }
-    assert_eq!(bench.stat("activeCalls"), 0);
-    bench.engine.next_timeout();
-    let started = Instant::now();
-    for _ in 0..10 {
-        bench.engine.next_timeout();
-    }
-    let each = started.elapsed() / 10;
-    assert!(each < Duration::from_micros(100), "next_timeout: {each:?}");
-}
-
 /// Answers that the peer does not read do not pile up without bound.
 #[test]
 fn unread_rejections_are_bounded() {
