@@ -152,6 +152,8 @@ pub(crate) struct Connection {
     /// Calls whose handlers were told not to write.
     pub(crate) blocked_calls: Vec<u32>,
     pub(crate) pending_bytes: usize,
+    /// Its unsent bytes have reached their bound and not fallen far enough below it.
+    pub(crate) full: bool,
     pub(crate) dirty: bool,
     pub(crate) first_call: u32,
     pub(crate) calls: u32,
@@ -199,6 +201,7 @@ impl Connection {
             flight_calls: Vec::new(),
             blocked_calls: Vec::new(),
             pending_bytes: 0,
+            full: false,
             dirty: false,
             first_call: NOBODY,
             calls: 0,

@@ -86,7 +86,7 @@ pub const OPERATION_WORDS: usize = 4;
 /// Operations that one drain can hold.
 pub const OPERATION_CAPACITY: usize = 16_384;
 /// Bytes of the staging arena.
-pub const ARENA_BYTES: usize = 4 * 1024 * 1024;
+pub const ARENA_BYTES: usize = 1024 * 1024;
 
 /// Response headers, one message and OK trailers; the call is over for JavaScript.
 pub const OPERATION_REPLY: u32 = 1;

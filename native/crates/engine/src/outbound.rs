@@ -30,6 +30,9 @@ const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
 /// Bytes of a path that a notice shows.
 const PATH_SHOWN: usize = 200;
 
+/// Shown as unsent where a call may not write whatever its own bytes are.
+const BEYOND_ANY_MARK: u32 = u32::MAX >> 1;
+
 fn fields<'a>(
     fields: impl Iterator<Item = grpc::Field<'a>>,
 ) -> impl Iterator<Item = http2::Field<'a>> {
@@ -213,13 +216,44 @@ impl Engine {
         let blocked = seen >= self.options.stream_unsent_bytes
             || call.unsent() >= self.options.stream_unsent_bytes as usize
             || self.control.get(CONTROL_OUTBOUND_FULL) == 1
-            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize;
+            || connection.full;
         if blocked && !call.blocked {
             call.blocked = true;
             connection.blocked_calls.push(index);
         }
+        if !connection.full
+            && connection.pending_bytes >= self.options.connection_unsent_bytes as usize / 4
+        {
+            // The rest is for what JavaScript has staged already, and for a message of each call.
+            connection.full = true;
+            self.block_writers(connection_index);
+        }
         self.show_pending(index);
         self.mark_dirty(connection_index);
+    }
+
+    /// A connection has reached its bound: JavaScript sees at once, in the middle of its batch, that
+    /// none of its calls with unsent bytes may write.
+    fn block_writers(&mut self, index: u32) {
+        let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let mut call_index = connection.first_call;
+        while call_index != crate::call::NOBODY {
+            let call = &mut self.calls[call_index];
+            if call.unsent() > 0 {
+                if !call.blocked {
+                    call.blocked = true;
+                    connection.blocked_calls.push(call_index);
+                }
+                self.pending.set(call_index as usize, BEYOND_ANY_MARK);
+            }
+            call_index = call.next_of_connection;
+        }
     }
 
     /// Response headers, with metadata where the handler gave some.
@@ -567,8 +601,11 @@ impl Engine {
         if connection.blocked_calls.is_empty() {
             return;
         }
-        let full = self.pending_bytes >= self.options.unsent_bytes_max
-            || connection.pending_bytes >= self.options.connection_unsent_bytes as usize;
+        if connection.full {
+            let bound = self.options.connection_unsent_bytes as usize;
+            connection.full = connection.pending_bytes >= bound / 16 * 3;
+        }
+        let full = self.pending_bytes >= self.options.unsent_bytes_max || connection.full;
         let mark = self.options.stream_unsent_bytes as usize;
         let mut blocked = std::mem::take(&mut connection.blocked_calls);
         blocked.retain(|&call_index| {
@@ -581,10 +618,10 @@ impl Engine {
             } else {
                 call.unsent() < mark / 2
             };
+            call.blocked = !open;
+            self.show_pending(call_index);
             if open {
-                call.blocked = false;
                 let reference = self.calls.reference(call_index);
-                self.show_pending(call_index);
                 self.push_record([RECORD_WRITABLE, reference, NO_SLOT, 0]);
             }
             !open
@@ -605,12 +642,10 @@ impl Engine {
             .connections
             .get(call.connection as usize)
             .and_then(Option::as_ref)
-            .is_some_and(|connection| {
-                connection.pending_bytes >= self.options.connection_unsent_bytes as usize
-            });
+            .is_some_and(|connection| connection.full);
         let unsent = call.unsent();
         let shown = if full && call.blocked && unsent > 0 {
-            u32::MAX >> 1
+            BEYOND_ANY_MARK
         } else {
             unsent as u32
         };
