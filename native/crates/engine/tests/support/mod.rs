@@ -286,6 +286,12 @@ impl Script {
     fn send(&mut self, kind: u32, call: u32, slot: u32) {
         let [region, offset, length] =
             [0, 1, 2].map(|word| self.slots.get(slot as usize * SLOT_WORDS + word));
+        if length as usize > ARENA_BYTES {
+            let bytes = self.regions[region as usize].bytes(offset as usize, length as usize);
+            self.engine
+                .send_large(call, &bytes, kind == OPERATION_REPLY);
+            return;
+        }
         let mut at = self.control.get(CONTROL_ARENA_USED) as usize;
         if at + length as usize > ARENA_BYTES {
             self.engine.flush();
