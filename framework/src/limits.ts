@@ -70,7 +70,7 @@ export interface Limits {
   readonly bufferedBytesMax: number;
   /** Unsent bytes of a stream from which its handler waits. Default 256 KiB. */
   readonly streamUnsentBytes: number;
-  /** Unsent bytes of a connection from which its handlers wait. Default 8 MiB. */
+  /** Unsent bytes of a connection at most; its handlers wait from a quarter on. Default 8 MiB. */
   readonly connectionUnsentBytes: number;
   /** Unsent bytes of the thread from which all handlers wait. Default 256 MiB. */
   readonly unsentBytesMax: number;

@@ -31,7 +31,7 @@ pub struct Options {
     pub buffered_bytes_max: u64,
     /// Unsent bytes of a stream from which its handler has to wait.
     pub stream_unsent_bytes: u32,
-    /// Unsent bytes of a connection from which all its handlers have to wait.
+    /// Unsent bytes of a connection at most; all its handlers have to wait from a quarter on.
     pub connection_unsent_bytes: u32,
     /// Unsent bytes of the thread from which all handlers have to wait.
     pub unsent_bytes_max: u64,
