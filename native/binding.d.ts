@@ -25,8 +25,26 @@ export declare class NativeEngine {
   get driverReason(): string;
   /** The tables, the arena and the receive ring (region 0); the same object at every call. */
   views(): import('./index.js').NativeViews;
-  /** Names the methods that are served; paths not in the list are answered with UNIMPLEMENTED. */
-  register(methods: Array<NativeMethod>): void;
+  /**
+   * A server: names the methods that are served; paths not in the list are answered with
+   * UNIMPLEMENTED. A client: adds methods to be called, and answers the number of the first.
+   */
+  register(methods: Array<NativeMethod>): number;
+  /**
+   * A client begins to connect and answers the connection's number; what becomes of it is said
+   * by the notices `connection_state`. Throws for an address that cannot be read, never for what
+   * the network says.
+   */
+  open(target: import('./index.js').NativeTarget): number;
+  /** A connection takes no new calls, and closes when those under way are over. */
+  shut(connection: number): void;
+  /** Closes a connection at once; its calls end with UNAVAILABLE. */
+  abort(connection: number): void;
+  /**
+   * How a client's call ended: u32 message length, message, metadata block of the trailers; null
+   * when there is neither, or the call is not over.
+   */
+  status(call: number): Buffer | null;
   /** Listens on an address and answers its port, which is the system's choice for 0. */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /**
@@ -40,7 +58,10 @@ export declare class NativeEngine {
    * happens once the engine is closed.
    */
   sendLarge(call: number, bytes: Uint8Array, ends?: boolean | undefined | null): void;
-  /** The metadata block of a call's request headers; null when it has none or is over. */
+  /**
+   * The metadata block of a call's request headers (a client's: of its response headers); null
+   * when it has none or is over.
+   */
   metadata(call: number): Buffer | null;
   /** The peer's address and port; null when the call is over. */
   peer(call: number): string | null;

@@ -5,6 +5,8 @@
 export interface NativeOptions {
   /** `bundle`, `ring`, `classic` or `portable`; absent: the best that this kernel admits. */
   readonly driver?: string | undefined;
+  /** `server` (the default) listens and answers, `client` connects and calls; never both. */
+  readonly role?: 'server' | 'client' | undefined;
   readonly [limit: string]: number | string | undefined;
 }
 
@@ -28,6 +30,44 @@ export interface NativeViews {
   readonly operations: ArrayBuffer;
   readonly arena: ArrayBuffer;
   readonly ring: ArrayBuffer;
+}
+
+/** Where a client's engine connects to. Times are milliseconds. */
+export interface NativeTarget {
+  /** `127.0.0.1:50051`, `[::1]:50051`, `unix:/path` or `unix-abstract:name`; never a host name. */
+  readonly address: string;
+  /** What `:authority` says. */
+  readonly authority: string;
+  /** What `user-agent` says; absent: Millrace's own. */
+  readonly userAgent?: string | undefined;
+  /** PING after this time without a byte from the server; 0 or absent: never. */
+  readonly keepaliveTimeMs?: number | undefined;
+  /** The answer has to come within this time; 20,000 when absent. */
+  readonly keepaliveTimeoutMs?: number | undefined;
+  /** PING also while there is no call. */
+  readonly keepaliveWithoutCalls?: boolean | undefined;
+  /** TCP and HTTP/2 have to be set up within this time; 20,000 when absent. */
+  readonly connectTimeoutMs?: number | undefined;
+}
+
+/** A notice about a connection of a client's: what `onNotice` brings as JSON. */
+export interface NativeConnectionNotice {
+  readonly level: 'debug';
+  readonly event: 'connection_state';
+  /** What `open()` returned. */
+  readonly connection: number;
+  /**
+   * `ready`: the server's SETTINGS have arrived. `failed`: it never became ready, and is gone.
+   * `draining`: the server sent GOAWAY: calls under way go on, no new one starts. `closed`: it was
+   * ready once, and is gone.
+   */
+  readonly state: 'ready' | 'failed' | 'draining' | 'closed';
+  /** A sentence with the address and the cause. */
+  readonly message: string;
+  /** With `ready`: how many calls the server lets run at a time; absent: any number. */
+  readonly maxConcurrentStreams?: number;
+  /** The server said that the keepalive PINGs come too often: double their interval. */
+  readonly tooManyPings?: true;
 }
 
 export { leakedEngines, NativeEngine, type NativeMethod } from './binding.js';

@@ -149,8 +149,9 @@ export class FakeNative implements NativeEngine {
     };
   }
 
-  register(methods: { path: string; kind: number }[]): void {
+  register(methods: { path: string; kind: number }[]): number {
     this.methods = methods;
+    return 0;
   }
 
   listen(): number {

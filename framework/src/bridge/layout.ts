@@ -44,6 +44,14 @@ export const RECORD_END = 4;
 export const RECORD_CANCEL = 5;
 /** The call is writable again. */
 export const RECORD_WRITABLE = 6;
+/** A client's call: the response headers have arrived (streams of responses, or with metadata). */
+export const RECORD_RESPONSE = 7;
+/**
+ * A client's call: the one response message with status OK; it ends the call. The auxiliary word holds STATUS bits. The slot is valid in this batch only.
+ */
+export const RECORD_REPLY = 8;
+/** A client's call is over: the auxiliary word is the gRPC status code and STATUS bits. */
+export const RECORD_STATUS = 9;
 
 /** The request carries custom metadata. */
 export const FLAG_HAS_METADATA = 1;
@@ -83,3 +91,30 @@ export const OPERATION_RESET = 7;
 export const OPERATION_READING = 8;
 /** The handler left its request stream early. */
 export const OPERATION_DISCARD = 9;
+/** A client's call begins: `kind | flags << 8 | method << 16`, call, connection, timeout in ms. */
+export const OPERATION_START = 10;
+/** A client's request stream has ended. */
+export const OPERATION_END = 11;
+/** A client gives a call up; the flags are the gRPC status code with which it ends. */
+export const OPERATION_CANCEL = 12;
+
+/** Flag of START: the next operation is HEADERS for the same call. */
+export const START_HAS_METADATA = 1;
+/** Flag of START: request messages may be compressed by gzip. */
+export const START_GZIP = 2;
+/** Flag of START: request messages may be compressed by deflate. */
+export const START_DEFLATE = 4;
+/** Flag of MESSAGE from a client: the request stream ends with it. */
+export const MESSAGE_END = 1;
+/** A START without a deadline. */
+export const NO_TIMEOUT = 0xffffffff;
+/** Bit of STATUS and REPLY: `status()` has a message or trailers. */
+export const STATUS_HAS_DETAILS = 256;
+/** Bit of STATUS: the server certainly did not process the call; it may be made again. */
+export const STATUS_UNPROCESSED = 512;
+/** Bit of STATUS: response headers had arrived (and it was no Trailers-Only answer). */
+export const STATUS_HEADERS_SEEN = 1024;
+/** Bit of STATUS: it was made on this side, not by the server. */
+export const STATUS_LOCAL = 2048;
+/** Bit of STATUS, beside UNPROCESSED: nothing of the call left this process. */
+export const STATUS_NEVER_SENT = 4096;

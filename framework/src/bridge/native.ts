@@ -1,3 +1,7 @@
+import type { NativeTarget } from '@millrace/native';
+
+export type { NativeTarget };
+
 /** The memory views of an engine: see layout.ts. `ring` is region 0. */
 export interface NativeViews {
   readonly control: ArrayBuffer;
@@ -26,7 +30,8 @@ export interface NativeEngine {
   /** Why this driver, and what would lift it. */
   readonly driverReason: string;
   views(): NativeViews;
-  register(methods: { path: string; kind: number }[]): void;
+  /** A client: adds methods and returns the number of the first of them. */
+  register(methods: { path: string; kind: number }[]): number;
   /** Returns the port. @throws Error with a `code` */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /** Drains operations and arena now. */
@@ -44,6 +49,18 @@ export interface NativeEngine {
   drain(): void;
   /** Cancels everything and detaches the views. */
   close(): void;
+}
+
+/** What the engine of a client offers beside. */
+export interface NativeClientEngine extends Omit<NativeEngine, 'listen' | 'drain'> {
+  /** Begins to connect; returns the connection's reference. What comes of it is a notice. */
+  open(target: NativeTarget): number;
+  /** No new calls; closes when the present ones are over. */
+  shut(connection: number): void;
+  /** Closes at once; its calls end UNAVAILABLE. */
+  abort(connection: number): void;
+  /** u32 message length, message, metadata block of the trailers; null: neither. */
+  status(call: number): Uint8Array | null;
 }
 
 /** The constructor of {@link NativeEngine}. */

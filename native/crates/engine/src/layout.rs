@@ -50,6 +50,13 @@ pub const RECORD_END: u32 = 4;
 pub const RECORD_CANCEL: u32 = 5;
 /// The call is writable again.
 pub const RECORD_WRITABLE: u32 = 6;
+/// A client's call: the response headers have arrived (streams of responses, or with metadata).
+pub const RECORD_RESPONSE: u32 = 7;
+/// A client's call: the one response message with status OK; it ends the call. The auxiliary word holds
+/// STATUS bits. The slot is valid in this batch only.
+pub const RECORD_REPLY: u32 = 8;
+/// A client's call is over: the auxiliary word is the gRPC status code and STATUS bits.
+pub const RECORD_STATUS: u32 = 9;
 
 /// Flag of a record: the request carries custom metadata.
 pub const FLAG_HAS_METADATA: u32 = 1;
@@ -106,6 +113,33 @@ pub const OPERATION_RESET: u32 = 7;
 pub const OPERATION_READING: u32 = 8;
 /// The handler left its request stream early.
 pub const OPERATION_DISCARD: u32 = 9;
+/// A client's call begins: `kind | flags << 8 | method << 16`, call, connection, timeout in ms.
+pub const OPERATION_START: u32 = 10;
+/// A client's request stream has ended.
+pub const OPERATION_END: u32 = 11;
+/// A client gives a call up; the flags are the gRPC status code with which it ends.
+pub const OPERATION_CANCEL: u32 = 12;
+
+/// Flag of START: the next operation is HEADERS for the same call.
+pub const START_HAS_METADATA: u32 = 1;
+/// Flag of START: request messages may be compressed by gzip.
+pub const START_GZIP: u32 = 2;
+/// Flag of START: request messages may be compressed by deflate.
+pub const START_DEFLATE: u32 = 4;
+/// Flag of MESSAGE from a client: the request stream ends with it.
+pub const MESSAGE_END: u32 = 1;
+/// A START without a deadline.
+pub const NO_TIMEOUT: u32 = u32::MAX;
+/// Bit of STATUS and REPLY: `status()` has a message or trailers.
+pub const STATUS_HAS_DETAILS: u32 = 256;
+/// Bit of STATUS: the server certainly did not process the call; it may be made again.
+pub const STATUS_UNPROCESSED: u32 = 512;
+/// Bit of STATUS: response headers had arrived (and it was no Trailers-Only answer).
+pub const STATUS_HEADERS_SEEN: u32 = 1024;
+/// Bit of STATUS: it was made on this side, not by the server.
+pub const STATUS_LOCAL: u32 = 2048;
+/// Bit of STATUS, beside UNPROCESSED: nothing of the call left this process.
+pub const STATUS_NEVER_SENT: u32 = 4096;
 
 const _: () = {
     assert!(RECORD_CAPACITY.is_power_of_two());
