@@ -54,8 +54,8 @@ export declare class NativeEngine {
   flush(): void;
   /**
    * Sends a message that is larger than the arena, behind the operations queued so far; its
-   * bytes are copied. With `ends` it is the call's only message and the status is OK. Nothing
-   * happens once the engine is closed.
+   * bytes are copied. With `ends` it is the call's only message and the status is OK (a client's:
+   * the last of its request). Nothing happens once the engine is closed.
    */
   sendLarge(call: number, bytes: Uint8Array, ends?: boolean | undefined | null): void;
   /**

@@ -78,18 +78,63 @@ impl NativeEngine {
         guard(|| Ok(Object::from_raw(env.raw(), self.host.views()?)))
     }
 
-    /// Names the methods that are served; paths not in the list are answered with UNIMPLEMENTED.
+    /// A server: names the methods that are served; paths not in the list are answered with
+    /// UNIMPLEMENTED. A client: adds methods to be called, and answers the number of the first.
     #[napi]
-    pub fn register(&self, methods: Vec<NativeMethod>) -> Result<()> {
+    pub fn register(&self, methods: Vec<NativeMethod>) -> Result<u32> {
         guard(|| {
             let methods = methods
                 .into_iter()
                 .map(method)
                 .collect::<Result<Vec<_>>>()?;
-            self.host.command(|engine| {
-                engine.register(methods);
+            self.host.command(|engine| Ok(engine.register(methods)))
+        })
+    }
+
+    /// A client begins to connect and answers the connection's number; what becomes of it is said
+    /// by the notices `connection_state`. Throws for an address that cannot be read, never for what
+    /// the network says.
+    #[napi]
+    pub fn open(
+        &self,
+        #[napi(ts_arg_type = "import('./index.js').NativeTarget")] target: Object<'_>,
+    ) -> Result<u32> {
+        guard(|| {
+            let target = options::target(&target)?;
+            self.host
+                .command(|engine| engine.open(&target).map_err(from_engine))
+        })
+    }
+
+    /// A connection takes no new calls, and closes when those under way are over.
+    #[napi]
+    pub fn shut(&self, connection: u32) -> Result<()> {
+        guard(|| {
+            unless_closed(self.host.command(|engine| {
+                engine.shut(connection);
                 Ok(())
-            })
+            }))
+        })
+    }
+
+    /// Closes a connection at once; its calls end with UNAVAILABLE.
+    #[napi]
+    pub fn abort(&self, connection: u32) -> Result<()> {
+        guard(|| {
+            unless_closed(self.host.command(|engine| {
+                engine.abort(connection);
+                Ok(())
+            }))
+        })
+    }
+
+    /// How a client's call ended: u32 message length, message, metadata block of the trailers; null
+    /// when there is neither, or the call is not over.
+    #[napi(ts_return_type = "Buffer | null")]
+    pub fn status<'env>(&self, env: &'env Env, call: u32) -> Result<Option<BufferSlice<'env>>> {
+        guard(|| {
+            let details = self.host.read(|engine| engine.status_details(call))?;
+            buffer(env, details.flatten())
         })
     }
 
@@ -120,8 +165,8 @@ impl NativeEngine {
     }
 
     /// Sends a message that is larger than the arena, behind the operations queued so far; its
-    /// bytes are copied. With `ends` it is the call's only message and the status is OK. Nothing
-    /// happens once the engine is closed.
+    /// bytes are copied. With `ends` it is the call's only message and the status is OK (a client's:
+    /// the last of its request). Nothing happens once the engine is closed.
     #[napi]
     pub fn send_large(&self, call: u32, bytes: &[u8], ends: Option<bool>) -> Result<()> {
         guard(|| {
@@ -132,15 +177,13 @@ impl NativeEngine {
         })
     }
 
-    /// The metadata block of a call's request headers; null when it has none or is over.
+    /// The metadata block of a call's request headers (a client's: of its response headers); null
+    /// when it has none or is over.
     #[napi(ts_return_type = "Buffer | null")]
     pub fn metadata<'env>(&self, env: &'env Env, call: u32) -> Result<Option<BufferSlice<'env>>> {
         guard(|| {
             let block = self.host.read(|engine| engine.metadata(call))?.flatten();
-            block
-                .map(|block| BufferSlice::copy_from(env, block))
-                .transpose()
-                .map_err(|failure| error::error(error::CALL, failure.reason.clone()))
+            buffer(env, block)
         })
     }
 
@@ -204,6 +247,13 @@ fn method(method: NativeMethod) -> Result<Method> {
         path: method.path,
         kind,
     })
+}
+
+fn buffer(env: &Env, bytes: Option<Vec<u8>>) -> Result<Option<BufferSlice<'_>>> {
+    bytes
+        .map(|bytes| BufferSlice::copy_from(env, bytes))
+        .transpose()
+        .map_err(|failure| error::error(error::CALL, failure.reason.clone()))
 }
 
 /// A handler that outlives its server is no error.

@@ -343,10 +343,8 @@ impl Host {
     }
 
     fn settle(&self) {
-        let state = self.read(|engine| {
-            let alive = engine.has_listener() || engine.active_calls() > 0;
-            (engine.ready(), alive, engine.next_timeout())
-        });
+        let state =
+            self.read(|engine| (engine.ready(), engine.keeps_alive(), engine.next_timeout()));
         if let Ok(Some((ready, alive, timeout))) = state {
             self.handles.settle(ready, alive, timeout);
         }

@@ -1,6 +1,6 @@
 //! From the options object of JavaScript's to the engine's.
 
-use millrace_engine::Options;
+use millrace_engine::{Options, Role, Target};
 use napi::bindgen_prelude::{FromNapiValue, Object};
 
 use crate::error::{self, Result};
@@ -23,10 +23,23 @@ macro_rules! limits {
     ($($limit:ident),* $(,)?) => {
         fn set(options: &mut Options, object: &Object<'_>, name: &str) -> Result<()> {
             // A limit that the engine gains and that is missing below does not compile.
-            let Options { driver, $($limit),* } = options;
+            let Options { driver, role, $($limit),* } = options;
             if name == "driver" {
                 if let Some(choice) = value::<String>(object, name, "a string")? {
                     *driver = choice.parse().map_err(invalid)?;
+                }
+                return Ok(());
+            }
+            if name == "role" {
+                match value::<String>(object, name, "a string")?.as_deref() {
+                    None => {}
+                    Some("server") => *role = Role::Server,
+                    Some("client") => *role = Role::Client,
+                    Some(other) => {
+                        return Err(invalid(format!(
+                            "role is {other}, but has to be server or client"
+                        )));
+                    }
                 }
                 return Ok(());
             }
@@ -51,6 +64,44 @@ limits! {
     send_message_bytes, header_list_bytes, stalled_stream_timeout_ms, send_progress_timeout_ms,
     connections, handshake_timeout_ms, connection_idle_ms, keepalive_time_ms,
     keepalive_timeout_ms, keepalive_min_time_ms,
+}
+
+/// Reads what `open()` is given; what is absent or undefined has its default.
+///
+/// # Errors
+/// `MILLRACE_OPTION_INVALID` naming the field that is missing, unknown or not of its type.
+pub(crate) fn target(object: &Object<'_>) -> Result<Target> {
+    let text = |name: &str| value::<String>(object, name, "a string");
+    let milliseconds = |name: &str| match value::<f64>(object, name, "a number")? {
+        Some(number) => whole::<u64>(name, number).map(Some),
+        None => Ok(None),
+    };
+    let address = text("address")?.ok_or_else(|| invalid("address is missing".to_owned()))?;
+    let mut target = Target::new(&address);
+    for name in Object::keys(object).map_err(|failure| invalid(failure.reason.clone()))? {
+        match name.as_str() {
+            "address" => {}
+            "authority" => set_some(&mut target.authority, text(&name)?),
+            "userAgent" => target.user_agent = text(&name)?,
+            "keepaliveTimeMs" => set_some(&mut target.keepalive_time_ms, milliseconds(&name)?),
+            "keepaliveTimeoutMs" => {
+                set_some(&mut target.keepalive_timeout_ms, milliseconds(&name)?);
+            }
+            "keepaliveWithoutCalls" => set_some(
+                &mut target.keepalive_without_calls,
+                value(object, &name, "a boolean")?,
+            ),
+            "connectTimeoutMs" => set_some(&mut target.connect_timeout_ms, milliseconds(&name)?),
+            _ => return Err(invalid(format!("there is no field {name} in a target"))),
+        }
+    }
+    Ok(target)
+}
+
+fn set_some<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
 }
 
 fn value<T: FromNapiValue>(object: &Object<'_>, name: &str, wanted: &str) -> Result<Option<T>> {

@@ -6,7 +6,7 @@ use millrace_grpc::{Code, Deframer};
 use millrace_http2::StreamKey;
 use millrace_ring::{Chunk, ChunkPool};
 
-use crate::{connection::Building, layout::NO_SLOT, overflow::Block};
+use crate::{client::ClientCall, connection::Building, layout::NO_SLOT, overflow::Block};
 
 pub(crate) const NOBODY: u32 = u32::MAX;
 
@@ -73,6 +73,9 @@ pub(crate) struct Call {
     pub(crate) stream: Option<StreamKey>,
     pub(crate) method: u16,
     pub(crate) kind: MethodKind,
+    /// Exactly one message is received: the request of a server's call, the response of a client's.
+    pub(crate) takes_one: bool,
+    pub(crate) client: ClientCall,
     pub(crate) next_of_connection: u32,
     pub(crate) previous_of_connection: u32,
 
@@ -141,6 +144,8 @@ impl Call {
             stream: None,
             method: 0,
             kind: MethodKind::Unary,
+            takes_one: true,
+            client: ClientCall::default(),
             next_of_connection: NOBODY,
             previous_of_connection: NOBODY,
             announced: false,
@@ -238,6 +243,8 @@ pub(crate) struct Calls {
     capacity: usize,
     live: usize,
     receive_message_bytes: u32,
+    /// JavaScript chooses the entries.
+    claimed: bool,
 }
 
 impl Calls {
@@ -248,6 +255,7 @@ impl Calls {
             capacity,
             live: 0,
             receive_message_bytes,
+            claimed: false,
         }
     }
 
@@ -277,6 +285,27 @@ impl Calls {
         index
     }
 
+    /// Takes the entry that a client's reference names, unless it is in use or beyond the table.
+    pub(crate) fn claim(&mut self, reference: u32) -> Option<u32> {
+        let index = reference & 0xffff;
+        self.claimed = true;
+        if index as usize >= self.capacity.next_power_of_two() {
+            return None;
+        }
+        while self.entries.len() <= index as usize {
+            let limit = self.receive_message_bytes as usize;
+            self.entries.push(Call::new(Deframer::new(limit)));
+        }
+        let entry = &mut self.entries[index as usize];
+        if entry.in_use {
+            return None;
+        }
+        entry.in_use = true;
+        entry.generation = (reference >> 16) as u16;
+        self.live += 1;
+        Some(index)
+    }
+
     /// Frees an entry; its generation moves on, so that late operations do not find it.
     pub(crate) fn give_back(&mut self, index: u32) {
         let receive_message_bytes = self.receive_message_bytes;
@@ -296,7 +325,9 @@ impl Calls {
             header_metadata,
             ..Call::new(Deframer::new(receive_message_bytes as usize))
         };
-        self.free.push(index);
+        if !self.claimed {
+            self.free.push(index);
+        }
         self.live -= 1;
     }
 

@@ -5,11 +5,13 @@ use std::{collections::VecDeque, net::SocketAddr};
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
 
-use crate::call::NOBODY;
+use crate::{call::NOBODY, client::Link};
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// A client's: the socket is not connected yet.
+    Connecting,
     Open,
     /// What is framed still leaves, then the socket is closed.
     Flushing,
@@ -106,6 +108,17 @@ impl Building {
         true
     }
 
+    /// Sets END_STREAM in the frame written last, if it is the call's.
+    pub(crate) fn finish_tail(&mut self, call: u32) -> bool {
+        const FLAGS: usize = 4;
+        const END_STREAM: u8 = 1;
+        let Some(tail) = self.tail.take_if(|tail| tail.call == call) else {
+            return false;
+        };
+        self.chunks[tail.chunk].as_mut_slice()[tail.head + FLAGS] |= END_STREAM;
+        true
+    }
+
     #[inline]
     pub(crate) fn end_tail(&mut self) {
         self.tail = None;
@@ -137,6 +150,8 @@ pub(crate) struct Connection {
     pub(crate) socket: SocketId,
     pub(crate) http2: http2::Connection,
     pub(crate) peer: Option<SocketAddr>,
+    /// What only a client's connection has.
+    pub(crate) link: Option<Box<Link>>,
     pub(crate) state: State,
     /// Tells this connection from an earlier one with the same socket number.
     pub(crate) serial: u32,
@@ -190,6 +205,7 @@ impl Connection {
             socket,
             http2,
             peer,
+            link: None,
             state: State::Open,
             serial,
             building: Building::new(pool),
@@ -241,6 +257,9 @@ impl Connection {
     }
 
     pub(crate) fn peer_name(&self) -> String {
+        if let Some(link) = &self.link {
+            return link.address.clone();
+        }
         self.peer
             .map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
     }

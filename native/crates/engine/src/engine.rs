@@ -18,6 +18,7 @@ use crate::{
     ledger::Ledger,
     listener,
     notice::{Notice, Notices, Severity},
+    options::Role,
     overflow::Overflow,
     shared::Words,
     slots::Slots,
@@ -144,6 +145,8 @@ pub struct Engine {
     pub(crate) accepting_failed: bool,
     pub(crate) draining: bool,
     pub(crate) drained_notice: bool,
+    /// A client's connections that are not ready yet.
+    pub(crate) setups: usize,
     closed: bool,
     pub(crate) notices: Notices,
     pub(crate) totals: Totals,
@@ -241,6 +244,7 @@ impl Engine {
             accepting_failed: false,
             draining: false,
             drained_notice: false,
+            setups: 0,
             closed: false,
             notices: Notices::default(),
             totals: Totals::default(),
@@ -267,14 +271,27 @@ impl Engine {
         }
     }
 
-    /// Names the methods that are answered; a method's number is its position.
-    pub fn register(&mut self, methods: Vec<Method>) {
+    /// Whether this engine connects and calls.
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.options.role == Role::Client
+    }
+
+    /// Names the methods that are answered; a method's number is its position. A client's are
+    /// added to those it has, and the number of the first is returned.
+    pub fn register(&mut self, methods: Vec<Method>) -> u32 {
+        if self.is_client() {
+            let first = self.methods.len() as u32;
+            self.methods.extend(methods);
+            return first;
+        }
         self.paths = methods
             .iter()
             .enumerate()
             .map(|(number, method)| (method.path.as_bytes().into(), number as u16))
             .collect();
         self.methods = methods;
+        0
     }
 
     /// Accepts connections on an address from the next [`Engine::apply`] on; tells the port.
@@ -418,6 +435,12 @@ impl Engine {
         self.calls.live() as u32
     }
 
+    /// Whether a process with this engine has something to wait for: connections to accept, calls
+    /// that are not over, or connections that are being set up for some.
+    pub fn keeps_alive(&self) -> bool {
+        self.has_listener() || self.active_calls() > 0 || self.is_setting_up()
+    }
+
     /// Whether connections are accepted.
     pub fn has_listener(&self) -> bool {
         !self.listeners.is_empty()
@@ -447,7 +470,7 @@ impl Engine {
         }
     }
 
-    fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.now = self.started.elapsed().as_millis() as u64;
     }
 

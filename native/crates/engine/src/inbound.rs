@@ -54,6 +54,8 @@ impl Engine {
                 descriptor, peer, ..
             } => self.accept(descriptor, peer),
             Completion::AcceptFailed { listener, error } => self.accept_failed(listener, error),
+            Completion::Connected { socket } => self.connected(socket.0),
+            Completion::ConnectFailed { socket, error } => self.connect_failed(socket.0, error),
             Completion::Received {
                 socket,
                 buffer,
@@ -168,6 +170,12 @@ impl Engine {
             }
             Event::Headers {
                 stream,
+                kind,
+                end_stream,
+                oversized,
+            } if self.is_client() => self.response(index, stream, kind, end_stream, oversized),
+            Event::Headers {
+                stream,
                 kind: HeadersKind::Trailers,
                 end_stream: true,
                 ..
@@ -188,6 +196,9 @@ impl Engine {
                 let due = self.calls[call]
                     .deadline
                     .is_some_and(|deadline| deadline <= self.now + DEADLINE_RACE_MS);
+                if self.is_client() {
+                    return self.response_reset(call, reason, initiator, due);
+                }
                 let (cause, code) = match initiator {
                     Initiator::Remote if due => (CAUSE_DEADLINE, Code::DeadlineExceeded),
                     Initiator::Remote => (CAUSE_RESET, Code::Cancelled),
@@ -206,12 +217,14 @@ impl Engine {
             }
             Event::WindowOpened { stream } => self.window_opened(index, stream),
             Event::PingAcknowledged { payload } => self.ping_acknowledged(index, payload),
-            Event::Headers { .. } | Event::GoAway { .. } | Event::SettingsReceived => {}
+            Event::SettingsReceived => self.link_ready(index),
+            Event::GoAway { reason, .. } => self.link_going_away(index, reason),
+            Event::Headers { .. } => {}
         }
     }
 
     #[inline]
-    fn token(&self, index: u32, stream: StreamKey) -> Option<u32> {
+    pub(crate) fn token(&self, index: u32, stream: StreamKey) -> Option<u32> {
         self.connections
             .get(index as usize)
             .and_then(Option::as_ref)?
@@ -271,6 +284,7 @@ impl Engine {
         }
         call.next_of_connection = connection.first_call;
         let takes_one = call.kind.takes_one();
+        call.takes_one = takes_one;
         let deadline = timeout.map(|timeout| now.saturating_add(timeout));
         call.deadline = deadline;
         if connection.first_call != crate::call::NOBODY {
@@ -407,8 +421,12 @@ impl Engine {
                     stop => return Ok((position, stop)),
                 }
             }
-            if call.kind.takes_one() && call.delivered > 0 {
-                let text = "the request has more than one message";
+            if call.takes_one && call.delivered > 0 {
+                let text = if self.is_client() {
+                    "the server answered with more than one message"
+                } else {
+                    "the request has more than one message"
+                };
                 self.fail_call(index, CAUSE_MESSAGE, Code::Internal, text);
                 return Ok((input.len(), Stop::Done));
             }
@@ -506,7 +524,7 @@ impl Engine {
             });
         let raw: u64 = call.raw.iter().map(|raw| u64::from(raw.length)).sum();
         let eager = u64::from(length) > window + raw && !call.remote_ended;
-        if eager && !call.kind.takes_one() && !(call.reading && call.waiting() == 0) {
+        if eager && !call.takes_one && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
         }
         if u64::from(length) > raw && !self.has_memory(index, length as usize, eager) {
@@ -567,7 +585,7 @@ impl Engine {
         }
         call.last = slot;
         call.delivered = call.delivered.wrapping_add(1);
-        if !call.kind.takes_one() {
+        if !call.takes_one {
             let method = u32::from(call.method);
             let reference = self.calls.reference(index);
             self.push_record([RECORD_MESSAGE | method << 16, reference, slot, 0]);
@@ -576,6 +594,9 @@ impl Engine {
 
     /// The peer ended its request stream.
     fn request_ended(&mut self, index: u32) {
+        if self.is_client() {
+            return self.response_ended(index);
+        }
         let call = &mut self.calls[index];
         call.remote_ended = true;
         if call.cancelled || !call.raw.is_empty() {
@@ -598,7 +619,7 @@ impl Engine {
             return;
         }
         call.end_delivered = true;
-        if !call.kind.takes_one() {
+        if !call.takes_one {
             let reference = self.calls.reference(index);
             if !self.mark_end(reference) {
                 let method = u32::from(self.calls[index].method);
@@ -634,7 +655,7 @@ impl Engine {
         true
     }
 
-    fn message_error(&mut self, index: u32, error: &GrpcError) {
+    pub(crate) fn message_error(&mut self, index: u32, error: &GrpcError) {
         self.totals.message_errors += 1;
         let peer = self.peer_of(self.calls[index].connection);
         let path = &self.methods[self.calls[index].method as usize].path;
@@ -801,6 +822,12 @@ impl Engine {
     }
 
     fn receive_ended(&mut self, index: u32, error: i32) {
+        let how = if error == 0 {
+            "the peer closed it".to_owned()
+        } else {
+            std::io::Error::from_raw_os_error(error).to_string()
+        };
+        self.blame(index, &how);
         if let Some(connection) = self
             .connections
             .get(index as usize)
@@ -808,11 +835,6 @@ impl Engine {
         {
             let cut = !connection.http2.is_between_frames();
             if connection.state == State::Open && (cut || connection.calls > 0) {
-                let how = if error == 0 {
-                    "the peer closed it".to_owned()
-                } else {
-                    std::io::Error::from_raw_os_error(error).to_string()
-                };
                 let place = if cut { " inside a frame" } else { "" };
                 let message = format!(
                     "the connection was lost{place} with {} call(s) open: {how}",

@@ -2,6 +2,7 @@
 //! tables in shared memory ([`layout`]). Knows nothing of N-API: the binding drives it.
 
 mod call;
+mod client;
 mod connection;
 mod engine;
 mod inbound;
@@ -23,10 +24,11 @@ mod wheel;
 use std::fmt;
 
 pub use call::{Method, MethodKind};
+pub use client::Target;
 pub use engine::{Collected, Engine, Views};
 pub use millrace_ring::{DriverChoice, SharedMemory};
 pub use notice::{Notice, Severity};
-pub use options::Options;
+pub use options::{Options, Role};
 
 /// Why an engine could not be made or could not listen.
 #[derive(Debug)]

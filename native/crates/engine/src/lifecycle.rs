@@ -97,8 +97,10 @@ impl Engine {
         error: http2::ConnectionError,
         input: &[u8],
     ) {
+        self.blame_error(index, error, input);
         let peer = self.peer_of(index);
         let (severity, event) = match error.kind {
+            _ if self.is_client() => (Severity::Debug, "connection_error"),
             ErrorKind::Idle => (Severity::Debug, "connection_idle"),
             ErrorKind::Http1 => (Severity::Warn, "http1_request"),
             ErrorKind::Abuse => (Severity::Warn, "abuse"),
@@ -177,6 +179,9 @@ impl Engine {
     }
 
     fn end_calls(&mut self, index: u32, cause: u32, code: Code) {
+        if self.is_client() {
+            return self.end_link(index);
+        }
         loop {
             let Some(connection) = self
                 .connections
@@ -233,6 +238,9 @@ impl Engine {
         if call.cancelled || call.stream_over {
             return;
         }
+        if self.is_client() {
+            return self.end_locally(index, code, text, 0);
+        }
         let reference = self.calls.reference(index);
         self.drop_inbound(index);
         self.drop_pending(index);
@@ -243,7 +251,7 @@ impl Engine {
         }
     }
 
-    fn drop_pending(&mut self, index: u32) {
+    pub(crate) fn drop_pending(&mut self, index: u32) {
         let call = &mut self.calls[index];
         let bytes = call.pending_bytes;
         call.pending.clear();
@@ -290,7 +298,7 @@ impl Engine {
         self.calls.give_back(index);
     }
 
-    fn unlink(&mut self, index: u32) {
+    pub(crate) fn unlink(&mut self, index: u32) {
         let call = &mut self.calls[index];
         let (next, previous, connection) = (
             call.next_of_connection,
@@ -371,6 +379,10 @@ impl Engine {
                 }
                 continue;
             }
+            if connection.state == State::Connecting {
+                self.check_connecting(index);
+                continue;
+            }
             if connection.state == State::Flushing
                 && connection.closing_since > 0
                 && now - connection.closing_since > LINGER_MS
@@ -387,6 +399,7 @@ impl Engine {
                     "the peer has not read for {} seconds; the connection was cut",
                     self.options.send_progress_timeout_ms / 1000
                 );
+                self.blame(index, &message);
                 self.notices
                     .push(Severity::Warn, "send_timeout", peer, message);
                 self.close_connection(index, true);

@@ -26,6 +26,32 @@ pub struct Notice {
     pub peer: Option<String>,
     /// One sentence for people.
     pub message: String,
+    /// What became of a client's connection, where that is what it tells.
+    pub connection: Option<ConnectionState>,
+}
+
+/// A change of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionState {
+    /// What `Engine::open` returned.
+    pub connection: u32,
+    /// `ready`, `failed`, `draining` or `closed`.
+    pub state: &'static str,
+    /// How many calls the server lets run at a time, where it says so.
+    pub max_concurrent_streams: Option<u32>,
+    /// The server says that keepalive PINGs come too often.
+    pub too_many_pings: bool,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(connection: u32, state: &'static str) -> Self {
+        Self {
+            connection,
+            state,
+            max_concurrent_streams: None,
+            too_many_pings: false,
+        }
+    }
 }
 
 impl Notice {
@@ -41,6 +67,19 @@ impl Notice {
         if let Some(peer) = &self.peer {
             json.push_str(r#","peer":"#);
             quote(peer, &mut json);
+        }
+        if let Some(change) = &self.connection {
+            let _ = write!(
+                json,
+                r#","connection":{},"state":"{}""#,
+                change.connection, change.state
+            );
+            if let Some(maximum) = change.max_concurrent_streams {
+                let _ = write!(json, r#","maxConcurrentStreams":{maximum}"#);
+            }
+            if change.too_many_pings {
+                json.push_str(r#","tooManyPings":true"#);
+            }
         }
         json.push_str(r#","message":"#);
         quote(&self.message, &mut json);
@@ -83,7 +122,7 @@ impl Notices {
         peer: Option<String>,
         message: String,
     ) {
-        if self.kept.len() == KEPT {
+        if self.is_full() {
             self.suppressed += 1;
         } else {
             self.kept.push(Notice {
@@ -91,13 +130,19 @@ impl Notices {
                 event,
                 peer,
                 message,
+                connection: None,
             });
         }
     }
 
+    /// Keeps a notice in any case, for somebody acts on it.
+    pub(crate) fn push_state(&mut self, notice: Notice) {
+        self.kept.push(notice);
+    }
+
     /// Whether a further notice would not be kept: it need not be worded then.
     pub(crate) fn is_full(&self) -> bool {
-        self.kept.len() == KEPT
+        self.kept.len() >= KEPT
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -115,6 +160,7 @@ impl Notices {
                     "{} further notices of this turn were not logged",
                     self.suppressed
                 ),
+                connection: None,
             });
             self.suppressed = 0;
         }
@@ -133,6 +179,7 @@ mod tests {
             event: "x",
             peer: Some("127.0.0.1:1".to_owned()),
             message: "a \"b\"\n\\".to_owned(),
+            connection: None,
         };
         assert_eq!(
             notice.to_json(),

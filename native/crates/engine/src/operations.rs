@@ -19,15 +19,26 @@ impl Engine {
             CONTROL_EPOCH,
             self.control.get(CONTROL_EPOCH).wrapping_add(1),
         );
+        if self.is_client() {
+            // Calls that start now count their deadlines from now.
+            self.tick();
+        }
         self.drain_number = self.drain_number.wrapping_add(1);
         self.totals.operations += count as u64;
         let arena = Arc::clone(&self.arena);
         for number in 0..count {
             let [head, reference, a, b] = self.operations.get4(number);
+            if head & 0xff == OPERATION_START && self.is_client() {
+                self.start(head, reference, a, b);
+                continue;
+            }
             let Some(index) = self.calls.find(reference) else {
                 continue;
             };
             let bytes = || shared::bytes(&arena, a as usize, b as usize);
+            if self.is_client() && self.client_operation(head, index, bytes()) {
+                continue;
+            }
             match head & 0xff {
                 OPERATION_REPLY => {
                     self.reply(index, bytes());
@@ -56,6 +67,28 @@ impl Engine {
                 other => debug_assert!(false, "unknown operation {other}"),
             }
         }
+    }
+
+    /// An operation that means something else to a client; false if it does not.
+    fn client_operation(&mut self, head: u32, index: u32, bytes: &[u8]) -> bool {
+        let flags = head >> 8 & 0xff;
+        match head & 0xff {
+            OPERATION_MESSAGE => {
+                self.send_message(index, bytes);
+                if flags & MESSAGE_END != 0 {
+                    self.end_request(index);
+                }
+            }
+            OPERATION_END => self.end_request(index),
+            OPERATION_HEADERS => self.request_metadata(index, bytes),
+            OPERATION_CANCEL => self.cancel(index, Code::from_number(flags)),
+            OPERATION_RELEASE => self.forget(index),
+            OPERATION_RESET | OPERATION_REPLY | OPERATION_STATUS => {
+                debug_assert!(false, "operation {} of a server", head & 0xff);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// JavaScript has consumed messages: their memory and their credit return.
@@ -119,6 +152,26 @@ impl Engine {
         let call = &mut self.calls[index];
         call.last = NO_SLOT;
         call.consumed = call.delivered;
+        self.drop_undivided(index);
+        let unread = self.calls[index].unread;
+        self.settle_unread(index, unread);
+    }
+
+    /// Frees what was received for a call and is no message that JavaScript knows of.
+    pub(crate) fn drop_undelivered(&mut self, index: u32) {
+        self.drop_undivided(index);
+        let mut delivered = 0;
+        let mut slot = self.calls[index].first;
+        while slot != NO_SLOT {
+            delivered += u64::from(self.slots.credit(slot));
+            slot = self.slots.next(slot);
+        }
+        let unread = self.calls[index].unread;
+        self.settle_unread(index, unread.saturating_sub(delivered));
+    }
+
+    fn drop_undivided(&mut self, index: u32) {
+        let call = &mut self.calls[index];
         let connection = call.connection;
         if let Some(assembly) = call.assembly.take() {
             self.assemblies -= 1;
@@ -138,7 +191,5 @@ impl Engine {
         while let Some(raw) = self.calls[index].raw.pop_front() {
             self.give_back(raw.block);
         }
-        let unread = self.calls[index].unread;
-        self.settle_unread(index, unread);
     }
 }

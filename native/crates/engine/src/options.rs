@@ -2,11 +2,23 @@
 
 use millrace_ring::DriverChoice;
 
+/// What an engine is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It listens and answers.
+    #[default]
+    Server,
+    /// It connects and calls.
+    Client,
+}
+
 /// Limits and choices of one engine. Sizes are bytes and times milliseconds, as named.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which I/O driver to use.
     pub driver: DriverChoice,
+    /// Whether it serves or calls; never both.
+    pub role: Role,
     /// Buffers of the receive ring; a power of two from 16 to 32,768.
     pub ring_buffers: u16,
     /// Bytes of one receive buffer.
@@ -67,6 +79,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             driver: DriverChoice::Automatic,
+            role: Role::Server,
             ring_buffers: 1024,
             ring_buffer_bytes: 16 * 1024,
             submission_entries: 1024,

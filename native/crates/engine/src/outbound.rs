@@ -33,7 +33,7 @@ const PATH_SHOWN: usize = 200;
 /// Shown as unsent where a call may not write whatever its own bytes are.
 const BEYOND_ANY_MARK: u32 = u32::MAX >> 1;
 
-fn fields<'a>(
+pub(crate) fn fields<'a>(
     fields: impl Iterator<Item = grpc::Field<'a>>,
 ) -> impl Iterator<Item = http2::Field<'a>> {
     fields.map(|field| http2::Field {
@@ -136,7 +136,8 @@ impl Engine {
         }
         if message.len() > self.options.send_message_bytes as usize {
             let text = format!(
-                "the reply has {} bytes, more than the limit of {} bytes",
+                "the {} has {} bytes, more than the limit of {} bytes",
+                if self.is_client() { "request" } else { "reply" },
                 message.len(),
                 self.options.send_message_bytes
             );
@@ -147,7 +148,7 @@ impl Engine {
         }
         let reference = self.calls.reference(index);
         let call = &mut self.calls[index];
-        let Some(stream) = call.stream else { return };
+        let stream = call.stream;
         let connection_index = call.connection;
         let Some(connection) = self
             .connections
@@ -156,6 +157,9 @@ impl Engine {
         else {
             return;
         };
+        if stream.is_none() && connection.link.is_none() {
+            return;
+        }
         self.totals.messages_sent += 1;
         let total = 5 + message.len();
         if call.drain != self.drain_number {
@@ -167,7 +171,8 @@ impl Engine {
         let prefix = grpc::deframe::prefix(message.len() as u32);
         let frame = connection.http2.max_frame_size();
         let room = room(connection);
-        if call.pending_bytes == 0
+        if let Some(stream) = stream
+            && call.pending_bytes == 0
             && (total <= room || (total <= frame && room > 0))
             && connection.http2.send_window(stream) >= total
         {
@@ -204,7 +209,8 @@ impl Engine {
             call.hold(message, connection.building.pool());
             connection.pending_bytes += total;
             self.pending_bytes += total as u64;
-            if !call.in_ready_queue {
+            // Without a stream it has its turn when it gets one.
+            if stream.is_some() && !call.in_ready_queue {
                 call.in_ready_queue = true;
                 connection.ready.push_back(index);
             }
@@ -441,6 +447,9 @@ impl Engine {
     }
 
     fn flush_connection(&mut self, index: u32) {
+        if self.is_client() {
+            self.start_waiting(index);
+        }
         self.pump(index);
         self.unblock(index);
         let Some(connection) = self
@@ -451,12 +460,12 @@ impl Engine {
             return;
         };
         connection.dirty = false;
-        if connection.state == State::Closing {
+        if matches!(connection.state, State::Closing | State::Connecting) {
             return;
         }
         if !connection.sending {
             connection.collect_control();
-        } else if connection.building.bytes > UNREAD_ANSWERS_MAX {
+        } else if connection.building.bytes > UNREAD_ANSWERS_MAX && connection.link.is_none() {
             let peer = Some(connection.peer_name());
             let message = "the peer sends requests and does not read their answers".to_owned();
             self.notices.push(Severity::Warn, "abuse", peer, message);
@@ -527,7 +536,8 @@ impl Engine {
                 .pending_bytes
                 .min(window)
                 .min(connection.http2.max_frame_size());
-            let head = connection.http2.data_head(stream, length, false);
+            let ends = call.client.ends && length == call.pending_bytes;
+            let head = connection.http2.data_head(stream, length, ends);
             connection
                 .building
                 .data_head(call_index, head, length, false);
@@ -656,7 +666,12 @@ impl Engine {
     pub fn send_large(&mut self, reference: u32, bytes: &[u8], ends: bool) {
         self.drain_operations();
         if let Some(index) = self.calls.find(reference) {
-            if ends {
+            if self.is_client() {
+                self.send_message(index, bytes);
+                if ends {
+                    self.end_request(index);
+                }
+            } else if ends {
                 self.reply(index, bytes);
             } else {
                 self.send_message(index, bytes);

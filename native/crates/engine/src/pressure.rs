@@ -212,6 +212,10 @@ impl Engine {
 
     /// JavaScript has decoded the messages of the batch's REQUEST records.
     pub(crate) fn release_requests(&mut self) {
+        // A record that has to wait for the next batch may name one of them.
+        if !self.late_records.is_empty() {
+            return;
+        }
         let mut slots = std::mem::take(&mut self.request_slots);
         for slot in slots.drain(..) {
             self.free_slot(slot);

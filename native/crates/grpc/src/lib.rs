@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod base64;
+pub mod client;
 pub mod content_type;
 pub mod deframe;
 pub mod mapping;

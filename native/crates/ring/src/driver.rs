@@ -14,7 +14,9 @@ use crate::{Completion, SocketId};
 fn completion_socket(completion: &Completion) -> Option<SocketId> {
     match completion {
         Completion::Accepted { .. } | Completion::AcceptFailed { .. } => None,
-        Completion::Received { socket, .. }
+        Completion::Connected { socket }
+        | Completion::ConnectFailed { socket, .. }
+        | Completion::Received { socket, .. }
         | Completion::ReceiveEnded { socket, .. }
         | Completion::Sent { socket, .. }
         | Completion::SendFailed { socket, .. }

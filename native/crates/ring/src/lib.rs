@@ -50,6 +50,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
+use socket2::SockAddr;
+
 pub use buffer::{BufferGroup, Level};
 pub use chunk::{Chunk, ChunkPool};
 pub use counters::Counters;
@@ -60,7 +62,7 @@ pub use memory::SharedMemory;
 pub use options::{DriverChoice, Options};
 pub use probe::{Selection, select};
 
-/// A socket that was given to [`Driver::attach`]. The number may be used again for another socket
+/// A socket that was given to [`Driver::attach`] or [`Driver::connect`]. The number may be used again for another socket
 /// once [`Completion::Closed`] was reported for it, never before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId(pub u32);
@@ -86,6 +88,18 @@ pub enum Completion {
     AcceptFailed {
         /// The listener.
         listener: ListenerId,
+        /// `errno`.
+        error: i32,
+    },
+    /// The connection that [`Driver::connect`] began stands: it sends and receives from here on.
+    Connected {
+        /// The socket.
+        socket: SocketId,
+    },
+    /// It does not: nobody listens, there is no way, or the peer refused. Close or abort it.
+    ConnectFailed {
+        /// The socket.
+        socket: SocketId,
         /// `errno`.
         error: i32,
     },
@@ -155,6 +169,16 @@ pub trait Driver {
     /// # Errors
     /// Whatever `fcntl` or the registration says; the descriptor is then closed.
     fn attach(&mut self, descriptor: OwnedFd) -> io::Result<SocketId>;
+
+    /// Begins to connect a fresh stream socket, at the latest with the next [`Driver::submit`], and
+    /// makes it ready as [`Driver::attach`] does. [`Completion::Connected`] or
+    /// [`Completion::ConnectFailed`] follows; before that nothing may be sent, and
+    /// [`Driver::close`] is the same as [`Driver::abort`], which gives the attempt up. There is no
+    /// time limit but the kernel's.
+    ///
+    /// # Errors
+    /// Whatever `fcntl` or the registration says; the descriptor is then closed.
+    fn connect(&mut self, descriptor: OwnedFd, address: SockAddr) -> io::Result<SocketId>;
 
     /// Stops receiving, so that the kernel's TCP window pushes back. What is on its way is still
     /// reported.

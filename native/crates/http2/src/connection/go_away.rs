@@ -7,6 +7,9 @@ use crate::flow;
 use crate::frame::go_away;
 use crate::stream::state::Cause;
 
+/// Bytes of a peer's debug data that are kept.
+const DEBUG_KEPT: usize = 128;
+
 /// The identifier in a GOAWAY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GoAwayLast {
@@ -22,6 +25,8 @@ pub(super) struct GoAway {
     /// Streams of the peer above this are ignored.
     pub(super) accepted: Option<u32>,
     received: Option<u32>,
+    /// The debug data of the peer's last one, as far as it is kept.
+    debug: Vec<u8>,
     /// Slot from which on streams the peer will not look at are still to be reported.
     sweep: Option<usize>,
 }
@@ -49,6 +54,11 @@ impl Connection {
         go_away::write(last_stream, reason, debug, &mut self.ordered);
     }
 
+    /// What the peer's last GOAWAY said to the log, its first 128 bytes; empty if nothing.
+    pub fn go_away_debug(&self) -> &[u8] {
+        &self.go_away.debug
+    }
+
     pub(super) fn receive_go_away(&mut self, payload: &[u8]) -> Event {
         let (last, reason) = go_away::parse(payload);
         let last_stream = self
@@ -56,6 +66,8 @@ impl Connection {
             .received
             .map_or(last, |before| before.min(last));
         self.go_away.received = Some(last_stream);
+        let debug = go_away::debug(payload);
+        self.go_away.debug = debug[..debug.len().min(DEBUG_KEPT)].to_vec();
         if self.role == Role::Client {
             self.go_away.sweep = Some(0);
         }

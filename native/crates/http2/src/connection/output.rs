@@ -49,6 +49,14 @@ impl Connection {
         self.guard.data_written += 1;
     }
 
+    /// The caller sets END_STREAM in the head of the DATA frame it wrote last, behind which nothing
+    /// has been written.
+    #[inline]
+    pub fn end_data(&mut self, stream: StreamKey) {
+        debug_assert!(self.is_open_for_send(stream));
+        self.send_end(stream);
+    }
+
     /// Writes a header block: a response (after any 1xx), or trailers with `end_stream`. Does
     /// nothing on a stream that is not open for sending.
     pub fn send_headers<'f>(

@@ -6,12 +6,17 @@ use crate::error::Reason;
 /// Bytes in front of the debug data.
 pub(crate) const MINIMUM_LENGTH: usize = 8;
 
-/// The last stream and the reason; the debug data is not looked at.
+/// The last stream and the reason.
 pub(crate) fn parse(payload: &[u8]) -> (u32, Reason) {
     (
         super::read_u31(payload),
         Reason(super::read_u32(&payload[4..])),
     )
+}
+
+/// What the peer says to our log.
+pub(crate) fn debug(payload: &[u8]) -> &[u8] {
+    &payload[MINIMUM_LENGTH..]
 }
 
 pub(crate) fn write(last_stream: u32, reason: Reason, debug: &[u8], out: &mut Vec<u8>) {

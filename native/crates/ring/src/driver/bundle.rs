@@ -8,7 +8,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr};
 
 use super::slab::{Key, Slab};
 use super::socket;
@@ -50,6 +53,8 @@ struct Socket {
     queued: bool,
     /// Its receive was armed before.
     armed_before: bool,
+    /// Where the connect in flight goes to.
+    connecting: Option<Pin<Box<SockAddr>>>,
     outbox: Outbox,
     /// The connection broke while sending.
     send_failed: bool,
@@ -104,6 +109,23 @@ enum Accept {
 const RECEIVE_GROUP: u16 = 0;
 /// How long `shutdown` waits for the kernel.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
+
+impl Socket {
+    fn new(descriptor: OwnedFd, mode: ReceiveMode) -> Self {
+        Self {
+            descriptor: Some(descriptor),
+            mode,
+            receive: Receive::Waiting,
+            queued: false,
+            armed_before: false,
+            connecting: None,
+            outbox: Outbox::default(),
+            send_failed: false,
+            cancels: 0,
+            phase: Phase::Open,
+        }
+    }
+}
 
 impl Receive {
     fn in_flight(self) -> bool {
@@ -253,9 +275,27 @@ impl Bundle {
             }
             // Operations of a socket keep its place, so a completion always finds its socket.
             _ if !self.sockets.holds(key) => debug_assert!(false, "a completion of nobody"),
+            Kind::Connect => self.connected(key, reaped.result),
             Kind::Receive => self.received(key, &reaped),
             Kind::Send => self.sent(key, &reaped),
             Kind::CancelSocket => self.cancelled(key, reaped.result),
+        }
+    }
+
+    fn connected(&mut self, key: Key, result: i32) {
+        let id = SocketId(key.index);
+        let socket = &mut self.sockets[key.index];
+        socket.connecting = None;
+        if socket.phase != Phase::Open {
+            self.finish(key);
+        } else if result < 0 {
+            socket.receive = Receive::Ended;
+            let error = -result;
+            self.done
+                .push_back(Completion::ConnectFailed { socket: id, error });
+        } else {
+            self.done.push_back(Completion::Connected { socket: id });
+            self.want_receive(key, false);
         }
     }
 
@@ -418,7 +458,10 @@ impl Bundle {
             return;
         }
         let sending = !socket.outbox.is_idle();
-        if socket.receive.in_flight() || (sending && socket.phase == Phase::Aborting) {
+        if socket.receive.in_flight()
+            || socket.connecting.is_some()
+            || (sending && socket.phase == Phase::Aborting)
+        {
             // The cancel missed: the operation was being worked on just then. Once more.
             self.cancel(key);
             return;
@@ -490,7 +533,9 @@ impl Bundle {
                 buffers.release(*buffer);
                 false
             }
-            Completion::ReceiveEnded { socket, .. }
+            Completion::Connected { socket }
+            | Completion::ConnectFailed { socket, .. }
+            | Completion::ReceiveEnded { socket, .. }
             | Completion::Sent { socket, .. }
             | Completion::SendFailed { socket, .. } => *socket != id,
             _ => true,
@@ -588,18 +633,30 @@ impl Driver for Bundle {
         } else {
             self.mode
         };
-        let key = self.sockets.insert(Socket {
-            descriptor: Some(descriptor),
-            mode,
-            receive: Receive::Waiting,
-            queued: false,
-            armed_before: false,
-            outbox: Outbox::default(),
-            send_failed: false,
-            cancels: 0,
-            phase: Phase::Open,
-        });
+        let key = self.sockets.insert(Socket::new(descriptor, mode));
         self.want_receive(key, false);
+        Ok(SocketId(key.index))
+    }
+
+    fn connect(&mut self, descriptor: OwnedFd, address: SockAddr) -> io::Result<SocketId> {
+        socket::prepare(&descriptor)?;
+        let mode = if address.domain() == Domain::UNIX {
+            ReceiveMode::Single
+        } else {
+            self.mode
+        };
+        let key = self.sockets.insert(Socket::new(descriptor, mode));
+        let tenant = &mut self.sockets[key.index];
+        // Nothing is received before the connection stands.
+        tenant.receive = Receive::Paused;
+        let address = tenant.connecting.insert(Box::pin(address));
+        if let Some(descriptor) = &tenant.descriptor {
+            let token = Token {
+                kind: Kind::Connect,
+                owner: key.to_bits(),
+            };
+            self.queue.connect(token, descriptor.as_fd(), address);
+        }
         Ok(SocketId(key.index))
     }
 
@@ -623,7 +680,7 @@ impl Driver for Bundle {
             return;
         };
         let tenant = &mut self.sockets[key.index];
-        if tenant.phase != Phase::Open {
+        if tenant.phase != Phase::Open || tenant.connecting.is_some() {
             return;
         }
         match tenant.receive {
@@ -661,6 +718,9 @@ impl Driver for Bundle {
         let tenant = &mut self.sockets[key.index];
         if tenant.phase != Phase::Open {
             return;
+        }
+        if tenant.connecting.is_some() {
+            return self.abort(socket);
         }
         tenant.phase = Phase::Closing;
         let armed = tenant.receive == Receive::Armed;

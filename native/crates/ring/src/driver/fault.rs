@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
+use socket2::SockAddr;
+
 use crate::driver::completion_socket;
 use crate::{BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, SocketId};
 
@@ -185,6 +187,10 @@ impl Driver for Fault {
 
     fn attach(&mut self, descriptor: OwnedFd) -> io::Result<SocketId> {
         self.inner.attach(descriptor)
+    }
+
+    fn connect(&mut self, descriptor: OwnedFd, address: SockAddr) -> io::Result<SocketId> {
+        self.inner.connect(descriptor, address)
     }
 
     fn pause(&mut self, socket: SocketId) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{SockRef, Socket as Listening};
+use socket2::{SockAddr, SockRef, Socket as Listening};
 
 use super::slab::{Key, Slab};
 use super::{completion_socket, socket};
@@ -49,6 +49,8 @@ struct Socket {
     queued: bool,
     outgoing: Outgoing,
     closing: bool,
+    /// The connection does not stand yet: writability or an error says more.
+    connecting: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,11 @@ impl Portable {
             if !self.sockets.holds(key) {
                 continue;
             }
+            if self.sockets[key.index].connecting
+                && (event.is_writable() || event.is_write_closed() || event.is_error())
+            {
+                self.advance_connect(key);
+            }
             let socket = &mut self.sockets[key.index];
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 socket.readable = true;
@@ -149,7 +156,8 @@ impl Portable {
 
     fn queue_receive(&mut self, key: Key) {
         let socket = &mut self.sockets[key.index];
-        if socket.readable && socket.receive == Receive::Open && !socket.queued && !socket.closing {
+        let wants = socket.readable && socket.receive == Receive::Open;
+        if wants && !socket.queued && !socket.closing && !socket.connecting {
             socket.queued = true;
             self.work.push_back(Work::Receive(key));
         }
@@ -161,6 +169,64 @@ impl Portable {
             listener.queued = true;
             self.work.push_back(Work::Accept(key));
         }
+    }
+
+    /// Looks whether a connection stands by now.
+    fn advance_connect(&mut self, key: Key) {
+        let socket = &mut self.sockets[key.index];
+        let Some(descriptor) = &socket.descriptor else {
+            return;
+        };
+        let handle = SockRef::from(descriptor);
+        let error = match handle.take_error() {
+            Ok(None) if handle.peer_addr().is_ok() => None,
+            // An edge of the time before the connect began.
+            Ok(None) => return,
+            Ok(Some(error)) | Err(error) => Some(error),
+        };
+        self.connect_ended(key, error);
+    }
+
+    fn connect_ended(&mut self, key: Key, error: Option<io::Error>) {
+        let id = SocketId(key.index);
+        let socket = &mut self.sockets[key.index];
+        socket.connecting = false;
+        let Some(error) = error else {
+            self.done.push_back(Completion::Connected { socket: id });
+            return self.queue_receive(key);
+        };
+        socket.receive = Receive::Ended;
+        let error = error.raw_os_error().unwrap_or(libc::EIO);
+        self.done
+            .push_back(Completion::ConnectFailed { socket: id, error });
+    }
+
+    /// Takes a socket in and has the poll watch it.
+    fn insert(&mut self, descriptor: OwnedFd, connecting: bool) -> io::Result<Key> {
+        let raw = descriptor.as_raw_fd();
+        let short_means_drained = !socket::is_unix(&descriptor);
+        let key = self.sockets.insert(Socket {
+            descriptor: Some(descriptor),
+            readable: false,
+            read_closed: false,
+            short_means_drained,
+            receive: Receive::Open,
+            queued: false,
+            outgoing: Outgoing::default(),
+            closing: false,
+            connecting,
+        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(key.to_bits() as usize);
+        if let Err(error) = self
+            .poll
+            .registry()
+            .register(&mut SourceFd(&raw), token, interest)
+        {
+            self.sockets.remove(key.index);
+            return Err(error);
+        }
+        Ok(key)
     }
 
     /// One round of receiving for one socket.
@@ -442,27 +508,17 @@ impl Driver for Portable {
 
     fn attach(&mut self, descriptor: OwnedFd) -> io::Result<SocketId> {
         socket::prepare(&descriptor)?;
-        let raw = descriptor.as_raw_fd();
-        let short_means_drained = !socket::is_unix(&descriptor);
-        let key = self.sockets.insert(Socket {
-            descriptor: Some(descriptor),
-            readable: false,
-            read_closed: false,
-            short_means_drained,
-            receive: Receive::Open,
-            queued: false,
-            outgoing: Outgoing::default(),
-            closing: false,
-        });
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(key.to_bits() as usize);
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&raw), token, interest)
-        {
-            self.sockets.remove(key.index);
-            return Err(error);
+        Ok(SocketId(self.insert(descriptor, false)?.index))
+    }
+
+    fn connect(&mut self, descriptor: OwnedFd, address: SockAddr) -> io::Result<SocketId> {
+        socket::prepare(&descriptor)?;
+        let begun = SockRef::from(&descriptor).connect(&address);
+        let key = self.insert(descriptor, true)?;
+        match begun {
+            Ok(()) => self.connect_ended(key, None),
+            Err(error) if socket::connects_later(&error) => {}
+            Err(error) => self.connect_ended(key, Some(error)),
         }
         Ok(SocketId(key.index))
     }
@@ -522,6 +578,9 @@ impl Driver for Portable {
             debug_assert!(false, "an unknown socket is closed");
             return;
         };
+        if tenant.connecting {
+            return self.abort(socket);
+        }
         tenant.closing = true;
         if !tenant.outgoing.active {
             self.finish(socket.0);

@@ -19,6 +19,11 @@ pub(super) fn prepare(descriptor: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a non-blocking connect that ended so is under way (connect(2)).
+pub(super) fn connects_later(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+}
+
 /// Whether this is a Unix-domain socket.
 pub(super) fn is_unix(descriptor: &OwnedFd) -> bool {
     match SockRef::from(descriptor).local_addr() {

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
+use socket2::SockAddr;
 
 /// What an operation is, so that its completion is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub(crate) enum Kind {
     Send = 3,
     CancelSocket = 4,
     CancelListener = 5,
+    Connect = 6,
 }
 
 /// Names an operation: its kind, and whose it is in 56 bits.
@@ -41,6 +44,7 @@ impl Token {
             3 => Kind::Send,
             4 => Kind::CancelSocket,
             5 => Kind::CancelListener,
+            6 => Kind::Connect,
             _ => return None,
         };
         Some(Self {
@@ -151,6 +155,18 @@ impl Queue {
         self.push(token, entry);
     }
 
+    /// Connects. The caller keeps the address where it is until the completion was reaped.
+    pub(crate) fn connect(
+        &mut self,
+        token: Token,
+        socket: BorrowedFd<'_>,
+        address: &Pin<Box<SockAddr>>,
+    ) {
+        let socket = Fd(socket.as_raw_fd());
+        let entry = opcode::Connect::new(socket, address.as_ptr().cast(), address.len()).build();
+        self.push(token, entry);
+    }
+
     /// Receives into buffers of `group`.
     pub(crate) fn receive(
         &mut self,
@@ -192,7 +208,8 @@ impl Queue {
             return;
         }
         // SAFETY: whoever calls keeps what the entry names alive until its completion was reaped:
-        // receives and accepts name no memory, sends go through `Outbox`, which owns it.
+        // receives and accepts name no memory, sends go through `Outbox`, which owns it, and the
+        // address of a connect stays with its socket (the kernel copies it when it is submitted).
         if unsafe { self.ring.submission().push(&entry) }.is_err() {
             self.backlog.push_back(entry);
         }

@@ -1,0 +1,9 @@
+//! The client's side of an engine: connections that are opened, and calls that are made on them.
+
+mod address;
+mod calls;
+mod link;
+
+pub(crate) use calls::ClientCall;
+pub(crate) use link::Link;
+pub use link::Target;
