@@ -53,7 +53,7 @@ const table = {
   },
   MILLRACE_INTERCEPTOR_NEXT_TWICE: {
     message: 'an interceptor called next() more than once',
-    remedy: 'A request stream can be read once only: call next() at most once.',
+    remedy: 'A stream can be read once only: call next() at most once.',
   },
   MILLRACE_METADATA_INVALID: {
     message: 'metadata has an illegal name or value',
@@ -69,20 +69,33 @@ const table = {
     remedy: 'Call ctx.sendHeaders() once, before the first message.',
   },
   MILLRACE_WRITE_OVERRUN: {
-    message: 'the peer reads slower than this handler writes',
-    remedy: 'When writer.write() returns false, await writer.writable() before the next write.',
+    message: 'the peer reads slower than this side writes',
+    remedy: 'When write() returns false, await writable() before the next write.',
   },
   MILLRACE_WRITE_AFTER_END: {
-    message: 'the reply stream has ended',
-    remedy: 'Do not write after writer.end() or writer.fail().',
+    message: 'the stream has ended',
+    remedy: 'Do not write after end() or fail().',
   },
   MILLRACE_REPLY_COUNT: {
     message: 'this method replies with exactly one message',
     remedy: 'Call writer.write() once before writer.end().',
   },
   MILLRACE_MESSAGE_TOO_LARGE: {
-    message: 'a reply is larger than sendMessageBytes allows',
+    message: 'a message is larger than sendMessageBytes allows',
     remedy: 'Split it over a stream, or raise limits.sendMessageBytes here and at the peer.',
+  },
+  MILLRACE_TARGET_INVALID: {
+    message: 'a target cannot be read',
+    remedy:
+      'Write host:port, dns:host:port, ipv4:address:port, ipv6:[address]:port, unix:/path or unix-abstract:name.',
+  },
+  MILLRACE_SERVICE_CONFIG_INVALID: {
+    message: 'a service config is not valid',
+    remedy: 'Write it as gRPC documents it: doc/service_config.md and gRFC A6 of the gRPC project.',
+  },
+  MILLRACE_CONNECTION_CLOSED: {
+    message: 'the connection is closed',
+    remedy: 'Call connection() or connect() again for a new one.',
   },
   MILLRACE_SERVER_CLOSED: {
     message: 'the server is closed',

@@ -1,3 +1,17 @@
+export type { CallOptions } from './client/call-options.js';
+export type { ChannelState } from './client/channel.js';
+export { type Client, type ClientMethodOf, type ClientOptions, connect } from './client/client.js';
+export { type Connection, type ConnectionStats, connection } from './client/connection.js';
+export type {
+  ClientCallContext,
+  ClientInterceptedCall,
+  ClientInterceptor,
+  ClientNext,
+} from './client/interceptor.js';
+export type { ConnectionOptions } from './client/options.js';
+export type { ServiceConfig } from './client/service-config.js';
+export type { UnaryCall, UploadCall } from './client/single-call.js';
+export type { DuplexCall, ResponseStream } from './client/stream-call.js';
 export type { Context, MethodInfo } from './context/context.js';
 export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.js';
 export type { Pressure } from './context/pressure.js';

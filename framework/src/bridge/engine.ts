@@ -26,10 +26,14 @@ export interface Notice {
   readonly [field: string]: unknown;
 }
 
-/** What an engine calls. */
-export interface EngineHandler extends RecordSink {
+/** What every engine calls, whichever its role. */
+export interface EngineSink {
+  writable(call: number): void;
   notice(notice: Notice): void;
 }
+
+/** What the engine of a server calls. */
+export interface EngineHandler extends RecordSink, EngineSink {}
 
 /** A method as native code knows it; its id is its position. */
 export interface RegisteredMethod {
@@ -47,40 +51,44 @@ export const MethodCode = {
 export type MethodCode = (typeof MethodCode)[keyof typeof MethodCode];
 
 /** The engine of this thread: its life, its memory, and the way of a batch into JavaScript. */
-export class Engine implements CallPort {
+export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort {
   readonly consumed: Uint32Array;
   readonly pending: Uint32Array;
   readonly streamMark: number;
   readonly callCapacity: number;
-  readonly #native: NativeEngine;
+  protected readonly native: NativeEngine;
   readonly #control: Uint32Array;
   readonly #records: Uint32Array;
   readonly #slots: Uint32Array;
   /** By index; 0 is the receive ring. */
   readonly #regions: Uint8Array[];
   readonly #reader = new Reader();
-  readonly #operations: Operations;
-  readonly #handler: EngineHandler;
+  protected readonly operations: Operations;
+  readonly #handler: Sink;
   /** Reply streams over their mark. */
   readonly #watched = new Set<Watched>();
   #watch: NodeJS.Timeout | undefined;
-  #closed = false;
+  protected closed = false;
 
-  /** @param options limits by name, and `driver`; handed to native code as they are. */
+  /**
+   * @param options limits by name, and `driver`; handed to native code as they are.
+   * @param read hands the records of a batch to the sink; by default, a server's.
+   */
   constructor(
     Native: NativeEngineConstructor,
     options: { readonly sendMessageBytes: number; readonly [name: string]: unknown },
-    handler: EngineHandler,
+    handler: Sink,
+    read: (table: Uint32Array, count: number, sink: Sink) => void = readRecords as never,
   ) {
     this.#handler = handler;
-    this.#native = new Native(options, {
-      onBatch: (count) => readRecords(this.#records, count, this.#handler),
+    this.native = new Native(options, {
+      onBatch: (count) => read(this.#records, count, handler),
       onRegion: (index, buffer) => {
         this.#regions[index] = new Uint8Array(buffer);
       },
-      onNotice: (json) => this.#handler.notice(JSON.parse(json) as Notice),
+      onNotice: (json) => handler.notice(JSON.parse(json) as Notice),
     });
-    const views = this.#native.views();
+    const views = this.native.views();
     this.#control = new Uint32Array(views.control);
     this.#records = new Uint32Array(views.records);
     this.#slots = new Uint32Array(views.slots);
@@ -89,8 +97,8 @@ export class Engine implements CallPort {
     this.#regions = [new Uint8Array(views.ring)];
     this.streamMark = this.#control[CONTROL_STREAM_MARK]!;
     this.callCapacity = this.#control[CONTROL_CALL_CAPACITY]!;
-    this.#operations = new Operations(
-      this.#native,
+    this.operations = new Operations(
+      this.native,
       this.#control,
       new Uint32Array(views.operations),
       new Uint8Array(views.arena),
@@ -99,41 +107,42 @@ export class Engine implements CallPort {
   }
 
   get driver(): string {
-    return this.#native.driver;
+    return this.native.driver;
   }
 
   get driverReason(): string {
-    return this.#native.driverReason;
+    return this.native.driverReason;
   }
 
   // --- life ---
 
-  register(methods: readonly RegisteredMethod[]): void {
-    this.#native.register(methods.map(({ path, kind }) => ({ path, kind })));
+  /** Returns the id of the first. */
+  register(methods: readonly RegisteredMethod[]): number {
+    return this.native.register(methods.map(({ path, kind }) => ({ path, kind })));
   }
 
   listen(host: string, port: number, reusePort: boolean, backlog: number): number {
-    return this.#native.listen(host, port, reusePort, backlog);
+    return this.native.listen(host, port, reusePort, backlog);
   }
 
   stats(): Record<string, unknown> {
-    return this.#closed ? {} : (JSON.parse(this.#native.stats()) as Record<string, unknown>);
+    return this.closed ? {} : (JSON.parse(this.native.stats()) as Record<string, unknown>);
   }
 
   drain(): void {
-    if (!this.#closed) this.#native.drain();
+    if (!this.closed) this.native.drain();
   }
 
   flush(): void {
-    if (!this.#closed) this.#operations.flush();
+    if (!this.closed) this.operations.flush();
   }
 
   /** The views are detached from here on; calls must have been told before. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.closed) return;
+    this.closed = true;
     clearInterval(this.#watch);
-    this.#native.close();
+    this.native.close();
   }
 
   // --- calls: inbound ---
@@ -157,12 +166,12 @@ export class Engine implements CallPort {
   }
 
   metadata(call: number): Metadata | undefined {
-    const block = this.#closed ? null : this.#native.metadata(call);
+    const block = this.closed ? null : this.native.metadata(call);
     return block === null ? undefined : decodeMetadata(block);
   }
 
   peer(call: number): string | undefined {
-    return (this.#closed ? null : this.#native.peer(call)) ?? undefined;
+    return (this.closed ? null : this.native.peer(call)) ?? undefined;
   }
 
   // --- calls: outbound ---
@@ -176,21 +185,21 @@ export class Engine implements CallPort {
   }
 
   sendMessage<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
-    return this.#operations.message(call, type, message);
+    return this.operations.message(call, type, message);
   }
 
   sendReply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void {
-    this.#operations.reply(call, type, message);
+    this.operations.reply(call, type, message);
   }
 
   sendHeaders(call: number, metadata: Metadata | undefined): void {
-    this.#operations.headers(call, metadata === undefined ? undefined : encodeMetadata(metadata));
+    this.operations.headers(call, metadata === undefined ? undefined : encodeMetadata(metadata));
   }
 
   /** Ends a call with OK, a message for people and trailers; both may be left out. */
   sendStatus(call: number, code: number, message: string, trailers: Metadata | undefined): void {
     const plain = message === '' && (trailers === undefined || trailers.size === 0);
-    this.#operations.status(call, code, plain ? undefined : encodeStatus(message, trailers ?? []));
+    this.operations.status(call, code, plain ? undefined : encodeStatus(message, trailers ?? []));
   }
 
   /**
@@ -216,18 +225,18 @@ export class Engine implements CallPort {
   }
 
   sayConsumed(call: number): void {
-    this.#operations.consumed(call);
+    this.operations.consumed(call);
   }
 
   sayReading(call: number): void {
-    this.#operations.reading(call);
+    this.operations.reading(call);
   }
 
   sayDiscard(call: number): void {
-    this.#operations.discard(call);
+    this.operations.discard(call);
   }
 
   sayRelease(call: number): void {
-    this.#operations.release(call);
+    this.operations.release(call);
   }
 }

@@ -52,6 +52,16 @@ export function encodeStatus(
   return Buffer.concat([length, text, encodeMetadata(trailers)]);
 }
 
+/** What a status block says; see {@link encodeStatus}. */
+export function decodeStatus(block: Uint8Array): { message: string; trailers: Metadata } {
+  const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+  const length = view.getUint32(0, true);
+  return {
+    message: Buffer.from(block.buffer, block.byteOffset + 4, length).toString('utf8'),
+    trailers: decodeMetadata(block.subarray(4 + length)),
+  };
+}
+
 function text(block: Uint8Array, at: number, length: number): string {
   return Buffer.from(block.buffer, block.byteOffset + at, length).toString('latin1');
 }

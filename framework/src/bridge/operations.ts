@@ -8,14 +8,19 @@ import {
   CONTROL_EPOCH,
   CONTROL_OPERATION_CAPACITY,
   CONTROL_OPERATION_COUNT,
+  MESSAGE_END,
+  OPERATION_CANCEL,
   OPERATION_CONSUMED,
   OPERATION_DISCARD,
+  OPERATION_END,
   OPERATION_HEADERS,
   OPERATION_MESSAGE,
   OPERATION_READING,
   OPERATION_RELEASE,
   OPERATION_REPLY,
+  OPERATION_START,
   OPERATION_STATUS,
+  START_HAS_METADATA,
 } from './layout.js';
 import type { NativeEngine } from './native.js';
 
@@ -92,6 +97,79 @@ export class Operations extends Writer {
   /** Sends the response headers; `block` holds custom metadata. */
   headers(call: number, block?: Uint8Array): void {
     this.#pushBlock(OPERATION_HEADERS, call, block);
+  }
+
+  /**
+   * Begins a client's call and sends its only request. `block` holds custom metadata. Nothing has
+   * begun when this throws.
+   *
+   * @throws like `message`
+   */
+  request<Init>(
+    call: number,
+    connection: number,
+    method: number,
+    timeoutMs: number,
+    block: Uint8Array | undefined,
+    type: MessageType<unknown, Init>,
+    message: Init,
+  ): void {
+    // Room for all three first: a flush between them would empty the arena under the message.
+    if (this.#control[CONTROL_OPERATION_COUNT]! + 3 > this.#capacity) this.#native.flush();
+    const length = this.#encode(type, message);
+    const { start } = this;
+    if (
+      this.bytes !== this.#arena ||
+      (block !== undefined && this.pos + block.length > this.#arena.length)
+    ) {
+      const bytes = this.bytes.slice(start, start + length);
+      this.#backToArena();
+      this.startCall(call, connection, method, timeoutMs, block);
+      this.#native.sendLarge(call, bytes, true);
+      return;
+    }
+    this.#control[CONTROL_ARENA_USED] = this.pos;
+    this.startCall(call, connection, method, timeoutMs, block);
+    this.#push(OPERATION_MESSAGE | (MESSAGE_END << 8), call, start, length);
+  }
+
+  /** Begins a client's call; its messages follow. */
+  startCall(
+    call: number,
+    connection: number,
+    method: number,
+    timeoutMs: number,
+    block: Uint8Array | undefined,
+  ): void {
+    const flags = block === undefined ? 0 : START_HAS_METADATA;
+    if (block !== undefined) this.#reserve(2, block.length);
+    this.#push(
+      (OPERATION_START | (flags << 8) | (method << 16)) >>> 0,
+      call,
+      connection,
+      timeoutMs,
+    );
+    if (block !== undefined) this.#pushBlock(OPERATION_HEADERS, call, block);
+  }
+
+  /** Sends a message that is encoded already. Returns the bytes that the arena holds of it. */
+  encoded(call: number, bytes: Uint8Array): number {
+    if (bytes.length > this.#arena.length) {
+      this.#native.sendLarge(call, bytes, false);
+      return 0;
+    }
+    this.#pushBlock(OPERATION_MESSAGE, call, bytes);
+    return bytes.length;
+  }
+
+  /** Ends a client's request stream. */
+  endRequests(call: number): void {
+    this.#push(OPERATION_END, call, 0, 0);
+  }
+
+  /** Gives a client's call up: it ends with this status code. */
+  cancel(call: number, code: number): void {
+    this.#push(OPERATION_CANCEL | (code << 8), call, 0, 0);
   }
 
   consumed(call: number): void {
@@ -174,16 +252,22 @@ export class Operations extends Writer {
       return;
     }
     const control = this.#control;
-    if (
-      control[CONTROL_OPERATION_COUNT]! >= this.#capacity ||
-      control[CONTROL_ARENA_USED]! + block.length > this.#arena.length
-    ) {
-      this.#native.flush();
-    }
+    this.#reserve(1, block.length);
     const at = control[CONTROL_ARENA_USED]!;
     this.#arena.set(block, at);
     control[CONTROL_ARENA_USED] = at + block.length;
     this.#push(operation, call, at, block.length);
+  }
+
+  /** Makes room for operations that have to be drained together, and their bytes. */
+  #reserve(operations: number, bytes: number): void {
+    const control = this.#control;
+    if (
+      control[CONTROL_OPERATION_COUNT]! + operations > this.#capacity ||
+      control[CONTROL_ARENA_USED]! + bytes > this.#arena.length
+    ) {
+      this.#native.flush();
+    }
   }
 
   #push(operation: number, call: number, a: number, b: number): void {
@@ -207,7 +291,7 @@ export class Operations extends Writer {
 function tooLarge(typeName: string, length: number, most: number): StatusError {
   return new StatusError(
     Status.RESOURCE_EXHAUSTED,
-    `the reply has ${length} bytes, more than the limit of ${most} bytes`,
+    `the message has ${length} bytes, more than the limit of ${most} bytes`,
     {
       cause: new MillraceError(
         'MILLRACE_MESSAGE_TOO_LARGE',

@@ -24,6 +24,11 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
 
   static from(init: MetadataInit): Metadata {
     const metadata = new Metadata();
+    if (init instanceof Metadata) {
+      // Checked when it was made.
+      metadata.#flat.push(...init.#flat);
+      return metadata;
+    }
     if (Symbol.iterator in init) {
       for (const [name, value] of init as Iterable<readonly [string, MetadataValue]>) {
         metadata.append(name, value);

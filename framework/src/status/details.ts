@@ -69,6 +69,35 @@ export function encodeStatusDetails(
   return writer.copy();
 }
 
+/** The details of a `grpc-status-details-bin`; empty where it cannot be read. */
+export function decodeStatusDetails(bytes: Uint8Array): StatusDetail[] {
+  const details: StatusDetail[] = [];
+  const reader = new Reader().set(bytes, 0, bytes.length);
+  try {
+    while (reader.pos < bytes.length) {
+      const tag = reader.tag();
+      if (tag !== TAG_3_MESSAGE) {
+        reader.skip(tag);
+        continue;
+      }
+      const outer = reader.enter(reader.uint32());
+      let typeUrl = '';
+      let value: Uint8Array = new Uint8Array(0);
+      while (reader.pos < reader.end) {
+        const inner = reader.tag();
+        if (inner === TAG_1_MESSAGE) typeUrl = reader.string();
+        else if (inner === TAG_2_MESSAGE) value = reader.bytesField();
+        else reader.skip(inner);
+      }
+      reader.leave(outer);
+      details.push({ typeUrl, value });
+    }
+  } catch {
+    return [];
+  }
+  return details;
+}
+
 // Field number × 8 + wire type (0 varint, 2 length-delimited), from google/rpc/status.proto,
 // google/rpc/error_details.proto and google/protobuf/any.proto.
 const TAG_1_VARINT = 8;

@@ -82,8 +82,9 @@ export class Inbound<M> implements Requests<M>, InboundSink {
   return(): Promise<Result<M>> {
     if (!this.#closed) {
       this.#closed = true;
-      if (!this.#ended || this.#queue.size > 0) this.#port.sayDiscard(this.#call);
+      const unread = !this.#ended || this.#queue.size > 0;
       this.#queue.clear();
+      this.left(unread);
       this.#finishWaiters();
     }
     return Promise.resolve({ value: undefined, done: true });
@@ -119,12 +120,34 @@ export class Inbound<M> implements Requests<M>, InboundSink {
     this.#finishWaiters();
   }
 
+  /** Ends with an error, behind what has arrived. */
+  endWith(error: StatusError): void {
+    this.#ended = true;
+    this.#failure = error;
+    this.#rejectWaiters(error);
+  }
+
   fail(error: StatusError): void {
     if (this.#closed && this.#failure !== undefined) return;
     this.#closed = true;
     this.#failure = error;
     this.#queue.clear();
     this.#rejectWaiters(error);
+  }
+
+  // --- what differs for a client ---
+
+  /** The reader has left. `unread`: messages wait, or may come. */
+  protected left(unread: boolean): void {
+    if (unread) this.#port.sayDiscard(this.#call);
+  }
+
+  /** The last message was taken, after the end had come. */
+  protected taken(): void {}
+
+  /** A message is none of its type. */
+  protected refused(error: unknown): StatusError {
+    return undecodable(error);
   }
 
   // --- inside ---
@@ -136,8 +159,8 @@ export class Inbound<M> implements Requests<M>, InboundSink {
       message = port.decode(this.#type, slot);
     } catch (error) {
       this.#closed = true;
-      this.#failure = undecodable(error);
       this.#queue.clear();
+      this.#failure = this.refused(error);
       throw this.#failure;
     }
     port.consumed[this.#index]!++;
@@ -146,6 +169,7 @@ export class Inbound<M> implements Requests<M>, InboundSink {
       this.#consumedEpoch = epoch;
       port.sayConsumed(this.#call);
     }
+    if (this.#ended && this.#queue.size === 0) this.taken();
     return message;
   }
 

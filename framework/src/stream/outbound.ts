@@ -45,8 +45,12 @@ export class Outbound<R> implements Watched {
 
   /** Writes one message; whether another may follow at once. @throws as `CallPort.sendMessage` */
   write(message: R): boolean {
+    return this.sent(this.#port.sendMessage(this.call, this.#type, message));
+  }
+
+  /** Counts bytes that were put into the arena; whether more may follow at once. */
+  sent(bytes: number): boolean {
     const port = this.#port;
-    const bytes = port.sendMessage(this.call, this.#type, message);
     // Read only now: encoding may have drained the queue.
     const { epoch } = port;
     const written = this.#epoch === epoch ? this.#written + bytes : bytes;
