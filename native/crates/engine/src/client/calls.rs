@@ -373,6 +373,8 @@ impl Engine {
         let call = &mut self.calls[index];
         call.blocked = false;
         call.finished = true;
+        call.client.awaits_stream = false;
+        call.client.awaits_metadata = false;
         let connection_index = call.connection;
         let stream = call.stream.take();
         let Some(connection) = self

@@ -12,6 +12,10 @@ use millrace_ring::SharedMemory;
 pub(crate) struct Table(Arc<SharedMemory>);
 
 impl Table {
+    pub(crate) fn new(memory: Arc<SharedMemory>) -> Self {
+        Self(memory)
+    }
+
     pub(crate) fn get(&self, index: usize) -> u32 {
         assert!((index + 1) * 4 <= self.0.len());
         // SAFETY: inside the mapping; the engine is not running.
