@@ -23,6 +23,12 @@ export type { DriverName, ServeOptions } from './server/options.js';
 export { type Server, serve } from './server/serve.js';
 export type { ServerStats, ThreadStats } from './server/stats.js';
 export type { CloseResult } from './server/thread.js';
+export {
+  type AttachedServices,
+  attach,
+  isAttached,
+  type ServiceHost,
+} from './service/attached.js';
 export type {
   InputOf,
   MethodDescriptor,

@@ -1,5 +1,7 @@
 // What this project serves. With THREADS above 1 every thread loads this module for itself.
 
+import { health } from '@millrace/health';
+import { reflection } from '@millrace/reflection';
 import { service } from 'millrace';
 import { Echo } from './gen/millrace/echo/v1/echo.js';
 
@@ -41,3 +43,7 @@ export const echo = service(Echo, {
     },
   },
 });
+
+// `grpc-health-probe -addr 127.0.0.1:50051` and `grpcurl -plaintext 127.0.0.1:50051 list` work.
+export const status = health();
+export const description = reflection();

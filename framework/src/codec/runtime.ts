@@ -2,6 +2,7 @@
 export { entries, HeapWriter, invalid, list, Writer } from './arena-writer.js';
 export { CodecError, DecodeError, EncodeError, JsonError } from './errors.js';
 export type { EnumValues, Field, MapKey, Scalar } from './field.js';
+export { type FileDescriptor, file } from './file.js';
 export {
   decodeFailure,
   encodeFailure,

@@ -4,6 +4,7 @@ import { checkInterceptors } from '../interceptors/compose.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
 import { checkLimits, checkNumber, type Limits } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
+import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
 
 /** The I/O drivers, best first; `auto` takes the best that this machine admits. */
@@ -12,11 +13,11 @@ export type DriverName = 'auto' | 'bundle' | 'ring' | 'classic' | 'portable';
 /** What `serve` takes. */
 export interface ServeOptions {
   /**
-   * What `service()` returned, in an array; or the address of a module that exports such, which every
+   * What `service()` returned, and what `health()` and its like did, in an array; or the address of a module that exports such, which every
    * thread loads for itself: `new URL('./services.js', import.meta.url)`. That module may export
    * `interceptors` too.
    */
-  readonly services: readonly Service[] | URL;
+  readonly services: readonly (Service | AttachedServices)[] | URL;
   /** A name or address to listen on. Default 127.0.0.1; 0.0.0.0 and :: are all addresses. */
   readonly host?: string;
   /** 0 for any free port. Default 50051. */
@@ -57,7 +58,7 @@ export interface ThreadOptions {
 
 /** Options with their defaults, all valid. */
 export interface CheckedOptions {
-  readonly services: readonly Service[] | URL;
+  readonly services: readonly (Service | AttachedServices)[] | URL;
   readonly host: string;
   readonly port: number;
   readonly threads: number;
@@ -134,12 +135,15 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
 }
 
 /** @throws MillraceError MILLRACE_SERVICE_INVALID, MILLRACE_SERVICE_DUPLICATE */
-export function checkServices(services: unknown): asserts services is readonly Service[] {
+export function checkServices(
+  services: unknown,
+): asserts services is readonly (Service | AttachedServices)[] {
   if (!Array.isArray(services)) {
     throw new MillraceError('MILLRACE_SERVICE_INVALID', 'services is neither an array nor a URL');
   }
   const names = new Set<string>();
   services.forEach((service: unknown, index) => {
+    if (isAttached(service)) return;
     if (!isService(service)) {
       throw new MillraceError('MILLRACE_SERVICE_INVALID', `services[${index}] is no service`);
     }

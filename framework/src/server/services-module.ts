@@ -1,12 +1,13 @@
 import { MillraceError } from '../errors.js';
 import { checkInterceptors } from '../interceptors/compose.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
+import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
 import { checkServices } from './options.js';
 
 /** What a services module exports. */
 export interface LoadedServices {
-  readonly services: readonly Service[];
+  readonly services: readonly (Service | AttachedServices)[];
   readonly interceptors: readonly Interceptor[];
 }
 
@@ -19,10 +20,10 @@ export interface LoadedServices {
  */
 export async function loadServices(url: string): Promise<LoadedServices> {
   const exported = (await import(url)) as Record<string, unknown>;
-  const services = new Set<Service>();
+  const services = new Set<Service | AttachedServices>();
   for (const value of Object.values(exported)) {
     for (const candidate of Array.isArray(value) ? value : [value]) {
-      if (isService(candidate)) services.add(candidate);
+      if (isService(candidate) || isAttached(candidate)) services.add(candidate);
     }
   }
   if (services.size === 0) {

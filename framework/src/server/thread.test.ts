@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { FakeNative } from '../bridge/fake-native.js';
 import { OPERATION_STATUS, RECORD_REQUEST } from '../bridge/layout.js';
 import type { NativeCallbacks } from '../bridge/native.js';
+import { attach, type ServiceHost } from '../service/attached.js';
 import { service } from '../service/service.js';
 import { Status } from '../status/status.js';
 import { encoded, type LogLine, type NoteInit, Notes } from './harness.test-support.js';
@@ -13,7 +14,7 @@ const never = () => {
 };
 
 /** A thread with one unary call, which ends when `finish` is called. */
-async function begun() {
+async function begun(listening: { onDrain?: () => void } = {}) {
   let finish!: (reply: NoteInit) => void;
   let signal!: AbortSignal;
   const notes = service(Notes, {
@@ -37,7 +38,13 @@ async function begun() {
   const logs: LogLine[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => logs.push(JSON.parse(line)) });
   const options = { engine: { sendMessageBytes: 1000 }, backlog: 10, handlerGraceMs: 1000 };
-  const thread = new ThreadServer(Native, [notes], [], logger, options);
+  const attached = {
+    [attach](host: ServiceHost) {
+      if (listening.onDrain !== undefined) host.onDrain(listening.onDrain);
+      return [];
+    },
+  };
+  const thread = new ThreadServer(Native, [notes, attached], [], logger, options);
   native.record(RECORD_REQUEST, 0, { slot: native.put(encoded({})) });
   await native.batch();
   return { thread, native, logs, finish, signal };
@@ -103,4 +110,16 @@ test('notices of the engine are log lines', async () => {
     peer: '1.2.3.4:5',
     msg: 'garbage',
   });
+});
+
+test('attached services hear of a drain before the engine does, and may say something first', async () => {
+  const { thread, native } = await begun({ onDrain: () => order.push('told') });
+  const order: string[] = [];
+  const drain = native.drain.bind(native);
+  native.drain = () => {
+    order.push('drain');
+    drain();
+  };
+  await thread.close(0);
+  expect(order).toEqual(['told', 'drain']);
 });

@@ -3,7 +3,9 @@ import type { Logger } from 'pino';
 import { Engine, type Notice } from '../bridge/engine.js';
 import type { NativeEngineConstructor } from '../bridge/native.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
+import type { AttachedServices } from '../service/attached.js';
 import type { Service } from '../service/service.js';
+import { attachAll } from './attach.js';
 import { Dispatcher } from './dispatch.js';
 import type { ThreadOptions } from './options.js';
 import { routesOf } from './route.js';
@@ -33,20 +35,23 @@ export class ThreadServer {
   readonly #dispatcher: Dispatcher;
   readonly #logger: Logger;
   readonly #options: ThreadOptions;
+  readonly #drainListeners: readonly (() => void)[];
   #drained: (() => void) | undefined;
   #closing: Promise<CloseResult> | undefined;
   #lastStats: ThreadStats | undefined;
 
   constructor(
     Native: NativeEngineConstructor,
-    services: readonly Service[],
+    services: readonly (Service | AttachedServices)[],
     interceptors: readonly Interceptor[],
     logger: Logger,
     options: ThreadOptions,
   ) {
     this.#logger = logger;
     this.#options = options;
-    const routes = routesOf(services, interceptors);
+    const attachment = attachAll(services);
+    this.#drainListeners = attachment.drainListeners;
+    const routes = routesOf(attachment.services, interceptors);
     this.#dispatcher = new Dispatcher(routes, logger, options.handlerGraceMs, (notice) =>
       this.#notice(notice),
     );
@@ -85,6 +90,12 @@ export class ThreadServer {
   }
 
   async #close(timeoutMs: number): Promise<CloseResult> {
+    for (const listener of this.#drainListeners) listener();
+    // What calls say because of it leaves before the GOAWAY.
+    if (this.#drainListeners.length > 0) {
+      await turn();
+      this.#engine.flush();
+    }
     const before = this.#dispatcher.stats.handlersFinished;
     const drained = new Promise<void>((resolve) => {
       this.#drained = resolve;

@@ -1,3 +1,4 @@
+import type { FileDescriptor } from '../codec/file.js';
 import type { MessageType } from '../codec/message-type.js';
 
 /** How many messages go each way: one or a stream. */
@@ -19,6 +20,8 @@ export interface MethodDescriptor {
 /** A service, as generated code describes it; the keys of `methods` are in lowerCamelCase. */
 export interface ServiceDescriptor {
   readonly typeName: string;
+  /** The .proto file that declares it, for reflection. */
+  readonly file?: FileDescriptor;
   readonly methods: { readonly [name: string]: MethodDescriptor };
 }
 

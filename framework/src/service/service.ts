@@ -1,3 +1,4 @@
+import type { FileDescriptor } from '../codec/file.js';
 import { MillraceError } from '../errors.js';
 import { checkInterceptors } from '../interceptors/compose.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
@@ -11,6 +12,8 @@ const brand = Symbol.for('millrace.Service');
 /** A service with its handlers, for `serve`. */
 export interface Service {
   readonly typeName: string;
+  /** The .proto file that declares it; absent where a descriptor was written by hand. */
+  readonly file: FileDescriptor | undefined;
   readonly methods: readonly BoundMethod[];
   readonly interceptors: readonly Interceptor[];
 }
@@ -49,7 +52,8 @@ export function service<const S extends ServiceDescriptor, H extends Handlers<S>
   const methods = Object.entries(descriptor.methods).map(([key, method]) =>
     bindMethod(descriptor.typeName, key, method, given, given[key]),
   );
-  const created = { typeName: descriptor.typeName, methods, interceptors };
+  const { typeName, file } = descriptor;
+  const created = { typeName, file, methods, interceptors };
   Object.defineProperty(created, brand, { value: true });
   return created;
 }

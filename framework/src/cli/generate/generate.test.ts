@@ -377,7 +377,7 @@ service Get { rpc Get(Api) returns (Api) { option (google.api.http) = { get: "/v
     const files = generate({ proto: [join(root, 'here')], importPaths: [join(root, 'there')] });
     expect(files.map(({ path }) => path)).toEqual(['api/v1/api.ts', 'common/v1/common.ts']);
     expect(files[0]?.text).toContain(
-      "import { Common, type CommonInit } from '../../common/v1/common.js';",
+      "import { Common, type CommonInit, commonFile } from '../../common/v1/common.js';",
     );
   });
 

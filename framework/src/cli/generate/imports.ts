@@ -31,6 +31,7 @@ export class Imports {
     this.options = options;
     for (const { identifier, init } of file.messages) this.taken.add(identifier).add(init);
     for (const { identifier } of [...file.enums, ...file.services]) this.taken.add(identifier);
+    this.taken.add(file.descriptor.identifier);
   }
 
   /** A name of the codec runtime. */
@@ -60,6 +61,11 @@ export class Imports {
   /** The constant of that name: a MessageType or the values of an enum. */
   value(declared: Message | Enum): string {
     return this.refer(declared.file, declared.identifier, false);
+  }
+
+  /** The constant that describes the file. */
+  descriptor(file: ProtoFile): string {
+    return this.refer(file, file.descriptor.identifier, false);
   }
 
   /** Every name at module level, which a variable must not hide. */

@@ -10,8 +10,27 @@ export interface ProtoFile {
   readonly messages: readonly Message[];
   readonly enums: readonly Enum[];
   readonly services: readonly Service[];
+  /** How many extensions it declares; the codecs ignore them, reflection does not. */
+  readonly extensions: number;
   /** Shipped with the codec runtime. */
   readonly wellKnown: boolean;
+  /** What the module exports for reflection. */
+  readonly descriptor: FileDescriptor;
+}
+
+/** Whether there is anything to make a module of. */
+export function declaresAnything(file: ProtoFile): boolean {
+  const { messages, enums, services, extensions } = file;
+  return messages.length + enums.length + services.length + extensions > 0;
+}
+
+export interface FileDescriptor {
+  /** The name of the constant: `echoFile`. */
+  readonly identifier: string;
+  /** In the order of the dependencies of the FileDescriptorProto. */
+  readonly imports: readonly ProtoFile[];
+  /** The serialized google.protobuf.FileDescriptorProto. */
+  readonly bytes: Uint8Array;
 }
 
 export interface Message {
@@ -70,6 +89,7 @@ export interface EnumValue {
 
 export interface Service {
   readonly fullName: string;
+  readonly file: ProtoFile;
   readonly identifier: string;
   readonly doc: string | undefined;
   readonly methods: readonly Method[];

@@ -1,17 +1,20 @@
 import protobuf from 'protobufjs';
 import { lowerCamel, type MapKey, type Scalar } from '../../codec/field.js';
 import { fileComment } from './comments.js';
+import { describeFile, isDescribed, referredTypes } from './file-descriptor.js';
+import { readHeader } from './file-header.js';
 import { GenerateError } from './generate-error.js';
-import type {
-  Enum,
-  EnumValue,
-  Field,
-  FieldType,
-  Message,
-  Method,
-  Oneof,
-  ProtoFile,
-  Service,
+import {
+  declaresAnything,
+  type Enum,
+  type EnumValue,
+  type Field,
+  type FieldType,
+  type Message,
+  type Method,
+  type Oneof,
+  type ProtoFile,
+  type Service,
 } from './model.js';
 import { identifier, methodName, propertyName } from './names.js';
 import { placeOf, type Source, type Sources, WELL_KNOWN_FILES } from './sources.js';
@@ -24,6 +27,12 @@ export function resolveFiles(sources: Sources): ProtoFile[] {
   return new Resolver(sources).resolve();
 }
 
+/** Until the file is described. */
+const NO_DESCRIPTOR = { identifier: '', imports: [], bytes: new Uint8Array() };
+
+/** The parser brings the well-known types without the text of their files. */
+const WELL_KNOWN_HEADER = 'syntax = "proto3"; package google.protobuf;';
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 class Resolver {
@@ -32,6 +41,9 @@ class Resolver {
   private readonly messages = new Map<protobuf.Type, Mutable<Message>>();
   private readonly enums = new Map<protobuf.Enum, Enum>();
   private readonly services: [protobuf.Service, Source][] = [];
+  /** What is declared at the top level of each file. */
+  private readonly objects = new Map<string, readonly protobuf.ReflectionObject[]>();
+  private readonly extensions: [protobuf.Field, string][] = [];
   private readonly used = new Set<string>();
 
   constructor(sources: Sources) {
@@ -43,7 +55,8 @@ class Resolver {
     for (const { path, text } of byPath.values()) {
       const wellKnown = WELL_KNOWN_FILES.includes(path);
       const doc = fileComment(text);
-      this.files.set(path, { path, doc, messages: [], enums: [], services: [], wellKnown });
+      const declared = { messages: [], enums: [], services: [], extensions: 0 };
+      this.files.set(path, { path, doc, ...declared, wellKnown, descriptor: NO_DESCRIPTOR });
     }
     // Features (presence, packing) are inherited from the file; this computes them and no more.
     root._resolveFeaturesRecursive('proto2');
@@ -52,6 +65,7 @@ class Resolver {
     for (const path of asked) this.used.add(path);
     // Fields may lead to files that are not in `used` yet; a Set iterates over what is added.
     for (const path of this.used) this.complete(path);
+    for (const path of this.used) this.describe(path);
     return [...this.used].sort().map((path) => this.files.get(path) as ProtoFile);
   }
 
@@ -60,6 +74,9 @@ class Resolver {
     for (const object of namespace.nestedArray) {
       const path = pathOf(object);
       const file = path === undefined ? undefined : this.files.get(path);
+      if (file && !(namespace instanceof protobuf.Type)) {
+        this.objects.set(file.path, [...(this.objects.get(file.path) ?? []), object]);
+      }
       if (object instanceof protobuf.Type && file) {
         const fullName = nameOf(object);
         const message = {
@@ -81,11 +98,15 @@ class Resolver {
         this.services.push([object, this.sources.byPath.get(file.path) as Source]);
         const service = {
           fullName: nameOf(object),
+          file,
           identifier: '',
           doc: docOf(object),
           methods: [],
         };
         file.services = [...file.services, service];
+      } else if (object instanceof protobuf.Field && file && isDescribed(object)) {
+        file.extensions++;
+        this.extensions.push([object, file.path]);
       } else if (object instanceof protobuf.Namespace) {
         this.declare(object);
       }
@@ -98,12 +119,61 @@ class Resolver {
     for (const [type, message] of this.messages) {
       if (message.file.path === path) message.fields = this.fieldsOf(type, source);
     }
+    for (const [extension, of] of this.extensions) {
+      if (of !== path) continue;
+      for (const type of referredTypes([extension])) this.use(this.declared(type));
+    }
     for (const [service, { path: of }] of this.services) {
       if (of !== path) continue;
       const file = this.files.get(path) as ProtoFile;
       const declared = file.services.find((s) => s.fullName === nameOf(service));
       (declared as Mutable<Service>).methods = this.methodsOf(service, source);
     }
+  }
+
+  /** Describes a file for reflection. */
+  private describe(path: string): void {
+    const file = this.files.get(path) as Mutable<ProtoFile>;
+    const source = this.sources.byPath.get(path) as Source;
+    const objects = this.objects.get(path) ?? [];
+    const header = readHeader(file.wellKnown ? WELL_KNOWN_HEADER : source.text);
+    const dependencies = this.dependenciesOf(path, source.imports, objects);
+    file.descriptor = {
+      identifier: file.descriptor.identifier,
+      imports: dependencies.map((dependency) => this.files.get(dependency) as ProtoFile),
+      bytes: describeFile({ path, header, objects, dependencies }),
+    };
+  }
+
+  /**
+   * The imports that have a module, and the files of types that are reached through one that has
+   * none. An import for the sake of custom options alone has none.
+   */
+  private dependenciesOf(
+    path: string,
+    imports: readonly string[],
+    objects: readonly protobuf.ReflectionObject[],
+  ): string[] {
+    const kept = imports.filter((imported) => this.hasModule(imported));
+    const visible = new Set([path, ...kept]);
+    for (const at of visible) {
+      if (at === path) continue;
+      const { text, imports: further } = this.sources.byPath.get(at) as Source;
+      const { publicImports } = readHeader(text);
+      for (const next of further) if (publicImports.has(next)) visible.add(next);
+    }
+    for (const type of referredTypes(objects)) {
+      const declaredIn = pathOf(type);
+      if (declaredIn === undefined || visible.has(declaredIn)) continue;
+      visible.add(declaredIn);
+      kept.push(declaredIn);
+    }
+    return kept;
+  }
+
+  private hasModule(path: string): boolean {
+    const file = this.files.get(path) as ProtoFile;
+    return file.wellKnown || (this.used.has(path) && declaresAnything(file));
   }
 
   private fieldsOf(type: protobuf.Type, source: Source | undefined): Field[] {
@@ -123,7 +193,9 @@ class Resolver {
       claim(property, `oneof ${oneof.name}`, new RegExp(`\\boneof\\s+${oneof.name}\\b`));
       oneofs.set(oneof, { name: oneof.name, property, doc: docOf(oneof) });
     }
-    const fields = type.fieldsArray.map((field) => this.fieldOf(field, source, oneofs));
+    // The parser enters an extension into the message that it extends, too.
+    const declared = type.fieldsArray.filter(({ declaringField }) => declaringField === null);
+    const fields = declared.map((field) => this.fieldOf(field, source, oneofs));
     for (const { name, property, number } of fields) {
       claim(property, `field ${name}`, fieldPattern(name, number));
     }
@@ -191,6 +263,11 @@ class Resolver {
     );
   }
 
+  private declared(type: protobuf.ReflectionObject): Message | Enum {
+    const found = this.messages.get(type as protobuf.Type) ?? this.enums.get(type as protobuf.Enum);
+    return found as Message | Enum;
+  }
+
   /** The file of a type that is referred to is generated too. */
   private use<T extends { readonly file: ProtoFile }>(declared: T): T {
     if (!declared.file.wellKnown) this.used.add(declared.file.path);
@@ -252,7 +329,7 @@ class Resolver {
 }
 
 /** Gives the declarations of a file their names in the module. */
-function nameModule(file: ProtoFile, source: Source | undefined): void {
+function nameModule(file: Mutable<ProtoFile>, source: Source | undefined): void {
   const taken = new Map<string, string>();
   const packageName = packageOf(file, source);
   for (const declared of [...file.messages, ...file.enums, ...file.services]) {
@@ -268,6 +345,11 @@ function nameModule(file: ProtoFile, source: Source | undefined): void {
     taken.set(name, declared.fullName);
     (declared as Mutable<typeof declared>).identifier = name;
   }
+  const base = file.path.slice(file.path.lastIndexOf('/') + 1).replace(/\.proto$/, '');
+  let descriptor = `${lowerCamel(base.replace(/\W/g, '_').replace(/^(?=\d)/, '_'))}File`;
+  while (taken.has(descriptor)) descriptor += '$';
+  taken.set(descriptor, file.path);
+  file.descriptor = { ...file.descriptor, identifier: descriptor };
   for (const message of file.messages) {
     let init = `${message.identifier}Init`;
     while (taken.has(init)) init += '$';

@@ -22,6 +22,7 @@ export function printService(service: Service, imports: Imports): Doc {
     `export const ${service.identifier} = `,
     block(
       [textProperty('typeName', `'${service.fullName}'`), ','],
+      `file: ${imports.descriptor(service.file)},`,
       methods.length === 0 ? 'methods: {},' : ['methods: ', block(...methods), ','],
     ),
     ' as const;',

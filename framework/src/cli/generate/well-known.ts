@@ -47,7 +47,9 @@ export function generateWellKnown(): string {
     messages: files.flatMap(({ messages }) => messages),
     enums: files.flatMap(({ enums }) => enums),
     services: [],
+    extensions: 0,
     wellKnown: true,
+    descriptor: { identifier: '', imports: [], bytes: new Uint8Array() },
   };
   for (const declared of [...merged.messages, ...merged.enums]) {
     const mutable = declared as { file: ProtoFile; doc: Message['doc'] };
@@ -56,7 +58,8 @@ export function generateWellKnown(): string {
   }
   const names = new Map(JSON_FORMS.map(([name, form]) => [`google.protobuf.${name}`, form]));
   const module = './well-known-json.js';
-  const text = printModule(merged, { runtime: './runtime.js', jsonForms: { module, names } });
+  const options = { runtime: './runtime.js', jsonForms: { module, names } };
+  const text = printModule(merged, options, files);
   return text ?? '';
 }
 

@@ -226,8 +226,15 @@ export const ExpandRequest: codec.MessageType<ExpandRequest, ExpandRequestInit> 
   },
 });
 
+export const echoFile = codec.file(
+  'millrace/echo/v1/echo.proto',
+  [],
+  'ChttaWxscmFjZS9lY2hvL3YxL2VjaG8ucHJvdG8SEG1pbGxyYWNlLmVjaG8udjEiNQoLRWNob1JlcXVlc3QSEgoEdGV4dBgBIAEoCVIEdGV4dBISCgRkYXRhGAIgASgMUgRkYXRhIjMKCUVjaG9SZXBseRISCgR0ZXh0GAEgASgJUgR0ZXh0EhIKBGRhdGEYAiABKAxSBGRhdGEiOgoMQ29sbGVjdFJlcGx5EhQKBWNvdW50GAEgASgEUgVjb3VudBIUCgVieXRlcxgCIAEoBFIFYnl0ZXMiTQoNRXhwYW5kUmVxdWVzdBIUCgVjb3VudBgBIAEoDVIFY291bnQSEgoEdGV4dBgCIAEoCVIEdGV4dBISCgRkYXRhGAMgASgMUgRkYXRhMvMCCgRFY2hvEkEKA1NheRIdLm1pbGxyYWNlLmVjaG8udjEuRWNob1JlcXVlc3QaGy5taWxscmFjZS5lY2hvLnYxLkVjaG9SZXBseRJKCgdDb2xsZWN0Eh0ubWlsbHJhY2UuZWNoby52MS5FY2hvUmVxdWVzdBoeLm1pbGxyYWNlLmVjaG8udjEuQ29sbGVjdFJlcGx5KAESSAoGRXhwYW5kEh8ubWlsbHJhY2UuZWNoby52MS5FeHBhbmRSZXF1ZXN0GhsubWlsbHJhY2UuZWNoby52MS5FY2hvUmVwbHkwARJGCgRDaGF0Eh0ubWlsbHJhY2UuZWNoby52MS5FY2hvUmVxdWVzdBobLm1pbGxyYWNlLmVjaG8udjEuRWNob1JlcGx5KAEwARJKCghDaGF0RmFzdBIdLm1pbGxyYWNlLmVjaG8udjEuRWNob1JlcXVlc3QaGy5taWxscmFjZS5lY2hvLnYxLkVjaG9SZXBseSgBMAFiBnByb3RvMw==',
+);
+
 export const Echo = {
   typeName: 'millrace.echo.v1.Echo',
+  file: echoFile,
   methods: {
     say: {
       name: 'Say',

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { attach, type ServiceHost } from '../service/attached.js';
+import { service } from '../service/service.js';
+import { attachAll } from './attach.js';
+import { Notes } from './harness.test-support.js';
+
+const never = () => {
+  throw new Error('not called');
+};
+const handlers = { one: never, gather: never, spread: never, chat: never };
+const notes = service(Notes, handlers);
+const serviceNamed = (typeName: string) => service({ ...Notes, typeName }, handlers);
+
+test('attached services see all, those behind them included, before the start', () => {
+  const seen: string[][] = [];
+  const names = ({ services }: ServiceHost) => services.map(({ typeName }) => typeName);
+  const attached = {
+    [attach](host: ServiceHost) {
+      host.onStart(() => seen.push(names(host)));
+      return [serviceNamed('test.First'), serviceNamed('test.Second')];
+    },
+  };
+  const { services, drainListeners } = attachAll([attached, notes]);
+  expect(services.map(({ typeName }) => typeName)).toEqual([
+    'test.First',
+    'test.Second',
+    'test.Notes',
+  ]);
+  expect(seen).toEqual([['test.First', 'test.Second', 'test.Notes']]);
+  expect(drainListeners).toEqual([]);
+});
+
+test('a service that is there already is refused', () => {
+  const attached = { [attach]: () => [notes] };
+  expect(() => attachAll([attached, notes])).toThrow('MILLRACE_SERVICE_DUPLICATE');
+});

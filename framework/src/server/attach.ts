@@ -1,0 +1,33 @@
+import { type AttachedServices, attach, isAttached } from '../service/attached.js';
+import type { Service } from '../service/service.js';
+import { checkServices } from './options.js';
+
+/** The services of a thread, and what they want to hear of it. */
+export interface Attachment {
+  readonly services: readonly Service[];
+  /** In the order in which they are to be called when a drain begins. */
+  readonly drainListeners: readonly (() => void)[];
+}
+
+/**
+ * Makes the services that know their server.
+ *
+ * @throws MillraceError MILLRACE_SERVICE_INVALID, MILLRACE_SERVICE_DUPLICATE
+ */
+export function attachAll(given: readonly (Service | AttachedServices)[]): Attachment {
+  const services: Service[] = [];
+  const startListeners: (() => void)[] = [];
+  const drainListeners: (() => void)[] = [];
+  const host = {
+    services,
+    onStart: (listener: () => void) => startListeners.push(listener),
+    onDrain: (listener: () => void) => drainListeners.push(listener),
+  };
+  for (const entry of given) {
+    if (isAttached(entry)) services.push(...entry[attach](host));
+    else services.push(entry);
+  }
+  checkServices(services);
+  for (const listener of startListeners) listener();
+  return { services, drainListeners };
+}

@@ -1,0 +1,1 @@
+export { type Health, health, type ServingStatus } from './health.js';

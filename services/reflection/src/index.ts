@@ -1,0 +1,1 @@
+export { type ReflectionOptions, reflection } from './reflection.js';
