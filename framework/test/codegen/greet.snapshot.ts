@@ -164,9 +164,16 @@ export const Greeting: codec.MessageType<Greeting, GreetingInit> = codec.message
   },
 });
 
+export const aFile = codec.file(
+  'a.proto',
+  [],
+  'CgdhLnByb3RvEghncmVldC52MSLDAgoIR3JlZXRpbmcSEgoEdGV4dBgBIAEoCVIEdGV4dBIoCgZ2b2x1bWUYAiABKA4yEC5ncmVldC52MS5Wb2x1bWVSBnZvbHVtZRIZCgVjb3VudBgDIAEoBEgBUgVjb3VudIgBARIsCgdyZXBsaWVzGAQgAygLMhIuZ3JlZXQudjEuR3JlZXRpbmdSB3JlcGxpZXMSMwoFbWFya3MYBSADKAsyHS5ncmVldC52MS5HcmVldGluZy5NYXJrc0VudHJ5UgVtYXJrcxIUCgRuYW1lGAYgASgJSABSBG5hbWUSFAoEcm9vbRgHIAEoDUgAUgRyb29tGjgKCk1hcmtzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKAVSBXZhbHVlOgI4AUILCglyZWNpcGllbnRCCAoGX2NvdW50KjEKBlZvbHVtZRIWChJWT0xVTUVfVU5TUEVDSUZJRUQQABIPCgtWT0xVTUVfTE9VRBABMj8KB0dyZWV0ZXISNAoIU2F5SGVsbG8SEi5ncmVldC52MS5HcmVldGluZxoSLmdyZWV0LnYxLkdyZWV0aW5nMAFiBnByb3RvMw==',
+);
+
 /** Greets. */
 export const Greeter = {
   typeName: 'greet.v1.Greeter',
+  file: aFile,
   methods: {
     /** Says it. */
     sayHello: {
