@@ -2,15 +2,15 @@
 
 mod support;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use millrace_ring::{Chunk, Completion, Level, Options};
-use socket2::SockRef;
+use millrace_ring::{Chunk, Completion, Level, Options, SocketId};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use support::*;
 
 /// Runs each test once per driver.
@@ -53,6 +53,9 @@ suite! {
     few_send_rings_are_shared_by_many,
     large_chunks_go_by_reference,
     unix_sockets_work_to_the_end,
+    connecting_makes_a_socket_that_echoes,
+    connecting_to_nobody_fails,
+    a_connect_that_is_given_up_is_closed,
     a_stopped_listener_refuses,
     the_descriptor_is_readable_when_something_came,
     shutting_down_closes_everything,
@@ -725,6 +728,107 @@ fn unix_sockets_work_to_the_end(tier: Tier) {
         client.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, pattern(round, 0, 3000));
     }
+}
+
+fn fresh() -> OwnedFd {
+    OwnedFd::from(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap())
+}
+
+fn connecting_makes_a_socket_that_echoes(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = SockAddr::from(listener.local_addr().unwrap());
+    let socket = turns.driver.connect(fresh(), address).unwrap();
+    let echo = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut bytes = vec![0; 50_000];
+        peer.read_exact(&mut bytes).unwrap();
+        peer.write_all(&bytes).unwrap();
+        peer
+    });
+    turns.until(|completion| {
+        matches!(completion, Completion::Connected { socket: one } if *one == socket).then_some(())
+    });
+    turns
+        .driver
+        .send(socket, &mut chunks(3, 0, 50_000, 9000), 6);
+    let mut received = 0;
+    while received < 50_000 {
+        for completion in turns.turn(SHORT) {
+            match completion {
+                Completion::Received { buffer, length, .. } => {
+                    let bytes = turns.driver.buffers().bytes(buffer, 0..length);
+                    check(3, received, bytes);
+                    received += u64::from(length);
+                    turns.driver.release(buffer);
+                }
+                Completion::Sent { bytes, .. } => assert_eq!(bytes, 50_000),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let peer = echo.join().unwrap();
+    turns.driver.close(socket);
+    turns.until_closed(socket);
+    drop(peer);
+}
+
+fn connecting_to_nobody_fails(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = SockAddr::from(gone.local_addr().unwrap());
+    drop(gone);
+    for _ in 0..3 {
+        let socket = turns.driver.connect(fresh(), address.clone()).unwrap();
+        let error = turns.until(|completion| match completion {
+            Completion::ConnectFailed { socket: one, error } if *one == socket => Some(*error),
+            _ => None,
+        });
+        assert_eq!(error, libc::ECONNREFUSED);
+        turns.driver.abort(socket);
+        turns.until_closed(socket);
+    }
+}
+
+fn a_connect_that_is_given_up_is_closed(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    // A full backlog: the kernel drops further SYNs, so that the connect stays under way.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(turns.driver.connect(fresh(), address.clone()).unwrap());
+    }
+    for _ in 0..3 {
+        turns.turn(SHORT);
+    }
+    for (number, &socket) in sockets.iter().enumerate() {
+        if number % 2 == 0 {
+            turns.driver.close(socket);
+        } else {
+            turns.driver.abort(socket);
+        }
+    }
+    let mut open: HashSet<SocketId> = sockets.into_iter().collect();
+    turns.until(|completion| {
+        match completion {
+            Completion::Closed { socket } => assert!(open.remove(socket)),
+            other => panic!("{other:?}"),
+        }
+        open.is_empty().then_some(())
+    });
 }
 
 fn a_stopped_listener_refuses(tier: Tier) {
