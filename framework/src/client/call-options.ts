@@ -30,12 +30,16 @@ export interface CheckedCallOptions {
   /** As of performance.now(); 0: none. */
   readonly deadlineAt: number;
   readonly metadata: Metadata | undefined;
+  /** The same as it crosses to native code. */
+  readonly block: Uint8Array | undefined;
+  /** Why the metadata cannot be sent: the call fails with it. */
+  readonly refusal: unknown;
   readonly waitForReady: boolean | undefined;
   readonly signal: AbortSignal | undefined;
   readonly parentSignal: AbortSignal | undefined;
 }
 
-/** @throws MillraceError MILLRACE_OPTION_INVALID, MILLRACE_METADATA_INVALID */
+/** @throws MillraceError MILLRACE_OPTION_INVALID */
 export function checkCallOptions(options: CallOptions): CheckedCallOptions {
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
@@ -49,9 +53,20 @@ export function checkCallOptions(options: CallOptions): CheckedCallOptions {
   if (waitForReady !== undefined && typeof waitForReady !== 'boolean') {
     invalid('waitForReady is neither true nor false');
   }
+  let checked: Metadata | undefined;
+  let block: Uint8Array | undefined;
+  let refusal: unknown;
+  try {
+    checked = metadata === undefined ? undefined : Metadata.from(metadata);
+    block = metadataBlock(checked);
+  } catch (error) {
+    refusal = error;
+  }
   return {
     deadlineAt: earliest(ownDeadline(timeoutMs, deadline), ofDate(parent?.deadline)),
-    metadata: metadata === undefined ? undefined : Metadata.from(metadata),
+    metadata: checked,
+    block,
+    refusal,
     waitForReady,
     signal,
     parentSignal: parent?.signal,

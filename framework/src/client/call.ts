@@ -13,7 +13,7 @@ import { Metadata } from '../context/metadata.js';
 import { decodeStatusDetails } from '../status/details.js';
 import { isStatus, Status, statusName } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
-import { type CheckedCallOptions, earliest, metadataBlock } from './call-options.js';
+import { type CheckedCallOptions, earliest } from './call-options.js';
 import type { Channel, Launchable } from './channel.js';
 import { Hedge } from './hedging.js';
 import type { ClientMethod } from './method.js';
@@ -45,6 +45,7 @@ export abstract class ClientCall implements AttemptSink, Launchable {
   readonly deadlineAt: number;
   readonly #block: Uint8Array | undefined;
   readonly #metadata: Metadata | undefined;
+  readonly #refusal: unknown;
   readonly #signal: AbortSignal | undefined;
   readonly #parentSignal: AbortSignal | undefined;
   /** The attempt under way. */
@@ -90,7 +91,8 @@ export abstract class ClientCall implements AttemptSink, Launchable {
       deadlineAt = earliest(deadlineAt, options.deadlineAt);
       waitForReady = options.waitForReady ?? waitForReady;
       this.#metadata = options.metadata;
-      this.#block = metadataBlock(options.metadata);
+      this.#refusal = options.refusal;
+      this.#block = options.block;
       this.#signal = options.signal;
       this.#parentSignal = options.parentSignal;
     }
@@ -121,6 +123,11 @@ export abstract class ClientCall implements AttemptSink, Launchable {
   /** Begins. */
   submit(): void {
     const { hedgingPolicy } = this.method.config ?? {};
+    if (this.#refusal !== undefined) {
+      const why = this.#refusal instanceof Error ? this.#refusal.message : String(this.#refusal);
+      this.fail(this.localError(Status.INTERNAL, why, this.#refusal));
+      return;
+    }
     if (this.#signal !== undefined || this.#parentSignal !== undefined) {
       if (!this.#watchSignal(this.#signal) || !this.#watchSignal(this.#parentSignal)) return;
     }

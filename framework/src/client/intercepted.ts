@@ -3,7 +3,12 @@ import { Metadata } from '../context/metadata.js';
 import { MillraceError } from '../errors.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
-import { type CallOptions, type CheckedCallOptions, checkCallOptions } from './call-options.js';
+import {
+  type CallOptions,
+  type CheckedCallOptions,
+  checkCallOptions,
+  metadataBlock,
+} from './call-options.js';
 import type { Channel } from './channel.js';
 import {
   type ClientCallContext,
@@ -122,6 +127,7 @@ class InterceptedContext implements ClientCallContext {
     return {
       ...this.#checked,
       metadata: this.metadata,
+      block: metadataBlock(this.metadata),
       signal: this.#abort.signal,
       parentSignal: undefined,
     };
