@@ -42,7 +42,10 @@ export const honest: grpc.UntypedServiceImplementation = {
     trailers.set('x-trailer-bin', Buffer.from([0, 255]));
     callback(null, call.request, trailers);
   },
-  collect(call: grpc.ServerReadableStream<{ data: Buffer }, object>, callback) {
+  collect(
+    call: grpc.ServerReadableStream<{ data: Buffer }, object>,
+    callback: grpc.sendUnaryData<object>,
+  ) {
     let count = 0;
     let bytes = 0;
     call.on('data', ({ data }: { data: Buffer }) => {

@@ -419,7 +419,10 @@ export abstract class ClientCall implements AttemptSink, Launchable {
   }
 
   #errorOf({ code, bits, message, trailers }: Ended): StatusError {
-    if ((bits & STATUS_LOCAL) !== 0) {
+    // A server that watches the deadline too may be the first to say so.
+    const local =
+      (bits & STATUS_LOCAL) !== 0 || (code === Status.DEADLINE_EXCEEDED && this.deadlineAt !== 0);
+    if (local) {
       return this.localError(code, message === '' ? statusName(code) : message);
     }
     const bytes = trailers?.get('grpc-status-details-bin');

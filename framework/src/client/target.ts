@@ -83,11 +83,11 @@ function afterAuthority(text: string, rest: string): string {
 }
 
 function hostAndPort(text: string, given: string): { host: string; port: number } {
+  // A bare IPv6 address has no port.
+  if (isIP(given) === 6) return { host: given, port: PORT_DEFAULT };
   const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(given);
   const plain = /^([^:]*)(?::(.*))?$/.exec(given);
   const match = bracketed ?? plain;
-  // A bare IPv6 address has no port.
-  if (match === null && isIP(given) === 6) return { host: given, port: PORT_DEFAULT };
   if (match === null) invalid(text, `"${given}" is no host:port; write IPv6 addresses in brackets`);
   const [, host = '', portText] = match;
   if (host === '') invalid(text, 'the host is missing');

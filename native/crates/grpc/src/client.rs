@@ -73,6 +73,8 @@ pub struct Ended {
     pub code: Code,
     /// The message, decoded.
     pub message: String,
+    /// A legal `grpc-status` said so; otherwise code and message are this side's.
+    pub stated: bool,
 }
 
 /// What the head of an answer says.
@@ -119,6 +121,7 @@ pub fn read_head<'a>(fields: impl Iterator<Item = Entry<'a>>, end_stream: bool) 
         return Answer::Ends(Ended {
             code: code_of_http_status(http_status),
             message: format!("the server answered with HTTP status {http_status}{media}"),
+            stated: false,
         });
     }
     if end_stream {
@@ -163,6 +166,7 @@ impl<'a> Trailers<'a> {
             return Ended {
                 code: Code::Unknown,
                 message: "the server ended the call without grpc-status".to_owned(),
+                stated: false,
             };
         };
         let number = match value {
@@ -175,6 +179,7 @@ impl<'a> Trailers<'a> {
             Some(number) => Ended {
                 code: Code::from_number(u32::from(number)),
                 message,
+                stated: true,
             },
             None => {
                 let shown = String::from_utf8_lossy(&value[..value.len().min(20)]);
@@ -184,6 +189,7 @@ impl<'a> Trailers<'a> {
                     message: format!(
                         "the server ended the call with grpc-status {shown}, which is no status{colon}{message}"
                     ),
+                    stated: false,
                 }
             }
         }

@@ -348,7 +348,7 @@ impl Engine {
             .extend_from_slice(ended.message.as_bytes());
         let trailers =
             grpc::metadata::encode_block(connection.http2.fields(), &mut self.message_scratch);
-        let mut bits = 0;
+        let mut bits = if ended.stated { 0 } else { STATUS_LOCAL };
         if length > 0 || trailers > 0 {
             call.client.details = Some(self.message_scratch.as_slice().into());
             bits |= STATUS_HAS_DETAILS;
