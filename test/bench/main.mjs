@@ -12,6 +12,7 @@ import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { measureClients } from './clients.mjs';
 import { holdIdleConnections } from './idle.mjs';
 import { machine } from './machine.mjs';
 import { calibrate, measure, missing } from './measure.mjs';
@@ -24,6 +25,7 @@ import { report } from './table.mjs';
 /** @typedef {import('./rows.mjs').Row} Row */
 /** @typedef {import('./peers.mjs').PeerName} PeerName */
 /** @typedef {Result & { round: number }} Entry */
+/** @typedef {import('./clients.mjs').ClientResult} ClientResult */
 /** @typedef {{ peer: PeerName, connections: number, bytesPerConnection: number }} IdleMemory */
 
 const IDLE_CONNECTIONS = 10_000;
@@ -42,9 +44,10 @@ const seconds = Number(values.seconds ?? (values.quick ? 0.8 : 3));
 const chosenRows =
   values.rows
     ?.split(',')
-    .filter((name) => name !== 'idle')
+    .filter((name) => name !== 'idle' && name !== 'clients')
     .map(rowNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
 const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
+const withClients = values.rows?.includes('clients') ?? !values.quick;
 const peers = peerNames.filter((peer) => values.peers?.split(',').includes(peer) ?? true);
 
 const folder = new URL(
@@ -67,6 +70,8 @@ if (!pinned) say('NOTE: server and generator share their cores here; read the ra
 const results = [];
 /** @type {IdleMemory[]} */
 const idleMemory = [];
+/** @type {ClientResult[]} */
+const clientResults = [];
 /** @type {string[]} */
 const skipped = [];
 
@@ -83,9 +88,22 @@ for (const row of chosenRows) {
 if (withIdle) {
   for (const peer of peers) await measureIdle(peer);
 }
+if (withClients) {
+  say('Clients');
+  await measureClients(peers, rounds, seconds, (result) => {
+    clientResults.push(result);
+    appendFileSync(lines, `${JSON.stringify(result)}\n`);
+    say(
+      `  ${result.row} ${result.peer.padEnd(9)} ${Math.round(result.messagesPerSecond).toLocaleString('en')} messages/s, ${result.cpuMicroseconds.toFixed(2)} µs CPU each`,
+    );
+  });
+}
 
-writeFileSync(table, report({ machine: machine(), results, idleMemory, skipped, rounds, seconds }));
-say(`\n${report({ machine: machine(), results, idleMemory, skipped, rounds, seconds })}`);
+const written = report({
+  ...{ machine: machine(), results, idleMemory, clientResults, skipped, rounds, seconds },
+});
+writeFileSync(table, written);
+say(`\n${written}`);
 say(`Written: ${table} and ${lines}`);
 
 /** @param {Row} row */

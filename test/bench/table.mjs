@@ -1,5 +1,6 @@
 // Results as Markdown: medians with their spread, ratios taken round by round.
 
+import { clientRows } from './clients.mjs';
 import { medianOf, quantile } from './measure.mjs';
 import { rows } from './rows.mjs';
 
@@ -17,11 +18,12 @@ const PEERS = [BASE, ...OURS];
  * @param {string[]} run.machine
  * @param {Entry[]} run.results
  * @param {IdleMemory[]} run.idleMemory
+ * @param {import('./clients.mjs').ClientResult[]} run.clientResults
  * @param {string[]} run.skipped
  * @param {number} run.rounds
  * @param {number} run.seconds
  */
-export function report({ machine, results, idleMemory, skipped, rounds, seconds }) {
+export function report({ machine, results, idleMemory, clientResults, skipped, rounds, seconds }) {
   const titles = new Map(rows.map((row) => [row.name, row.title]));
   const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
 
@@ -136,6 +138,36 @@ export function report({ machine, results, idleMemory, skipped, rounds, seconds 
       ),
     );
   }
+  const clients = clientRows.filter(({ name }) => clientResults.some(({ row }) => row === name));
+  if (clients.length > 0) {
+    /** @param {string} row @param {string} peer */
+    const by = (row, peer) =>
+      clientResults.filter((entry) => entry.row === row && entry.peer === peer);
+    sections.push(
+      "## Clients, against Millrace's server",
+      lines(
+        [
+          'calls',
+          ...PEERS.map((peer) => `${peer}, messages/s`),
+          ...OURS.map((peer) => `${peer} ÷ ${BASE}`),
+          "by the client's CPU time",
+          'CPU time per message, µs',
+        ],
+        clients.map(({ name, title }) => [
+          title,
+          ...PEERS.map((peer) => rate(by(name, peer))),
+          ...OURS.map((peer) => rateRatio(by(name, peer), by(name, BASE))),
+          OURS.map((peer) => cpuRatio(by(name, peer), by(name, BASE))).join(' · '),
+          PEERS.map((peer) =>
+            median(
+              by(name, peer).map((entry) => entry.cpuMicroseconds),
+              2,
+            ),
+          ).join(' · '),
+        ]),
+      ),
+    );
+  }
   if (skipped.length > 0) {
     sections.push('## Not measured', skipped.map((line) => `- ${line}`).join('\n'));
   }
@@ -173,7 +205,9 @@ function spread(values, digits) {
   return `${medianOf(values).toFixed(digits)} (${low}–${high})`;
 }
 
-/** @param {Entry[]} entries */
+/** @typedef {{ round: number, messagesPerSecond: number, cpuMicroseconds: number }} Rated */
+
+/** @param {Rated[]} entries */
 function rate(entries) {
   if (entries.length === 0) return '–';
   const values = entries.map((entry) => entry.messagesPerSecond);
@@ -186,15 +220,23 @@ function rate(entries) {
  * @param {Entry[]} base
  */
 function ratio(ours, base) {
-  const values = pairs(ours, base).map(([a, b]) => a.messagesPerSecond / b.messagesPerSecond);
-  if (values.length === 0) return '–';
+  if (ours.length === 0) return '–';
   const limited = medianOf(ours.map((entry) => entry.generatorBusy)) > GENERATOR_LIMIT;
-  return `${spread(values, 1)}×${limited ? ' *' : ''}`;
+  return `${rateRatio(ours, base)}${limited ? ' *' : ''}`;
 }
 
 /**
- * @param {Entry[]} ours
- * @param {Entry[]} base
+ * @param {Rated[]} ours
+ * @param {Rated[]} base
+ */
+function rateRatio(ours, base) {
+  const values = pairs(ours, base).map(([a, b]) => a.messagesPerSecond / b.messagesPerSecond);
+  return values.length === 0 ? '–' : `${spread(values, 1)}×`;
+}
+
+/**
+ * @param {Rated[]} ours
+ * @param {Rated[]} base
  */
 function cpuRatio(ours, base) {
   const values = pairs(ours, base).map(([a, b]) => b.cpuMicroseconds / a.cpuMicroseconds);
@@ -202,14 +244,14 @@ function cpuRatio(ours, base) {
 }
 
 /**
- * @param {Entry[]} ours
- * @param {Entry[]} base
- * @returns {[Entry, Entry][]} of the same round
+ * @param {Rated[]} ours
+ * @param {Rated[]} base
+ * @returns {[Rated, Rated][]} of the same round
  */
 function pairs(ours, base) {
   return ours.flatMap((entry) => {
     const partner = base.find((candidate) => candidate.round === entry.round);
-    return partner === undefined ? [] : [/** @type {[Entry, Entry]} */ ([entry, partner])];
+    return partner === undefined ? [] : [/** @type {[Rated, Rated]} */ ([entry, partner])];
   });
 }
 
