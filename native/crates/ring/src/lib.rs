@@ -62,8 +62,10 @@ pub use memory::SharedMemory;
 pub use options::{DriverChoice, Options};
 pub use probe::{Selection, select};
 
-/// A socket that was given to [`Driver::attach`] or [`Driver::connect`]. The number may be used again for another socket
-/// once [`Completion::Closed`] was reported for it, never before.
+/// A socket that was given to [`Driver::attach`] or [`Driver::connect`]. The number may be used again
+/// for another socket from the [`Driver::complete`] on that follows the one which reported
+/// [`Completion::Closed`] for it, never before: a connection accepted in the same batch gets another
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId(pub u32);
 

@@ -40,6 +40,9 @@ pub(crate) struct Bundle {
     reaped: VecDeque<Reaped>,
     /// Handled, not reported yet.
     done: VecDeque<Completion>,
+    /// Reported as closed; their numbers are free from the next `complete` on, when everything that
+    /// was reported beside them has been handled.
+    closed: Vec<u32>,
     /// The time of the last submit or complete, to see how long sends take.
     now: Instant,
     counters: Counters,
@@ -161,6 +164,7 @@ impl Bundle {
             accepting: VecDeque::new(),
             reaped: VecDeque::new(),
             done: VecDeque::new(),
+            closed: Vec::new(),
             now: Instant::now(),
             counters: Counters::default(),
         })
@@ -548,7 +552,7 @@ impl Bundle {
                 break;
             };
             if let Completion::Closed { socket } = completion {
-                self.sockets.remove(socket.0);
+                self.closed.push(socket.0);
             }
             out.push(completion);
         }
@@ -767,6 +771,9 @@ impl Driver for Bundle {
     }
 
     fn complete(&mut self, out: &mut Vec<Completion>, max: usize) -> bool {
+        for index in self.closed.drain(..) {
+            self.sockets.remove(index);
+        }
         self.now = Instant::now();
         if self.queue.is_overflowing() {
             self.counters.completion_overflows += 1;

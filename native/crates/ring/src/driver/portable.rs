@@ -33,6 +33,9 @@ pub(crate) struct Portable {
     parked: VecDeque<Key>,
     /// Completions made outside `complete`.
     done: VecDeque<Completion>,
+    /// Reported as closed; their numbers are free from the next `complete` on, when everything that
+    /// was reported beside them has been handled.
+    closed: Vec<u32>,
     counters: Counters,
 }
 
@@ -112,6 +115,7 @@ impl Portable {
             work: VecDeque::new(),
             parked: VecDeque::new(),
             done: VecDeque::new(),
+            closed: Vec::new(),
             counters: Counters::default(),
         })
     }
@@ -434,7 +438,7 @@ impl Portable {
                 break;
             };
             if let Completion::Closed { socket } = completion {
-                self.sockets.remove(socket.0);
+                self.closed.push(socket.0);
             }
             out.push(completion);
         }
@@ -630,6 +634,9 @@ impl Driver for Portable {
     }
 
     fn complete(&mut self, out: &mut Vec<Completion>, max: usize) -> bool {
+        for index in self.closed.drain(..) {
+            self.sockets.remove(index);
+        }
         self.poll_readiness();
         self.report_done(out, max);
         for _ in 0..self.work.len() {
