@@ -126,9 +126,18 @@ test('outside the framework nobody reaches past its entry points', () => {
   expect(wrong.map(show)).toEqual([]);
 });
 
-test('examples use the public surface only', () => {
+test('examples and services use the public surface only', () => {
   const wrong = imports.filter(
-    ({ from, to }) => from.startsWith('examples/') && to === 'millrace/internal',
+    ({ from, to }) => /^(examples|services)\//.test(from) && to === 'millrace/internal',
   );
   expect(wrong.map(show)).toEqual([]);
+});
+
+test('the framework knows no service, and services do not know each other', () => {
+  const wrong = imports.filter(
+    ({ from, to }) =>
+      /^(framework|services)\//.test(from) && /^@millrace\/(?!native$)|^services\/.*/.test(to),
+  );
+  const between = wrong.filter(({ from, to }) => from.split('/')[1] !== to.split('/')[1]);
+  expect(between.map(show)).toEqual([]);
 });
