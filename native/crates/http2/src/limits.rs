@@ -29,7 +29,8 @@ limits! {
     /// between this and `header_list_hard_bytes` is accepted; counter `header_lists_over_soft`.
     header_list_soft_bytes: u32 = 8_192;
     /// Beyond: the block is decoded for its effect on the table, nothing is kept, and the event
-    /// says `oversized`; beyond four times of it ENHANCE_YOUR_CALM; counter `header_lists_oversized`.
+    /// says `oversized`; counter `header_lists_oversized`. Beyond four times of it ENHANCE_YOUR_CALM;
+    /// counter `hpack_bombs`.
     header_list_hard_bytes: u32 = 16_384;
     /// Fields of one list. Beyond: as `header_list_hard_bytes`.
     header_fields: u32 = 128;
@@ -40,17 +41,19 @@ limits! {
     /// Our own table towards the peer, bytes, if the peer allows as much.
     encoder_table_bytes: u32 = 4_096;
     /// CONTINUATION frames of one block, an empty one counting twice. Beyond: ENHANCE_YOUR_CALM;
-    /// counter `header_blocks_cut`.
+    /// counter `continuation_floods`.
     continuation_frames: u32 = 8;
     /// Entries of one SETTINGS frame. Beyond: ENHANCE_YOUR_CALM; counter `settings_floods`.
     settings_entries: u32 = 32;
     /// Resets received before an answer, resets provoked and streams refused: burst. When the
-    /// budget is empty: ENHANCE_YOUR_CALM; counter `reset_floods`.
+    /// budget is empty: ENHANCE_YOUR_CALM; counter `rapid_resets`, `made_you_resets` or
+    /// `refused_stream_floods`, after what came most often.
     reset_burst: u32 = 1_000;
     /// Refill of that budget per second.
     reset_refill_per_second: u32 = 33;
-    /// One more for so many streams that finished normally (0: none).
-    reset_refill_streams: u32 = 10;
+    /// One more for so many streams that finished normally (0: none). Where every call is hedged,
+    /// each comes with an attempt that is cancelled.
+    reset_refill_streams: u32 = 1;
     /// SETTINGS frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM;
     /// counter `settings_floods`.
     settings_per_second: u32 = 50;
@@ -61,13 +64,19 @@ limits! {
     /// streams. Beyond: ENHANCE_YOUR_CALM;
     /// counter `empty_data_floods`.
     empty_data_per_second: u32 = 100;
+    /// DATA frames of 1 to 4 bytes without END_STREAM, less than the prefix of a gRPC message, in a
+    /// second beyond this + one for each larger DATA frame received lately: ENHANCE_YOUR_CALM;
+    /// counter `tiny_data_floods`.
+    tiny_data_per_second: u32 = 2_000;
     /// WINDOW_UPDATE frames in a second beyond this + 2 x (streams + 10 x DATA frames sent):
     /// ENHANCE_YOUR_CALM; counter `window_update_floods`. Streams are those open and those opened
-    /// lately; DATA frames are those sent lately, each enlargement counting as one.
+    /// lately; DATA frames are those sent lately, each enlargement counting as one, and those left
+    /// out that a nearly closed window made tiny: who drips credit would earn more by it.
     window_updates_base: u32 = 5;
-    /// Frames without effect (PRIORITY, unknown types, GOAWAY, HEADERS and RST_STREAM for closed
-    /// streams) in a second beyond this + 100 x streams: ENHANCE_YOUR_CALM; counter
-    /// `ignored_floods`. Streams are those open and those opened lately.
+    /// Frames without effect (PRIORITY, unknown types, GOAWAY, 1xx responses, HEADERS and
+    /// RST_STREAM for closed streams) in a second beyond this + 100 x streams: ENHANCE_YOUR_CALM;
+    /// counter `priority_floods` or `ignored_floods`, after what came last. Streams are those open
+    /// and those opened lately.
     ignored_frames_per_second: u32 = 1_000;
     /// Bytes of unflushed control frames. Beyond: ENHANCE_YOUR_CALM; counter `control_overflows`.
     control_bytes: usize = 65_536;
@@ -137,22 +146,44 @@ counters! {
     header_lists_over_soft;
     /// Lists over `header_list_hard_bytes` or `header_fields`.
     header_lists_oversized;
-    /// Blocks over `header_block_bytes`, `continuation_frames` or four times the hard list limit.
+    /// Lists that break RFC 9113 section 8: empty or illegal names, misplaced pseudo-header fields.
+    header_lists_malformed;
+    /// Connections ended: `header_block_bytes`.
     header_blocks_cut;
-    /// Connections ended: `reset_burst`.
-    reset_floods;
+    /// Connections ended: `continuation_frames` (CVE-2024-27316 and its kin).
+    continuation_floods;
+    /// Connections ended: four times `header_list_hard_bytes` in one list (CVE-2016-6581).
+    hpack_bombs;
+    /// Connections ended: COMPRESSION_ERROR, a wrong Huffman code for example.
+    compression_errors;
+    /// Connections ended: `reset_burst`, by resets received before an answer (CVE-2023-44487).
+    rapid_resets;
+    /// Connections ended: `reset_burst`, by resets provoked (CVE-2025-8671).
+    made_you_resets;
+    /// Connections ended: `reset_burst`, by streams beyond `max_concurrent_streams`.
+    refused_stream_floods;
     /// Connections ended: `settings_per_second`, `settings_entries`.
     settings_floods;
     /// Connections ended: `pings_per_second`.
     ping_floods;
     /// Connections ended: `empty_data_per_second`.
     empty_data_floods;
+    /// Connections ended: `tiny_data_per_second`.
+    tiny_data_floods;
     /// Connections ended: WINDOW_UPDATE frames.
     window_update_floods;
+    /// Connections ended: FLOW_CONTROL_ERROR, a window overrun or made too large.
+    flow_control_errors;
+    /// Connections ended: `ignored_frames_per_second`, by PRIORITY (CVE-2019-9513).
+    priority_floods;
     /// Connections ended: `ignored_frames_per_second`.
     ignored_floods;
     /// Connections ended: `control_bytes`.
     control_overflows;
+    /// Connections ended: a setting out of its range, MAX_FRAME_SIZE 0 for example.
+    settings_invalid;
+    /// Connections ended: PUSH_PROMISE.
+    pushes_refused;
     /// PINGs that came too soon.
     ping_strikes;
     /// Connections ended: `handshake_timeout`.

@@ -94,6 +94,8 @@ impl Connection {
         }
         if payload == 0 && !progress.end_stream {
             self.spend_empty_data()?;
+        } else {
+            self.count_data(payload, progress.end_stream)?;
         }
         if surrounding > 0 {
             self.credit_connection(surrounding);

@@ -38,7 +38,8 @@ impl GoAway {
 }
 
 impl Connection {
-    /// Queues a GOAWAY. `debug` is for the peer's log.
+    /// Queues a GOAWAY; a server's waits for the client's preface, for SETTINGS come first. `debug`
+    /// is for the peer's log.
     pub fn send_go_away(&mut self, last: GoAwayLast, reason: Reason, debug: &[u8]) {
         self.go_away.sent = true;
         let last_stream = match (last, self.go_away.accepted) {
@@ -51,7 +52,11 @@ impl Connection {
                 accepted
             }
         };
-        go_away::write(last_stream, reason, debug, &mut self.ordered);
+        let out = match self.phase {
+            Phase::Preface => &mut self.held,
+            _ => self.ordered(),
+        };
+        go_away::write(last_stream, reason, debug, out);
     }
 
     /// What the peer's last GOAWAY said to the log, its first 128 bytes; empty if nothing.
@@ -106,6 +111,11 @@ impl Connection {
     #[cold]
     pub(super) fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         self.failed = Some(error);
+        match error.reason {
+            Reason::COMPRESSION_ERROR => self.counters.compression_errors += 1,
+            Reason::FLOW_CONTROL_ERROR => self.counters.flow_control_errors += 1,
+            _ => {}
+        }
         if error.kind != ErrorKind::Idle {
             self.counters.connection_errors += 1;
         }
@@ -114,7 +124,7 @@ impl Connection {
             let accepted = self.go_away.accepted;
             let last = accepted.unwrap_or(self.identifiers.highest_remote);
             let debug = error.message.as_bytes();
-            go_away::write(last, error.reason, debug, &mut self.ordered);
+            go_away::write(last, error.reason, debug, self.ordered());
         }
         self.timers = crate::timer::Timers::new();
         error

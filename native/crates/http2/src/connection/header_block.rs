@@ -1,5 +1,6 @@
 //! HEADERS and CONTINUATION (RFC 9113 sections 4.3, 6.2, 6.10): from fragments to events.
 
+use super::abuse::ResetCause;
 use super::{Connection, Role, Target};
 use crate::error::{ConnectionError, Initiator, Reason};
 use crate::event::{Event, HeadersKind, StreamKey};
@@ -129,7 +130,7 @@ impl Connection {
             self.block.continuations += 1;
         }
         if self.block.continuations > self.limits.continuation_frames {
-            self.counters.header_blocks_cut += 1;
+            self.counters.continuation_floods += 1;
             return Err(ConnectionError::abuse("too many CONTINUATION frames"));
         }
         Ok(())
@@ -195,7 +196,7 @@ impl Connection {
             self.decode(block, false)?;
             self.queue_reset(id, Reason::REFUSED_STREAM);
             self.counters.streams_refused += 1;
-            self.spend_reset()?;
+            self.spend_reset(ResetCause::Refused)?;
             return Ok(None);
         }
         let summary = match self.decode_request(block)? {
@@ -212,8 +213,9 @@ impl Connection {
         });
         let Ok(summary) = summary else {
             self.queue_reset(id, Reason::PROTOCOL_ERROR);
+            self.counters.header_lists_malformed += 1;
             self.counters.resets_provoked += 1;
-            self.spend_reset()?;
+            self.spend_reset(ResetCause::Provoked)?;
             return Ok(None);
         };
         let key = self.insert_stream(id);
@@ -280,8 +282,12 @@ impl Connection {
             check(&self.list, part)
         };
         let Ok(kind) = checked.and_then(|summary| self.accept(key, opening, part, summary)) else {
+            self.counters.header_lists_malformed += 1;
             return self.stream_error(key, Reason::PROTOCOL_ERROR);
         };
+        if kind == HeadersKind::Informational {
+            self.spend_ignored()?;
+        }
         if opening.end_stream {
             self.receive_end(key);
         }
@@ -381,8 +387,8 @@ impl Connection {
             .map_err(|error| match error {
                 DecodeError::Malformed(message) => ConnectionError::compression(message),
                 DecodeError::TooLarge => {
-                    self.counters.header_blocks_cut += 1;
-                    ConnectionError::abuse("header list far too large")
+                    self.counters.hpack_bombs += 1;
+                    ConnectionError::abuse("header list far too large (HPACK bomb)")
                 }
             })?;
         if keep && self.list.is_oversized() {
@@ -417,7 +423,7 @@ impl Connection {
         let premature = self.role == Role::Server && !stream.answered;
         self.counters.resets_received += 1;
         if premature {
-            self.spend_reset()?;
+            self.spend_reset(ResetCause::Received)?;
         }
         Ok(Some(Event::Reset {
             stream: key,

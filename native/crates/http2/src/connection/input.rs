@@ -148,6 +148,8 @@ impl Connection {
                     }
                     self.phase = Phase::Head;
                     self.queue_settings();
+                    let held = std::mem::take(&mut self.held);
+                    self.urgent.extend_from_slice(&held);
                 }
             }
         }
@@ -223,7 +225,10 @@ impl Connection {
                 require_stream(head)?;
                 require_length(head, priority::LENGTH)
             }
-            kind::PUSH_PROMISE => Err(ConnectionError::protocol("push is disabled")),
+            kind::PUSH_PROMISE => {
+                self.counters.pushes_refused += 1;
+                Err(ConnectionError::protocol("push is disabled"))
+            }
             _ => {
                 self.phase = Phase::Skip {
                     remaining: head.length,
@@ -280,7 +285,7 @@ impl Connection {
         if priority::dependency(payload) == head.stream {
             return Err(ConnectionError::protocol("a stream depends on itself"));
         }
-        self.spend_ignored()
+        self.spend_priority()
     }
 }
 

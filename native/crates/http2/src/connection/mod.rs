@@ -25,7 +25,7 @@ use crate::stream::store::Store;
 use crate::timer::{Timer, Timers};
 use crate::{Millis, frame};
 
-use abuse::Guard;
+use abuse::{Guard, ResetCause};
 use go_away::GoAway;
 pub use go_away::GoAwayLast;
 use header_block::{Block, Memo};
@@ -109,6 +109,10 @@ pub struct Connection {
 
     urgent: Vec<u8>,
     ordered: Vec<u8>,
+    /// SETTINGS that were received and applied, and whose acknowledgement has not been written.
+    owed_acknowledgements: u32,
+    /// What a server has to say before the client's preface: it stands behind our SETTINGS.
+    held: Vec<u8>,
     timers: Timers,
     pings: Pings,
     /// The idle timer has run once since the last stream ended.
@@ -184,6 +188,8 @@ impl Connection {
             settings_acknowledged: false,
             urgent: Vec::new(),
             ordered: Vec::new(),
+            owed_acknowledgements: 0,
+            held: Vec::new(),
             timers: Timers::new(),
             pings: Pings::default(),
             idle_confirmed: false,
@@ -262,17 +268,20 @@ impl Connection {
         &self.counters
     }
 
-    /// SETTINGS, PING, WINDOW_UPDATE and their acknowledgements: to be sent before anything that is
+    /// SETTINGS, PING and its acknowledgement, WINDOW_UPDATE: to be sent before anything that is
     /// not yet committed to the transport. Whole frames. The caller drains it.
     #[inline]
     pub fn urgent(&mut self) -> &mut Vec<u8> {
         &mut self.urgent
     }
 
-    /// RST_STREAM and GOAWAY: to be sent behind what was framed before. Whole frames. The caller
-    /// drains it.
+    /// RST_STREAM, GOAWAY and the acknowledgement of SETTINGS: to be sent behind what was framed
+    /// before. Whole frames. The caller drains it.
     #[inline]
     pub fn ordered(&mut self) -> &mut Vec<u8> {
+        for _ in 0..std::mem::take(&mut self.owed_acknowledgements) {
+            frame::settings::write_acknowledgement(&mut self.ordered);
+        }
         &mut self.ordered
     }
 
@@ -337,7 +346,7 @@ impl Connection {
 
     /// Queues RST_STREAM for a stream that may or may not have a slot.
     fn queue_reset(&mut self, id: u32, reason: Reason) {
-        frame::rst_stream::write(id, reason, &mut self.ordered);
+        frame::rst_stream::write(id, reason, self.ordered());
         self.identifiers.highest_reset = self.identifiers.highest_reset.max(id);
     }
 
@@ -356,7 +365,7 @@ impl Connection {
         let id = stream.id;
         self.queue_reset(id, reason);
         self.counters.resets_provoked += 1;
-        self.spend_reset()?;
+        self.spend_reset(ResetCause::Provoked)?;
         Ok(Some(Event::Reset {
             stream: key,
             reason,

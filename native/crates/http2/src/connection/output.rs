@@ -9,6 +9,9 @@ use crate::frame::{Head, flag, kind};
 use crate::hpack::Field;
 use crate::stream::state::Cause;
 
+/// A shorter DATA frame that leaves nothing of a window was cut by a drip of credit.
+const DRIPPED: usize = 64;
+
 impl Connection {
     /// The largest payload of a frame to the peer: its SETTINGS_MAX_FRAME_SIZE, at most 16,384.
     #[inline]
@@ -30,7 +33,9 @@ impl Connection {
         debug_assert!(self.is_open_for_send(stream));
         self.take_send_window(stream, length);
         self.counters.data_frames_sent += 1;
-        self.guard.data_written += 1;
+        if length >= DRIPPED || end_stream || self.send_window(stream) > 0 {
+            self.guard.data_written += 1;
+        }
         self.forgive_pings();
         let flags = if end_stream { flag::END_STREAM } else { 0 };
         let head = Head::new(length, kind::DATA, flags, self.stream_id(stream)).to_bytes();
@@ -143,6 +148,9 @@ impl Connection {
         out: &mut impl Output,
     ) {
         self.forgive_pings();
+        for _ in 0..std::mem::take(&mut self.owed_acknowledgements) {
+            out.write(&Head::new(0, kind::SETTINGS, flag::ACK, 0).to_bytes());
+        }
         // The head goes in front once the length is known, so that one write does.
         let encoded = &mut self.encoded;
         encoded.clear();

@@ -1,6 +1,6 @@
 //! PING (RFC 9113 section 6.7): answers, the strikes of gRPC's keepalive rules, our own.
 
-use super::{Connection, Role};
+use super::{Connection, Phase, Role};
 use crate::Millis;
 use crate::error::{ConnectionError, ErrorKind, Reason};
 use crate::event::Event;
@@ -24,7 +24,11 @@ impl Connection {
     /// Queues a PING; `Event::PingAcknowledged` follows.
     pub fn send_ping(&mut self, payload: [u8; 8]) {
         self.pings.outstanding += 1;
-        ping::write(false, payload, &mut self.urgent);
+        let out = match self.phase {
+            Phase::Preface => &mut self.held,
+            _ => &mut self.urgent,
+        };
+        ping::write(false, payload, out);
     }
 
     pub(super) fn receive_ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {

@@ -74,9 +74,13 @@ impl Connection {
         self.spend_settings()?;
         let before = self.peer.initial_window;
         for (identifier, value) in settings::entries(payload) {
-            self.apply_setting(identifier, value)?;
+            self.apply_setting(identifier, value).inspect_err(|_| {
+                self.counters.settings_invalid += 1;
+            })?;
         }
-        settings::write_acknowledgement(&mut self.urgent);
+        // The peer goes by the new size of the header table from the acknowledgement on: it stands
+        // behind the header blocks of before, and `write_headers` puts it before those to come.
+        self.owed_acknowledgements += 1;
         let opened = self.peer.initial_window > before && self.streams.len() > 0;
         let opened = opened.then_some(Event::WindowOpened { stream: None });
         if self.settings_received {

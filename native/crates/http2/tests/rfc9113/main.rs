@@ -5,6 +5,7 @@ mod abuse;
 mod client;
 mod flow;
 mod frames;
+mod hostile;
 mod http;
 mod pair;
 mod splits;
