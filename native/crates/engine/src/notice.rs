@@ -106,6 +106,8 @@ pub(crate) fn quote(text: &str, json: &mut String) {
 
 /// Notices of one turn at most; what lies beyond is counted, not kept.
 const KEPT: usize = 64;
+/// Of those, below a warning: strangers cause them at will, and must not hide the louder ones.
+const KEPT_QUIET: usize = 48;
 
 /// The notices that wait for the application.
 #[derive(Default)]
@@ -122,7 +124,11 @@ impl Notices {
         peer: Option<String>,
         message: String,
     ) {
-        if self.is_full() {
+        let room = match severity {
+            Severity::Debug | Severity::Info => KEPT_QUIET,
+            _ => KEPT,
+        };
+        if self.kept.len() >= room {
             self.suppressed += 1;
         } else {
             self.kept.push(Notice {
@@ -171,6 +177,20 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quiet_notices_leave_room_for_warnings() {
+        let mut notices = Notices::default();
+        let mut push = |severity| notices.push(severity, "x", None, String::new());
+        for _ in 0..100 {
+            push(Severity::Info);
+        }
+        push(Severity::Warn);
+        let kept = notices.take();
+        assert_eq!(kept.len(), KEPT_QUIET + 2);
+        assert_eq!(kept[KEPT_QUIET].severity, Severity::Warn);
+        assert_eq!(kept[KEPT_QUIET + 1].event, "notices_suppressed");
+    }
 
     #[test]
     fn json_is_escaped() {

@@ -57,7 +57,8 @@ limits! {
     /// SETTINGS frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM;
     /// counter `settings_floods`.
     settings_per_second: u32 = 50;
-    /// PING frames (acknowledgements not counted) per second. Beyond: ENHANCE_YOUR_CALM; counter
+    /// PING frames (acknowledgements not counted) in a second beyond this + one for each DATA frame
+    /// sent lately, for grpc-go measures the path at most so often: ENHANCE_YOUR_CALM; counter
     /// `ping_floods`.
     pings_per_second: u32 = 100;
     /// DATA frames without payload and without END_STREAM per second, for open and for closed

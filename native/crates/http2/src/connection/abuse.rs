@@ -32,6 +32,7 @@ pub(super) struct Guard {
     reset_counts: ResetCounts,
     settings: Second,
     pings: Second,
+    pinged_data: Recent,
     empty_data: Second,
     tiny_data: Second,
     tiny_among: Recent,
@@ -54,6 +55,7 @@ impl Guard {
             reset_counts: ResetCounts::default(),
             settings: Second::default(),
             pings: Second::default(),
+            pinged_data: Recent::default(),
             empty_data: Second::default(),
             tiny_data: Second::default(),
             tiny_among: Recent::default(),
@@ -116,8 +118,13 @@ impl Connection {
     }
 
     pub(super) fn spend_ping(&mut self) -> Result<(), ConnectionError> {
-        let (count, _) = self.guard.pings.add(self.now);
-        if count <= u64::from(self.limits.pings_per_second) {
+        let guard = &mut self.guard;
+        let (count, fresh) = guard.pings.add(self.now);
+        if fresh {
+            guard.pinged_data.turn(guard.data_written);
+        }
+        let base = u64::from(self.limits.pings_per_second);
+        if count <= base + guard.pinged_data.since(guard.data_written) {
             return self.check_control_bytes();
         }
         self.counters.ping_floods += 1;

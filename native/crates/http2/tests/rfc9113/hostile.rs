@@ -115,6 +115,30 @@ fn tiny_data() {
     server.assert_fine("rests and empty messages");
 }
 
+/// grpc-go measures the product of bandwidth and delay by a PING for the DATA it receives, at once
+/// and again: a thousand a second on a fast path.
+#[test]
+fn a_ping_for_each_data_frame_is_no_flood() {
+    let mut server = Endpoint::server();
+    server.feed(&request(1, 0));
+    server.respond(1, &OK, false);
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    for _ in 0..1_000 {
+        server.send(1, b"xx", false);
+        server.feed(&ping);
+        server.output();
+    }
+    server.assert_fine("PINGs for DATA");
+    server.advance(2_000);
+    let limits = Limits {
+        ping_strike_interval: None,
+        ..Limits::default()
+    };
+    let mut server = Endpoint::server_with(limits);
+    assert_eq!(until_cut(&mut server, 200, |_| ping.clone()), 100);
+    cut(&mut server, CALM, |c| c.ping_floods, "PINGs for nothing");
+}
+
 /// CVE-2019-9511: who gives credit by the byte gets a frame for each byte, for a while.
 #[test]
 fn credit_by_the_byte() {
