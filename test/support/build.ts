@@ -12,7 +12,8 @@ const dist = join(here, '../dist');
 
 export default function build(): void {
   const manifest = createRequire(import.meta.url).resolve('typescript/package.json');
-  run(process.execPath, [join(dirname(manifest), 'bin/tsc'), '-b', join(here, 'server')]);
+  const projects = [join(here, 'server'), join(here, '../interop')];
+  run(process.execPath, [join(dirname(manifest), 'bin/tsc'), '-b', ...projects]);
   mkdirSync(dist, { recursive: true });
   const [source, program] = [join(here, 'relay.rs'), join(dist, 'relay')];
   if (modified(program) < modified(source)) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { files, root, text } from './tree.js';
 
-const projects = files(/^(examples|services)\/[^/]+\/package\.json$/)
+const projects = files(/^((examples|services)\/[^/]+|test)\/package\.json$/)
   .map((manifest) => manifest.slice(0, -'/package.json'.length))
   .filter((project) => JSON.parse(text(`${project}/package.json`)).scripts?.generate !== undefined);
 
@@ -13,7 +13,7 @@ test('there are projects with generated code', () => {
   expect(projects).toContain('examples/echo');
 });
 
-test.each(projects)('%s: src/gen is up to date', (project) => {
+test.each(projects)('%s: generated code is up to date', (project) => {
   const [program, ...words] = String(
     JSON.parse(text(`${project}/package.json`)).scripts.generate,
   ).split(' ');

@@ -1,0 +1,223 @@
+// The rows of the matrix: each runs one suite over one transport and driver.
+
+import { fileURLToPath } from 'node:url';
+import { CASES, runCase } from '../interop/grpc-js-client.mjs';
+import { runToEnd, startListening, startOnPort } from './processes.mjs';
+
+/** What grpc-go's client runs without a cloud account. */
+const GRPC_GO_CASES = [
+  'empty_unary',
+  'large_unary',
+  'client_streaming',
+  'server_streaming',
+  'ping_pong',
+  'empty_stream',
+  'custom_metadata',
+  'status_code_and_message',
+  'special_status_message',
+  'unimplemented_method',
+  'unimplemented_service',
+  'cancel_after_begin',
+  'cancel_after_first_response',
+  'timeout_on_sleeping_server',
+  'pick_first_unary',
+  'rpc_soak',
+  'channel_soak',
+];
+
+/** Where h2specd listens from, one port for each case. */
+const H2SPECD_PORT = 30_100;
+/** A case is over long before; one that hangs must not hold the others up. */
+const CASE_MS = 60_000;
+const SUITE_MS = 300_000;
+
+/**
+ * @typedef {object} Result
+ * @property {string} suite
+ * @property {string} transport
+ * @property {string} driver
+ * @property {number} passed
+ * @property {number} failed
+ * @property {string[]} failures what failed, one line each
+ */
+
+/**
+ * The HTTP/2 server, by h2spec.
+ *
+ * @param {string} h2spec
+ * @param {string} peer
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function http2Server(h2spec, peer, driver) {
+  const server = await startListening(peer, ['serve', driver, '127.0.0.1:0']);
+  try {
+    const words = ['--strict', '-h', '127.0.0.1', '-p', String(server.port), '-o', '2'];
+    const { output } = await runToEnd(h2spec, words, { timeoutMs: SUITE_MS });
+    return { suite: 'h2spec, server', transport: 'plaintext', driver, ...counted(output, 147) };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * The HTTP/2 client, by h2specd.
+ *
+ * @param {string} h2specd
+ * @param {string} peer
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function http2Client(h2specd, peer, driver) {
+  const words = ['--strict', '-f', String(H2SPECD_PORT), '-o', '2', '-e', `${peer} get ${driver}`];
+  const { output } = await runToEnd(h2specd, words, { timeoutMs: SUITE_MS });
+  return { suite: 'h2specd, client', transport: 'plaintext', driver, ...counted(output, 57) };
+}
+
+/**
+ * Our interop server, by grpc-go's client.
+ *
+ * @param {string} client
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function grpcGoClient(client, driver) {
+  const server = await interopServer(driver);
+  try {
+    return {
+      suite: 'gRPC interop: grpc-go client, our server',
+      transport: 'plaintext',
+      driver,
+      ...(await eachCase(GRPC_GO_CASES, (name) =>
+        runToEnd(client, [...to(server.port), `--test_case=${name}`], { timeoutMs: CASE_MS }),
+      )),
+    };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * Our interop server, by grpc-js's client.
+ *
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function grpcJsClient(driver) {
+  const server = await interopServer(driver);
+  try {
+    return {
+      suite: 'gRPC interop: grpc-js client, our server',
+      transport: 'plaintext',
+      driver,
+      ...(await eachCase(CASES, async (name) => {
+        try {
+          await runCase(name, `127.0.0.1:${server.port}`);
+          return { code: 0, output: '' };
+        } catch (error) {
+          return { code: 1, output: String(error) };
+        }
+      })),
+    };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * Our client, against grpc-go's interop server, which does not have CacheableUnaryCall.
+ *
+ * @param {string} server
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function grpcGoServer(server, driver) {
+  const { port, stop } = await startOnPort(server, (free) => [`--port=${free}`]);
+  try {
+    const cases = CASES.filter((name) => name !== 'cacheable_unary');
+    return {
+      suite: 'gRPC interop: our client, grpc-go server',
+      transport: 'plaintext',
+      driver,
+      ...(await eachCase(cases, (name) => ourClient(port, name, driver))),
+    };
+  } finally {
+    await stop();
+  }
+}
+
+/**
+ * Our client, against our interop server.
+ *
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function ourselves(driver) {
+  const { port, stop } = await interopServer(driver);
+  try {
+    return {
+      suite: 'gRPC interop: our client, our server',
+      transport: 'plaintext',
+      driver,
+      ...(await eachCase(CASES, (name) => ourClient(port, name, driver))),
+    };
+  } finally {
+    await stop();
+  }
+}
+
+/**
+ * @param {number} port
+ * @param {string} name
+ * @param {string} driver
+ */
+function ourClient(port, name, driver) {
+  const words = [built('client.js'), ...to(port), `--test_case=${name}`];
+  return runToEnd(process.execPath, words, {
+    timeoutMs: CASE_MS,
+    environment: { MILLRACE_DRIVER: driver },
+  });
+}
+
+/** @param {string} driver */
+function interopServer(driver) {
+  return startListening(process.execPath, [built('server.js'), '--port=0'], {
+    MILLRACE_DRIVER: driver,
+  });
+}
+
+/** @param {string} file */
+function built(file) {
+  return fileURLToPath(new URL(`../dist/interop/${file}`, import.meta.url));
+}
+
+/** @param {number} port */
+function to(port) {
+  return ['--server_host=127.0.0.1', `--server_port=${port}`];
+}
+
+/**
+ * @param {readonly string[]} cases
+ * @param {(name: string) => Promise<{ code: number | null, output: string }>} run
+ */
+async function eachCase(cases, run) {
+  const failures = [];
+  for (const name of cases) {
+    const { code, output } = await run(name);
+    if (code !== 0) failures.push(`${name}: ${output.trim().split('\n').at(-1) ?? ''}`);
+  }
+  return { passed: cases.length - failures.length, failed: failures.length, failures };
+}
+
+/**
+ * Reads the closing line of h2spec and h2specd. Cases that did not run have failed.
+ *
+ * @param {string} output
+ * @param {number} cases
+ */
+function counted(output, cases) {
+  const line = /^(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed/m.exec(output);
+  const passed = Number(line?.[2] ?? 0);
+  const failures = [...new Set(output.match(/^.*×.*$/gm)?.map((text) => text.trim()))];
+  return { passed, failed: cases - passed, failures };
+}
