@@ -493,3 +493,126 @@ test('metadata of a received call can be sent on', async () => {
   const metadata = new Metadata().set('mode', 'length');
   expect((await client.say({ data: new Uint8Array(5) }, { metadata })).text).toBe('5');
 });
+
+test('what the caller’s iterable throws is the outcome of the call, which is cancelled', async () => {
+  const server = await startServer();
+  const { client, connection } = ourConnection(server.port);
+  async function* broken() {
+    yield { text: 'one' };
+    throw new Error('the source broke');
+  }
+  await expect(client.collect(broken())).rejects.toThrow('the source broke');
+  await expect(all(client.chat(broken()))).rejects.toThrow('the source broke');
+  await expect(all(client.chat([{ text: 1 as never }]))).rejects.toMatchObject({
+    code: 'MILLRACE_ENCODE',
+  });
+  await eventually(
+    'no call',
+    () => connection.stats().callsUnderWay,
+    (count) => count === 0,
+  );
+});
+
+test('a hedged stream: every attempt gets the requests, one gives the answer', async () => {
+  let calls = 0;
+  const seen: string[][] = [];
+  const { port } = await startForeign({
+    ...honest,
+    chat(call: grpc.ServerDuplexStream<{ text: string }, object>) {
+      const mine: string[] = [];
+      seen.push(mine);
+      const answers = ++calls === 2;
+      call.on('data', (message: { text: string }) => {
+        mine.push(message.text);
+        if (answers) call.write(message);
+      });
+      call.on('end', () => answers && call.end());
+    },
+  });
+  const { client, connection } = ourConnection(port, {
+    serviceConfig: {
+      methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.05s' } }],
+    },
+  });
+  const chat = client.chat();
+  chat.write({ text: 'a' });
+  chat.write({ text: 'b' });
+  expect((await chat.next()).value?.text).toBe('a');
+  expect((await chat.next()).value?.text).toBe('b');
+  chat.write({ text: 'c' });
+  chat.end();
+  expect((await chat.next()).value?.text).toBe('c');
+  expect((await chat.next()).done).toBe(true);
+  expect(seen[0]!.slice(0, 2)).toEqual(['a', 'b']);
+  expect(seen[1]).toEqual(['a', 'b', 'c']);
+  await eventually(
+    'no call',
+    () => connection.stats(),
+    ({ callsUnderWay, bufferedBytes }) => callsUnderWay === 0 && bufferedBytes === 0,
+  );
+});
+
+test('requests beyond the retry buffer commit the call', async () => {
+  let calls = 0;
+  const { port } = await startForeign({
+    ...honest,
+    collect(
+      call: grpc.ServerReadableStream<{ data: Buffer }, object>,
+      callback: grpc.sendUnaryData<object>,
+    ) {
+      calls++;
+      call.on('data', () => {});
+      call.on('end', () => callback({ code: grpc.status.UNAVAILABLE, details: 'no' }));
+    },
+  });
+  const { client, connection } = ourConnection(port, {
+    retryBuffer: { callBytes: 1000 },
+    serviceConfig: {
+      methodConfig: [
+        {
+          name: [{}],
+          retryPolicy: {
+            maxAttempts: 2,
+            initialBackoff: '0.01s',
+            maxBackoff: '0.01s',
+            backoffMultiplier: 1,
+            retryableStatusCodes: ['UNAVAILABLE'],
+          },
+        },
+      ],
+    },
+  });
+  const request = { data: new Uint8Array(400) };
+  expect((await statusOf(client.collect([request, request]))).code).toBe(Status.UNAVAILABLE);
+  expect(calls).toBe(2);
+  expect((await statusOf(client.collect([request, request, request]))).code).toBe(
+    Status.UNAVAILABLE,
+  );
+  expect(calls).toBe(3);
+  expect(connection.stats().bufferedBytes).toBe(0);
+});
+
+test('pressure passes through a relay: the source is pulled no faster than the last reader reads', async () => {
+  const server = await startServer();
+  const client = ourClient(server.port);
+  const data = new Uint8Array(16_384);
+  let pulled = 0;
+  async function* source() {
+    for (; pulled < 2000; pulled++) yield { data };
+  }
+  // Two calls in a row: the responses of the first are the requests of the second.
+  const last = client.chat(client.chat(source()));
+  const first = await last.next();
+  expect(first.value?.data.length).toBe(data.length);
+  await delay(500);
+  const stalled = pulled;
+  expect(stalled).toBeLessThan(500);
+  await delay(300);
+  expect(pulled).toBe(stalled);
+  let count = 1;
+  for await (const reply of last) {
+    expect(reply.data.length).toBe(data.length);
+    count++;
+  }
+  expect(count).toBe(2000);
+});

@@ -62,14 +62,6 @@ export class Balancer {
     for (const lane of this.#all()) lane.connect();
   }
 
-  hurry(): void {
-    for (const lane of this.#all()) lane.hurry();
-  }
-
-  hold(waiting: boolean): void {
-    for (const lane of this.#all()) lane.hold(waiting);
-  }
-
   close(): void {
     for (const lane of this.#all()) lane.close();
     this.#lanes.clear();

@@ -38,6 +38,8 @@ export class Lane implements ConnectionSink {
   /** The address that is tried or connected. */
   #index = 0;
   #opened = NONE;
+  /** What hears of that connection; earlier ones are not heard any more. */
+  #sink: ConnectionSink | undefined;
   #passBegan = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopHealth: (() => void) | undefined;
@@ -88,20 +90,6 @@ export class Lane implements ConnectionSink {
     clearTimeout(this.#timer);
     this.#drop();
     this.state = 'idle';
-  }
-
-  /** Does not wait for the backoff any longer. */
-  hurry(): void {
-    if (this.#timer === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#beginPass();
-  }
-
-  /** Keeps the process alive while calls wait for this lane, and only then. */
-  hold(waiting: boolean): void {
-    if (waiting) this.#timer?.ref();
-    else this.#timer?.unref();
   }
 
   connectionState(state: ConnectionState, message: string, tooManyPings: boolean): void {
@@ -171,8 +159,6 @@ export class Lane implements ConnectionSink {
     this.#sink = sink;
     return sink;
   }
-  #sink: ConnectionSink | undefined;
-
   #next(): void {
     this.#index++;
     this.#open();
