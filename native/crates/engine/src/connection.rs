@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
 
-use crate::{call::NOBODY, client::Link};
+use crate::{call::NOBODY, client::Link, tls::Tls};
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct Building {
 }
 
 impl Building {
-    fn new(pool: ChunkPool) -> Self {
+    pub(crate) fn new(pool: ChunkPool) -> Self {
         Self {
             chunks: VecDeque::new(),
             bytes: 0,
@@ -124,6 +124,13 @@ impl Building {
         self.tail = None;
     }
 
+    /// Drops what was built.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.bytes = 0;
+        self.tail = None;
+    }
+
     /// Puts bytes in front of everything; only between two frames, so only when nothing was split.
     fn write_first(&mut self, bytes: &[u8]) {
         self.tail = None;
@@ -148,6 +155,7 @@ impl http2::Output for Building {
 
 pub(crate) struct Connection {
     pub(crate) socket: SocketId,
+    pub(crate) tls: Option<Box<Tls>>,
     pub(crate) http2: http2::Connection,
     pub(crate) peer: Option<SocketAddr>,
     /// What only a client's connection has.
@@ -203,6 +211,7 @@ impl Connection {
     ) -> Self {
         Self {
             socket,
+            tls: None,
             http2,
             peer,
             link: None,
@@ -235,8 +244,37 @@ impl Connection {
         }
     }
 
+    /// Whether bytes wait that can leave now.
+    pub(crate) fn has_output(&self) -> bool {
+        match &self.tls {
+            None => self.building.bytes > 0,
+            Some(tls) => tls.has_output() || (self.building.bytes > 0 && !tls.is_handshaking()),
+        }
+    }
+
+    /// Completes what can be sent next: HTTP/2's own frames, and in the end TLS's close_notify.
+    #[inline]
+    pub(crate) fn prepare_output(&mut self) {
+        let Some(tls) = &mut self.tls else {
+            return self.collect_control();
+        };
+        if tls.is_handshaking() {
+            if self.state == State::Flushing {
+                tls.close();
+            }
+            return;
+        }
+        self.collect_control();
+        if self.state == State::Flushing
+            && self.building.bytes == 0
+            && let Some(tls) = &mut self.tls
+        {
+            tls.close();
+        }
+    }
+
     /// Moves what HTTP/2 itself has to say behind or before what was built.
-    pub(crate) fn collect_control(&mut self) {
+    fn collect_control(&mut self) {
         if !self.http2.ordered().is_empty() {
             let mut ordered = std::mem::take(self.http2.ordered());
             self.building.end_tail();

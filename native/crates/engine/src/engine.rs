@@ -23,6 +23,7 @@ use crate::{
     shared::Words,
     slots::Slots,
     stats::Totals,
+    tls::HANDSHAKES,
     wheel::Wheel,
 };
 
@@ -65,11 +66,19 @@ pub struct Views {
     pub ring: Arc<SharedMemory>,
 }
 
-/// A received buffer that is being parsed.
+/// Where the bytes that are being parsed lie.
+pub(crate) enum Input {
+    /// In a receive buffer.
+    Ring(u16),
+    /// In memory of their own, since they were decrypted.
+    Memory(Vec<u8>),
+}
+
+/// Received bytes that are being parsed.
 pub(crate) struct Part {
     pub(crate) connection: u32,
     pub(crate) serial: u32,
-    pub(crate) buffer: u16,
+    pub(crate) input: Input,
     pub(crate) position: usize,
     pub(crate) length: usize,
 }
@@ -136,6 +145,12 @@ pub struct Engine {
     pub(crate) turn: u32,
     pub(crate) drain_number: u32,
     pub(crate) scratch: Vec<u8>,
+    /// What connections that are accepted have to speak.
+    pub(crate) tls: Option<millrace_tls::ServerConfig>,
+    /// Memory for what is decrypted next.
+    pub(crate) plaintext: Vec<u8>,
+    /// Handshake messages answered in this batch.
+    pub(crate) handshakes: u32,
     pub(crate) message_scratch: Vec<u8>,
     pub(crate) wheel: Wheel,
     due: Vec<u32>,
@@ -235,6 +250,9 @@ impl Engine {
             turn: 0,
             drain_number: 0,
             scratch: Vec::new(),
+            tls: None,
+            plaintext: Vec::new(),
+            handshakes: 0,
             message_scratch: Vec::new(),
             wheel: Wheel::new(0),
             due: Vec::new(),
@@ -330,6 +348,7 @@ impl Engine {
         self.tick();
         self.collecting = true;
         self.record_count = 0;
+        self.handshakes = 0;
         self.reserve_spare();
         self.turn = self.turn.wrapping_add(1);
         while self.record_count < RECORDS_SOFT
@@ -345,7 +364,7 @@ impl Engine {
             self.completions.reverse();
             self.note_depth();
         }
-        while self.record_count < RECORDS_SOFT {
+        while self.record_count < RECORDS_SOFT && self.handshakes < HANDSHAKES {
             if let Some(part) = self.part.take() {
                 self.parse(part);
             } else if let Some(completion) = self.completions.pop() {

@@ -10,7 +10,7 @@ use crate::{
     Engine,
     call::{Assembly, Raw},
     connection::State,
-    engine::Part,
+    engine::{Input, Part},
     layout::*,
     notice::Severity,
     overflow::Overflow,
@@ -67,13 +67,18 @@ impl Engine {
                     .get(index as usize)
                     .and_then(Option::as_ref)
                 {
+                    Some(connection)
+                        if connection.state == State::Open && connection.tls.is_some() =>
+                    {
+                        self.receive_sealed(index, buffer, length as usize);
+                    }
                     Some(connection) if connection.state == State::Open => {
                         self.ledger
                             .fill(buffer, index, connection.serial, self.turn);
                         let part = Part {
                             connection: index,
                             serial: connection.serial,
-                            buffer,
+                            input: Input::Ring(buffer),
                             position: 0,
                             length: length as usize,
                         };
@@ -89,11 +94,19 @@ impl Engine {
         }
     }
 
-    /// Parses a received buffer until its end, or until the batch is full.
+    /// Parses received bytes until their end, or until the batch is full.
     pub(crate) fn parse(&mut self, mut part: Part) {
         let ring = Arc::clone(&self.ring);
-        let base = part.buffer as usize * self.options.ring_buffer_bytes as usize;
-        let bytes = shared::bytes(&ring, base, part.length);
+        let (bytes, place) = match &part.input {
+            Input::Ring(buffer) => {
+                let base = *buffer as usize * self.options.ring_buffer_bytes as usize;
+                (
+                    shared::bytes(&ring, base, part.length),
+                    Some((*buffer, base)),
+                )
+            }
+            Input::Memory(memory) => (memory.as_slice(), None),
+        };
         let soft = RECORD_CAPACITY / 2;
         loop {
             if self.record_count >= soft {
@@ -115,7 +128,7 @@ impl Engine {
                 Ok((consumed, event)) => {
                     part.position += consumed;
                     let Some(event) = event else { break };
-                    self.handle(part.connection, event, bytes, start, part.buffer, base);
+                    self.handle(part.connection, event, bytes, start, place);
                 }
                 Err(error) => {
                     self.connection_error(part.connection, error, &bytes[..part.length.min(64)]);
@@ -124,8 +137,15 @@ impl Engine {
             }
         }
         self.mark_dirty(part.connection);
-        if self.ledger.drop_reference(part.buffer, 0) {
-            self.release_buffer(part.buffer);
+        match part.input {
+            Input::Ring(buffer) => {
+                if self.ledger.drop_reference(buffer, 0) {
+                    self.release_buffer(buffer);
+                }
+            }
+            Input::Memory(memory) => {
+                self.decrypted_parsed(part.connection, part.serial, memory);
+            }
         }
     }
 
@@ -136,8 +156,7 @@ impl Engine {
         event: Event,
         bytes: &[u8],
         start: usize,
-        buffer: u16,
-        base: usize,
+        place: Option<(u16, usize)>,
     ) {
         match event {
             Event::Data {
@@ -147,10 +166,21 @@ impl Engine {
                 end_stream,
             } => {
                 let from = start + at;
-                self.ledger.buffers[buffer as usize].data_bytes += length as u32;
-                let source = Source::Ring {
-                    buffer,
-                    offset: base + from,
+                let source = match place {
+                    Some((buffer, base)) => {
+                        self.ledger.buffers[buffer as usize].data_bytes += length as u32;
+                        Source::Ring {
+                            buffer,
+                            offset: base + from,
+                        }
+                    }
+                    None => {
+                        // The receive buffer has returned: the connection's credit is due.
+                        if let Some(connection) = self.connections[index as usize].as_mut() {
+                            connection.withheld += length as u64;
+                        }
+                        Source::Copy
+                    }
                 };
                 self.data(
                     index,
@@ -821,7 +851,7 @@ impl Engine {
         stop
     }
 
-    fn receive_ended(&mut self, index: u32, error: i32) {
+    pub(crate) fn receive_ended(&mut self, index: u32, error: i32) {
         let how = if error == 0 {
             "the peer closed it".to_owned()
         } else {

@@ -19,6 +19,7 @@ mod pressure;
 mod shared;
 mod slots;
 mod stats;
+mod tls;
 mod wheel;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use call::{Method, MethodKind};
 pub use client::Target;
 pub use engine::{Collected, Engine, Views};
 pub use millrace_ring::{DriverChoice, SharedMemory};
+pub use millrace_tls::{ClientCertificate, ServerOptions as TlsServerOptions};
 pub use notice::{Notice, Severity};
 pub use options::{Options, Role};
 

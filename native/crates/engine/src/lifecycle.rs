@@ -12,6 +12,7 @@ use crate::{
     connection::{Connection, State},
     layout::*,
     notice::Severity,
+    tls::is_client_hello,
 };
 
 /// The PING whose answer ends the first step of a drain: the peer has seen our GOAWAY by then.
@@ -62,15 +63,21 @@ impl Engine {
         self.serial = self.serial.wrapping_add(1);
         let http2 = http2::Connection::new(http2::Role::Server, self.http2_limits(), self.now);
         let pool = self.driver.chunks().clone();
-        self.connections[index] = Some(Box::new(Connection::new(
-            socket,
-            http2,
-            peer,
-            pool,
-            self.serial,
-        )));
+        let tls = self.begin_tls(&pool);
+        let mut connection = Box::new(Connection::new(socket, http2, peer, pool, self.serial));
+        let refused = tls.as_ref().err().cloned();
+        connection.tls = tls.ok().flatten();
+        self.connections[index] = Some(connection);
         self.live_connections += 1;
         self.totals.connections += 1;
+        if let Some(cause) = refused {
+            // Never in the clear instead.
+            let message = format!("a connection could not be set up: {cause}");
+            let peer = self.peer_of(socket.0);
+            self.notices
+                .push(Severity::Warn, "connection_refused", peer, message);
+            return self.close_connection(socket.0, true);
+        }
         self.mark_dirty(socket.0);
     }
 
@@ -107,7 +114,9 @@ impl Engine {
             _ => (Severity::Warn, "connection_error"),
         };
         let mut message = error.to_string();
-        if error.kind == ErrorKind::NotHttp2 {
+        if error.kind == ErrorKind::NotHttp2 && is_client_hello(input) {
+            message = "a TLS client came to this port, which has no TLS: serve with tls, or connect without TLS credentials".to_owned();
+        } else if error.kind == ErrorKind::NotHttp2 {
             message.push_str("; the first bytes were \"");
             message.extend(
                 input
@@ -153,12 +162,13 @@ impl Engine {
         }
         connection.state = State::Closing;
         connection.closing_since = self.now.max(1);
-        connection.building.chunks.clear();
-        connection.building.bytes = 0;
+        connection.building.clear();
+        let socket = connection.socket;
         if broken {
-            self.driver.abort(connection.socket);
+            self.driver.abort(socket);
         } else {
-            self.driver.close(connection.socket);
+            self.send_close_notify(index);
+            self.driver.close(socket);
         }
     }
 
@@ -178,7 +188,7 @@ impl Engine {
         self.check_drained();
     }
 
-    fn end_calls(&mut self, index: u32, cause: u32, code: Code) {
+    pub(crate) fn end_calls(&mut self, index: u32, cause: u32, code: Code) {
         if self.is_client() {
             return self.end_link(index);
         }
@@ -390,6 +400,16 @@ impl Engine {
                 self.close_connection(index, false);
                 continue;
             }
+            if connection.tls.is_some() && self.end_slow_handshake(index) {
+                continue;
+            }
+            let Some(connection) = self
+                .connections
+                .get_mut(index as usize)
+                .and_then(Option::as_mut)
+            else {
+                continue;
+            };
             if connection.sending
                 && now - connection.sending_since > self.options.send_progress_timeout_ms
             {

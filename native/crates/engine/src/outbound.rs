@@ -464,7 +464,7 @@ impl Engine {
             return;
         }
         if !connection.sending {
-            connection.collect_control();
+            connection.prepare_output();
         } else if connection.building.bytes > UNREAD_ANSWERS_MAX && connection.link.is_none() {
             let peer = Some(connection.peer_name());
             let message = "the peer sends requests and does not read their answers".to_owned();
@@ -472,7 +472,7 @@ impl Engine {
             self.totals.send_timeouts += 1;
             return self.close_connection(index, true);
         }
-        if !connection.sending && connection.building.bytes > 0 {
+        if !connection.sending && connection.has_output() {
             std::mem::swap(&mut connection.framed_calls, &mut connection.flight_calls);
             for &reference in &connection.flight_calls {
                 if let Some(call) = self.calls.find(reference) {
@@ -482,12 +482,21 @@ impl Engine {
             }
             connection.sending = true;
             connection.sending_since = self.now;
-            let (bytes, count) = (connection.building.bytes, connection.building.chunks.len());
+            let mut bytes = connection.building.bytes;
+            let chunks = match &mut connection.tls {
+                None => {
+                    connection.building.bytes = 0;
+                    connection.building.end_tail();
+                    &mut connection.building.chunks
+                }
+                Some(tls) => {
+                    bytes = tls.seal(&mut connection.building);
+                    tls.sealed()
+                }
+            };
             connection.sending_bytes = bytes;
-            connection.building.bytes = 0;
-            connection.building.end_tail();
-            self.driver
-                .send(connection.socket, &mut connection.building.chunks, count);
+            let count = chunks.len();
+            self.driver.send(connection.socket, chunks, count);
             self.totals.sends += 1;
             self.totals.sent_bytes += bytes as u64;
         } else if connection.state == State::Flushing && !connection.sending {

@@ -7,7 +7,7 @@
 
 use millrace_ring::Level;
 
-use crate::{Engine, layout::*, notice::Severity, overflow::Block, slots::Place};
+use crate::{Engine, engine::Input, layout::*, notice::Severity, overflow::Block, slots::Place};
 
 /// The window that every connection starts with and that cannot be taken back (RFC 9113, 6.9.2).
 pub(crate) const UNAVOIDABLE_WINDOW: u32 = 65_535;
@@ -227,7 +227,10 @@ impl Engine {
     pub(crate) fn settle_buffers(&mut self) {
         self.note_depth();
         self.publish_level();
-        let parsing = self.part.as_ref().map(|part| part.buffer);
+        let parsing = self.part.as_ref().and_then(|part| match part.input {
+            Input::Ring(buffer) => Some(buffer),
+            Input::Memory(_) => None,
+        });
         let mut touched = std::mem::take(&mut self.ledger.touched);
         for number in touched.drain(..) {
             let buffer = &mut self.ledger.buffers[number as usize];

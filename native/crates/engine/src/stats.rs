@@ -31,6 +31,10 @@ totals! {
     connections_refused => "connectionsRefused";
     /// Connections that ended for breaking the protocol.
     connection_errors => "connectionErrors";
+    /// TLS handshakes that succeeded.
+    tls_handshakes => "tlsHandshakes";
+    /// Connections that ended because of their TLS.
+    tls_failures => "tlsFailures";
     /// Connections cut because their peer did not read.
     send_timeouts => "sendTimeouts";
     /// Calls begun.
