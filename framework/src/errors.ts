@@ -101,6 +101,14 @@ const table = {
     message: 'the server is closed',
     remedy: 'Call serve() again for a new one.',
   },
+  MILLRACE_TLS_FILE: {
+    message: 'a certificate or key cannot be read',
+    remedy: 'Give a path that this process may read, or the PEM text itself.',
+  },
+  MILLRACE_TLS_OFF: {
+    message: 'the server was started without TLS',
+    remedy: 'Give tls to serve(); only then is there something to reload.',
+  },
   MILLRACE_WORKER_FAILED: {
     message: 'a server thread could not start',
     remedy: 'See the cause; the services module runs once in each thread.',

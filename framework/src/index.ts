@@ -14,6 +14,7 @@ export type { UnaryCall, UploadCall } from './client/single-call.js';
 export type { DuplexCall, ResponseStream } from './client/stream-call.js';
 export type { Context, MethodInfo } from './context/context.js';
 export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.js';
+export type { Peer, PeerIdentity } from './context/peer.js';
 export type { Pressure } from './context/pressure.js';
 export { MillraceError, type MillraceErrorCode } from './errors.js';
 export type { InterceptedCall, Interceptor, Next } from './interceptors/interceptor.js';
@@ -23,6 +24,7 @@ export type { DriverName, ServeOptions } from './server/options.js';
 export { type Server, serve } from './server/serve.js';
 export type { ServerStats, ThreadStats } from './server/stats.js';
 export type { CloseResult } from './server/thread.js';
+export type { TlsOptions, TlsSource } from './server/tls.js';
 export {
   type AttachedServices,
   attach,

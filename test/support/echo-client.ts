@@ -74,8 +74,12 @@ function path(from: unknown, names: string[]): unknown {
 }
 
 /** A client with a connection of its own. */
-export function echoClient(port: number, options: grpc.ClientOptions = {}): EchoClient {
-  return new Echo(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
+export function echoClient(
+  port: number,
+  options: grpc.ClientOptions = {},
+  credentials = grpc.credentials.createInsecure(),
+): EchoClient {
+  return new Echo(`127.0.0.1:${port}`, credentials, {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': -1,
     'grpc.enable_retries': 0,
@@ -87,8 +91,9 @@ export function echoClient(port: number, options: grpc.ClientOptions = {}): Echo
 export function clientOf(
   server: { readonly port: number },
   options?: grpc.ClientOptions,
+  credentials?: grpc.ChannelCredentials,
 ): EchoClient {
-  const client = echoClient(server.port, options);
+  const client = echoClient(server.port, options, credentials);
   onTestFinished(() => client.close());
   return client;
 }

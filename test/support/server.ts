@@ -172,6 +172,10 @@ export class TestServer extends ServerProcess {
     return this.#ask('release');
   }
 
+  reloadTls(): Promise<void> {
+    return this.#ask('reload');
+  }
+
   close(): Promise<{ completed: number; aborted: number }> {
     return this.#ask('close');
   }

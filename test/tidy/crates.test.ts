@@ -8,7 +8,8 @@ const allowed: Record<string, readonly string[]> = {
   http2: [],
   grpc: [],
   ring: [],
-  engine: ['http2', 'grpc', 'ring'],
+  tls: [],
+  engine: ['http2', 'grpc', 'ring', 'tls'],
   // The ring's shared memory is what the engine's views are made of.
   binding: ['engine', 'ring'],
 };
@@ -66,6 +67,7 @@ test.each([
   ['napi', 'binding'],
   ['io-uring', 'ring'],
   ['mio', 'ring'],
+  ['rustls', 'tls'],
 ])('only one crate depends on %s', (name, owner) => {
   const users = manifests.filter((manifest) => dependencies(manifest).includes(name)).map(crateOf);
   expect(users).toEqual([owner]);

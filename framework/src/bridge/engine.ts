@@ -1,6 +1,7 @@
 import type { MessageType } from '../codec/message-type.js';
 import { Reader } from '../codec/reader.js';
 import type { Metadata } from '../context/metadata.js';
+import type { PeerIdentity } from '../context/peer.js';
 import type { CallPort, Watched } from '../stream/port.js';
 import {
   CONTROL_CALL_CAPACITY,
@@ -11,7 +12,7 @@ import {
   CONTROL_STREAM_MARK,
 } from './layout.js';
 import { decodeMetadata, encodeMetadata, encodeStatus } from './metadata-block.js';
-import type { NativeEngine, NativeEngineConstructor } from './native.js';
+import type { NativeEngine, NativeEngineConstructor, NativeTls } from './native.js';
 import { Operations } from './operations.js';
 import { type RecordSink, readRecords } from './records.js';
 
@@ -121,6 +122,11 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
     return this.native.register(methods.map(({ path, kind }) => ({ path, kind })));
   }
 
+  /** @throws Error with a code MILLRACE_TLS_*; what was there before stays */
+  secure(tls: NativeTls): void {
+    this.native.secure(tls);
+  }
+
   listen(host: string, port: number, reusePort: boolean, backlog: number): number {
     return this.native.listen(host, port, reusePort, backlog);
   }
@@ -172,6 +178,13 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
 
   peer(call: number): string | undefined {
     return (this.closed ? null : this.native.peer(call)) ?? undefined;
+  }
+
+  peerIdentity(call: number): PeerIdentity | undefined {
+    const json = this.closed ? null : this.native.peerIdentity(call);
+    if (json === null) return undefined;
+    const { validFromMs, validToMs, ...rest } = JSON.parse(json);
+    return { ...rest, validFrom: new Date(validFromMs), validTo: new Date(validToMs) };
   }
 
   // --- calls: outbound ---

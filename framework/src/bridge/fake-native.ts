@@ -195,6 +195,14 @@ export class FakeNative implements NativeEngine {
     return '127.0.0.1:1234';
   }
 
+  peerIdentity(): string | null {
+    return null;
+  }
+
+  secure(): void {
+    this.events.push('secure');
+  }
+
   stats(): string {
     return '{"driver":"fake","http2":{}}';
   }

@@ -32,6 +32,11 @@ export interface NativeEngine {
   views(): NativeViews;
   /** A client: adds methods and returns the number of the first of them. */
   register(methods: { path: string; kind: number }[]): number;
+  /**
+   * Speaks TLS with everybody who connects from now on. @throws Error with a code MILLRACE_TLS_*; what
+   * was there before stays.
+   */
+  secure(tls: NativeTls): void;
   /** Returns the port. @throws Error with a `code` */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /** Drains operations and arena now. */
@@ -44,6 +49,8 @@ export interface NativeEngine {
   /** The metadata block of a request; null if it has none or the call is over. */
   metadata(call: number): Uint8Array | null;
   peer(call: number): string | null;
+  /** Who the peer is by its certificate, as JSON; null without one. */
+  peerIdentity(call: number): string | null;
   stats(): string;
   /** Stops listening and asks clients to go; the notice `drained` says when the last has gone. */
   drain(): void;
@@ -61,6 +68,14 @@ export interface NativeClientEngine extends Omit<NativeEngine, 'listen' | 'drain
   abort(connection: number): void;
   /** u32 message length, message, metadata block of the trailers; null: neither. */
   status(call: number): Uint8Array | null;
+}
+
+/** A server's certificates and key, PEM. */
+export interface NativeTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+  readonly clientCertificate?: 'request' | 'require';
 }
 
 /** The constructor of {@link NativeEngine}. */

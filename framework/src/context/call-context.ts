@@ -8,12 +8,12 @@ import type { CallPort } from '../stream/port.js';
 import type { Context, MethodInfo } from './context.js';
 import type { Deadline } from './deadline.js';
 import { Metadata, type MetadataInit } from './metadata.js';
+import { CallPeer, type Peer, type PeerPort } from './peer.js';
 import type { Pressure } from './pressure.js';
 
 /** What a context needs of the engine beneath it. */
-export interface ContextPort extends CallPort {
+export interface ContextPort extends CallPort, PeerPort {
   metadata(call: number): Metadata | undefined;
-  peer(call: number): string | undefined;
   sendHeaders(call: number, metadata: Metadata | undefined): void;
 }
 
@@ -62,6 +62,7 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
   onWritable: (() => void) | undefined;
   #abort: AbortController | undefined;
   #metadata: Metadata | undefined;
+  #peer: Peer | undefined;
   #trailers: Metadata | undefined;
   #logger: Logger | undefined;
   #requestId: string | undefined;
@@ -111,9 +112,13 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
     return this.#metadata;
   }
 
-  get peer(): string {
-    const { closed, port } = this.#environment;
-    return (closed ? undefined : port.peer(this.reference)) ?? 'unknown';
+  get peer(): Peer {
+    const environment = this.#environment;
+    this.#peer ??= new CallPeer(
+      () => (environment.closed ? undefined : environment.port),
+      this.reference,
+    );
+    return this.#peer;
   }
 
   get requestId(): string {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { MethodKind } from '../service/descriptor.js';
 import type { Metadata, MetadataInit } from './metadata.js';
+import type { Peer } from './peer.js';
 import type { Pressure } from './pressure.js';
 
 /** The method of a call. */
@@ -26,8 +27,8 @@ export interface Context {
   readonly deadline: Date | undefined;
   /** The custom metadata of the request. */
   readonly metadata: Metadata;
-  /** The address of the peer: `127.0.0.1:50123`, `[::1]:50123`. */
-  readonly peer: string;
+  /** The client: its address and, with mutual TLS, its identity. */
+  readonly peer: Peer;
   /** Unique within the process; in every line of `logger`. */
   readonly requestId: string;
   /** A pino child that names the method and the request. */

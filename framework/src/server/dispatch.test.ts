@@ -347,7 +347,7 @@ describe('unary', () => {
     expect(seen?.metadata.get('X-Name')).toBe('value');
     expect(again).toBe(seen?.metadata);
     expect(seen?.deadline?.getTime()).toBeGreaterThanOrEqual(before + 60_000);
-    expect(seen?.peer).toBe('127.0.0.1:1234');
+    expect(String(seen?.peer)).toBe('127.0.0.1:1234');
   });
 
   test('a passed deadline says where the time went', async () => {

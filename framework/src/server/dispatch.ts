@@ -189,7 +189,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   /** Debug only: who may cancel calls must not be able to flood a log. */
   #noteCancellation(call: CallContext<Route>, error: StatusError): void {
     if (!this.logger.isLevelEnabled('debug')) return;
-    call.logger.debug({ peer: call.peer, code: error.codeName }, error.message);
+    call.logger.debug({ peer: call.peer.address, code: error.codeName }, error.message);
   }
 
   writable(reference: number): void {
@@ -376,12 +376,12 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   #visible(call: CallContext<Route>, error: unknown): StatusError {
     if (StatusError.is(error)) {
       if (error.cause !== undefined) {
-        call.logger.warn({ err: error, peer: call.peer }, error.message);
+        call.logger.warn({ err: error, peer: call.peer.address }, error.message);
       }
       return error;
     }
     this.#errors++;
-    call.logger.error({ err: error, peer: call.peer }, 'the handler failed');
+    call.logger.error({ err: error, peer: call.peer.address }, 'the handler failed');
     return new StatusError(Status.INTERNAL, `internal error (request ${call.requestId})`, {
       cause: error,
     });

@@ -6,6 +6,7 @@ import { checkLimits, checkNumber, type Limits } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
 import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
+import { checkTls, type TlsOptions } from './tls.js';
 
 /** The I/O drivers, best first; `auto` takes the best that this machine admits. */
 export type DriverName = 'auto' | 'bundle' | 'ring' | 'classic' | 'portable';
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly log?: { readonly level?: LogLevel };
   /** A pino logger instead. Threads cannot share one, so they use `log`. */
   readonly logger?: Logger;
+  /** Speak TLS, with HTTP/2 negotiated by ALPN. Default: plain HTTP/2 with prior knowledge. */
+  readonly tls?: TlsOptions;
   /**
    * On SIGTERM or SIGINT: drain, then let the process end with exit code 0; on the second signal,
    * exit at once. Default true.
@@ -67,6 +70,7 @@ export interface CheckedOptions {
   readonly logLevel: LogLevel;
   readonly signals: boolean;
   readonly drainTimeoutMs: number;
+  readonly tls: TlsOptions | undefined;
   readonly thread: ThreadOptions;
 }
 
@@ -83,6 +87,7 @@ const known = [
   'interceptors',
   'log',
   'logger',
+  'tls',
   'signals',
   'drainTimeoutMs',
   'handlerGraceMs',
@@ -126,6 +131,7 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
     logLevel: level as LogLevel,
     signals,
     drainTimeoutMs: checkNumber('drainTimeoutMs', given.drainTimeoutMs ?? 30_000, 0, 0x7fffffff),
+    tls: checkTls(given.tls),
     thread: {
       engine: { driver, ...checkLimits({ ...given.limits }) },
       backlog: checkNumber('backlog', given.backlog ?? 4096, 1, 65535),

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { loadNative } from '../bridge/native.js';
+import { MillraceError } from '../errors.js';
 import { always } from '../logging/logger.js';
 import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
 import { loadServices } from './services-module.js';
@@ -7,6 +8,7 @@ import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
 import { type ServerStats, serverStats } from './stats.js';
 import { type CloseResult, ThreadServer, type Threads } from './thread.js';
 import { ThreadPool } from './threads.js';
+import { isLoopback, readTls, type TlsOptions, watchTls } from './tls.js';
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
@@ -19,6 +21,14 @@ export interface Server extends AsyncDisposable {
   /** What is open and what was counted, by thread and in total. */
   stats(): Promise<ServerStats>;
   /**
+   * Reads certificates and key again; connections that are made from then on have them, those that
+   * exist keep theirs.
+   *
+   * @throws MillraceError MILLRACE_TLS_OFF, MILLRACE_TLS_FILE; Error with a code MILLRACE_TLS_* for
+   * certificates that cannot be used. The server goes on with those it has.
+   */
+  reloadTls(): Promise<void>;
+  /**
    * Stops listening and lets calls end for `drainTimeoutMs`, then cancels the rest with UNAVAILABLE.
    * Again is the same close.
    */
@@ -26,11 +36,11 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Serves gRPC over HTTP/2 (without TLS, with prior knowledge). Resolves when connections are
+ * Serves gRPC over HTTP/2, with `tls` or with prior knowledge. Resolves when connections are
  * accepted, which the log line `listening` says too.
  *
  * @throws MillraceError for options that are wrong or do not go together; Error with a `code` when
- * the port is taken, the host unknown or the driver unavailable
+ * the port is taken, the host unknown, the driver unavailable or a certificate of no use
  */
 export async function serve(options: ServeOptions): Promise<Server> {
   const checked = checkOptions(options);
@@ -42,20 +52,28 @@ export async function serve(options: ServeOptions): Promise<Server> {
     {
       host: checked.host,
       port,
+      tls: checked.tls !== undefined,
       driver: threads.driver,
       driverReason: threads.driverReason,
       threads: threads.size,
     },
     'listening',
   );
+  if (checked.tls === undefined && !isLoopback(checked.host)) {
+    logger.warn(
+      { host: checked.host },
+      'without TLS on an address that others may reach, they can read and change what is said: give serve() tls, put a proxy with TLS before it, or listen on 127.0.0.1',
+    );
+  }
   // With the method that is defined below, by a symbol that the compiler cannot follow.
   return server as RunningServer & AsyncDisposable;
 }
 
 async function start(checked: CheckedOptions): Promise<[Threads, number]> {
   const { services, threads, logger } = checked;
+  const tls = checked.tls === undefined ? undefined : readTls(checked.tls);
   if (threads > 1) {
-    if (process.platform === 'linux') return ThreadPool.start(checked, services as URL);
+    if (process.platform === 'linux') return ThreadPool.start(checked, services as URL, tls);
     logger.warn(
       { threads, platform: process.platform },
       'this system does not balance connections between threads (SO_REUSEPORT): running one thread',
@@ -72,6 +90,7 @@ async function start(checked: CheckedOptions): Promise<[Threads, number]> {
   );
   let port: number;
   try {
+    if (tls !== undefined) thread.secure(tls);
     port = thread.listen(checked.host, checked.port, false);
   } catch (error) {
     await thread.close(0);
@@ -85,6 +104,7 @@ async function start(checked: CheckedOptions): Promise<[Threads, number]> {
       stats: async () => [thread.stats()],
       close: (timeoutMs) => thread.close(timeoutMs),
       unfinished: () => thread.unfinished(),
+      secure: async (material) => thread.secure(material),
     },
     port,
   ];
@@ -96,6 +116,8 @@ class RunningServer implements Signalled {
   readonly logger: Logger;
   readonly #threads: Threads;
   readonly #drainTimeoutMs: number;
+  readonly #tls: TlsOptions | undefined;
+  readonly #unwatchTls: (() => void) | undefined;
   #closing: Promise<CloseResult> | undefined;
 
   constructor(threads: Threads, checked: CheckedOptions, port: number) {
@@ -104,6 +126,8 @@ class RunningServer implements Signalled {
     this.host = checked.host;
     this.port = port;
     this.logger = checked.logger;
+    this.#tls = checked.tls;
+    this.#unwatchTls = checked.tls && watchTls(checked.tls, () => void this.#tlsChanged());
     if (checked.signals) watchSignals(this);
   }
 
@@ -124,11 +148,30 @@ class RunningServer implements Signalled {
     return this.#closing;
   }
 
+  async reloadTls(): Promise<void> {
+    if (this.#tls === undefined) throw new MillraceError('MILLRACE_TLS_OFF');
+    await this.#threads.secure(readTls(this.#tls));
+    this.logger.info({ event: 'tls_reloaded' }, 'new connections get the reloaded certificates');
+  }
+
+  /** A certificate and its key are two files: between their changes they do not fit each other. */
+  async #tlsChanged(): Promise<void> {
+    try {
+      await this.reloadTls();
+    } catch (error) {
+      this.logger.warn(
+        { err: error, event: 'tls_reload_failed' },
+        'the changed certificates cannot be used; the server goes on with those it has',
+      );
+    }
+  }
+
   unfinished(): string[] {
     return this.#threads.unfinished();
   }
 
   async #close(timeoutMs: number): Promise<CloseResult> {
+    this.#unwatchTls?.();
     try {
       const result = await this.#threads.close(timeoutMs);
       this.logger.info(result, 'closed');

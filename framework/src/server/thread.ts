@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Engine, type Notice } from '../bridge/engine.js';
-import type { NativeEngineConstructor } from '../bridge/native.js';
+import type { NativeEngineConstructor, NativeTls } from '../bridge/native.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
 import type { AttachedServices } from '../service/attached.js';
 import type { Service } from '../service/service.js';
@@ -27,6 +27,8 @@ export interface Threads {
   stats(): Promise<readonly ThreadStats[]>;
   close(timeoutMs: number): Promise<CloseResult>;
   unfinished(): string[];
+  /** Takes other certificates for connections to come. */
+  secure(tls: NativeTls): Promise<void>;
 }
 
 /** The server of one thread: an engine, and the dispatcher that runs its calls. */
@@ -71,6 +73,11 @@ export class ThreadServer {
   /** The paths of calls whose handlers still run. */
   unfinished(): string[] {
     return this.#dispatcher.unfinished();
+  }
+
+  /** @throws Error with a code MILLRACE_TLS_*; what was there before stays */
+  secure(tls: NativeTls): void {
+    this.#engine.secure(tls);
   }
 
   /** Returns the port. @throws Error with a MILLRACE_* code */

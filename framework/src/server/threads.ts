@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
+import type { NativeTls } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import type { CheckedOptions } from './options.js';
 import type { ThreadStats } from './stats.js';
@@ -8,7 +9,10 @@ import type { CloseResult, Threads } from './thread.js';
 import type { Asked, Said, WorkerSetup } from './worker-protocol.js';
 
 type Listening = Extract<Said, { kind: 'listening' }>;
-type Question = { readonly kind: 'stats' } | { readonly kind: 'close'; readonly timeoutMs: number };
+type Question =
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'secure'; readonly tls: NativeTls }
+  | { readonly kind: 'close'; readonly timeoutMs: number };
 
 /** A thread that dies is replaced after so long; twice as long after each early death. */
 const RESTART_MS = 250;
@@ -25,9 +29,11 @@ export class ThreadPool implements Threads {
   readonly #restarts = new Set<NodeJS.Timeout>();
   #port = 0;
   #first: Listening | undefined;
+  #tls: NativeTls | undefined;
   #closing = false;
 
-  private constructor(options: CheckedOptions, url: URL) {
+  private constructor(options: CheckedOptions, url: URL, tls: NativeTls | undefined) {
+    this.#tls = tls;
     this.#options = options;
     this.#url = url;
     this.#logger = options.logger;
@@ -36,8 +42,12 @@ export class ThreadPool implements Threads {
   }
 
   /** The first thread finds the port, so that port 0 is the same for all. */
-  static async start(options: CheckedOptions, url: URL): Promise<[ThreadPool, number]> {
-    const pool = new ThreadPool(options, url);
+  static async start(
+    options: CheckedOptions,
+    url: URL,
+    tls: NativeTls | undefined,
+  ): Promise<[ThreadPool, number]> {
+    const pool = new ThreadPool(options, url, tls);
     try {
       pool.#first = await pool.#startWorker(0);
       pool.#port = pool.#first.port;
@@ -65,6 +75,16 @@ export class ThreadPool implements Threads {
   async stats(): Promise<readonly ThreadStats[]> {
     const said = await this.#ask({ kind: 'stats' });
     return said.flatMap((answer) => (answer?.kind === 'stats' ? [answer.stats] : []));
+  }
+
+  async secure(tls: NativeTls): Promise<void> {
+    for (const answer of await this.#ask({ kind: 'secure', tls })) {
+      if (answer?.kind !== 'secured' || answer.error === undefined) continue;
+      const { code, message } = answer.error;
+      throw Object.assign(new Error(message), { code });
+    }
+    // Threads that are started later have them too.
+    this.#tls = tls;
   }
 
   async close(timeoutMs: number): Promise<CloseResult> {
@@ -103,6 +123,7 @@ export class ThreadPool implements Threads {
       options: this.#options.thread,
       host: this.#options.host,
       port: this.#port,
+      tls: this.#tls,
     };
     const startedAt = performance.now();
     const worker = new ServerWorker(setup);

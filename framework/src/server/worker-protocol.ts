@@ -1,3 +1,4 @@
+import type { NativeTls } from '../bridge/native.js';
 import type { LogLevel } from '../logging/logger.js';
 import type { ThreadOptions } from './options.js';
 import type { ThreadStats } from './stats.js';
@@ -11,13 +12,21 @@ export interface WorkerSetup {
   readonly options: ThreadOptions;
   readonly host: string;
   readonly port: number;
+  readonly tls: NativeTls | undefined;
 }
 
 /** What the main thread asks; the answer has the same id. */
 export type Asked = { readonly id: number } & (
   | { readonly kind: 'stats' }
+  | { readonly kind: 'secure'; readonly tls: NativeTls }
   | { readonly kind: 'close'; readonly timeoutMs: number }
 );
+
+/** Why certificates cannot be used. */
+export interface SecureFailure {
+  readonly code: string | undefined;
+  readonly message: string;
+}
 
 /** What a worker says. */
 export type Said =
@@ -28,4 +37,5 @@ export type Said =
       readonly driverReason: string;
     }
   | { readonly kind: 'stats'; readonly id: number; readonly stats: ThreadStats }
+  | { readonly kind: 'secured'; readonly id: number; readonly error: SecureFailure | undefined }
   | { readonly kind: 'closed'; readonly id: number; readonly result: CloseResult };

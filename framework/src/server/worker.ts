@@ -4,7 +4,7 @@ import { loadNative } from '../bridge/native.js';
 import { createLogger } from '../logging/logger.js';
 import { loadServices } from './services-module.js';
 import { ThreadServer } from './thread.js';
-import type { Asked, Said, WorkerSetup } from './worker-protocol.js';
+import type { Asked, Said, SecureFailure, WorkerSetup } from './worker-protocol.js';
 
 const setup = workerData as WorkerSetup;
 const port = parentPort!;
@@ -13,11 +13,24 @@ const say = (message: Said) => port.postMessage(message);
 const { services, interceptors } = await loadServices(setup.services);
 const logger = createLogger(setup.logLevel).child({ thread: setup.thread });
 const server = new ThreadServer(await loadNative(), services, interceptors, logger, setup.options);
+if (setup.tls !== undefined) server.secure(setup.tls);
 const listening = server.listen(setup.host, setup.port, true);
 
 port.on('message', async (asked: Asked) => {
   if (asked.kind === 'stats') {
     say({ kind: 'stats', id: asked.id, stats: server.stats() });
+    return;
+  }
+  if (asked.kind === 'secure') {
+    let error: SecureFailure | undefined;
+    try {
+      server.secure(asked.tls);
+    } catch (thrown) {
+      // A code does not cross with its error.
+      const { code, message } = thrown as Error & { code?: string };
+      error = { code, message };
+    }
+    say({ kind: 'secured', id: asked.id, error });
     return;
   }
   const result = await server.close(asked.timeoutMs);

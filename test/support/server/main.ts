@@ -30,6 +30,8 @@ async function answer(question: Question): Promise<unknown> {
     case 'release':
       release();
       return undefined;
+    case 'reload':
+      return server.reloadTls();
     case 'close':
       return server.close();
   }

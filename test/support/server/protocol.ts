@@ -41,6 +41,8 @@ export type Question =
   | 'memory'
   /** Lets handlers in the modes `ignore` and `gate` go on. */
   | 'release'
+  /** Reads certificates and key again. */
+  | 'reload'
   | 'close';
 
 export interface Asked {

@@ -122,7 +122,8 @@ export const echo = service(Echo, {
           'x-echo': String(ctx.metadata.get('x-echo') ?? ''),
           'x-echo-bin': ctx.metadata.get('x-echo-bin') ?? new Uint8Array(0),
         });
-        ctx.trailers.set('x-peer', ctx.peer);
+        ctx.trailers.set('x-peer', ctx.peer.address);
+        ctx.trailers.set('x-identity', JSON.stringify(ctx.peer.identity ?? null));
         return { text: ctx.deadline === undefined ? 'no deadline' : ctx.deadline.toISOString() };
       }
       if (mode !== '') await misbehave(mode, ctx);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use millrace_engine::{Engine, Method, MethodKind};
+use millrace_engine::{ClientCertificate, Engine, Method, MethodKind, TlsServerOptions};
 use napi::bindgen_prelude::{BufferSlice, Env, JsValue, Object};
 use napi_derive::napi;
 
@@ -19,6 +19,19 @@ pub struct NativeMethod {
     pub path: String,
     /// 0 unary, 1 client-streaming, 2 server-streaming, 3 bidirectional.
     pub kind: u32,
+}
+
+/// What a server with TLS needs; the texts are PEM.
+#[napi(object)]
+pub struct NativeTls {
+    /// The chain, the server's own certificate first.
+    pub cert: String,
+    /// Its private key.
+    pub key: String,
+    /// The authorities that sign clients' certificates.
+    pub ca: Option<String>,
+    /// `request` or `require`; absent: clients are not asked.
+    pub client_certificate: Option<String>,
 }
 
 /// One engine of this JavaScript thread: its sockets, its ring and its tables.
@@ -138,6 +151,17 @@ impl NativeEngine {
         })
     }
 
+    /// Speaks TLS with everybody who connects from now on; again, to replace the certificates.
+    /// Throws `MILLRACE_TLS_*` for those that cannot be used, and keeps what it had.
+    #[napi]
+    pub fn secure(&self, tls: NativeTls) -> Result<()> {
+        guard(|| {
+            let options = tls_options(tls)?;
+            self.host
+                .command(|engine| engine.set_tls(&options).map_err(from_engine))
+        })
+    }
+
     /// Listens on an address and answers its port, which is the system's choice for 0.
     #[napi]
     pub fn listen(&self, host: String, port: u32, reuse_port: bool, backlog: i32) -> Result<u32> {
@@ -193,6 +217,17 @@ impl NativeEngine {
         guard(|| Ok(self.host.read(|engine| engine.peer(call))?.flatten()))
     }
 
+    /// Who the peer is by its certificate, as JSON; null without one, or when the call is over.
+    #[napi(ts_return_type = "string | null")]
+    pub fn peer_identity(&self, call: u32) -> Result<Option<String>> {
+        guard(|| {
+            Ok(self
+                .host
+                .read(|engine| engine.peer_identity(call))?
+                .flatten())
+        })
+    }
+
     /// Statistics as JSON; after `close()` those of the end.
     #[napi]
     pub fn stats(&self) -> Result<String> {
@@ -227,6 +262,26 @@ impl NativeEngine {
 #[napi]
 pub fn leaked_engines() -> u32 {
     cleanup::leaked()
+}
+
+fn tls_options(tls: NativeTls) -> Result<TlsServerOptions> {
+    let client_certificate = match tls.client_certificate.as_deref() {
+        None => ClientCertificate::None,
+        Some("request") => ClientCertificate::Request,
+        Some("require") => ClientCertificate::Require,
+        Some(other) => {
+            return Err(error::error(
+                error::OPTION,
+                format!("clientCertificate is {other:?}, but has to be request or require"),
+            ));
+        }
+    };
+    Ok(TlsServerOptions {
+        certificate: tls.cert.into_bytes(),
+        key: tls.key.into_bytes(),
+        authorities: tls.ca.map(String::into_bytes),
+        client_certificate,
+    })
 }
 
 fn method(method: NativeMethod) -> Result<Method> {

@@ -286,11 +286,11 @@ impl Engine {
     }
 
     /// Who the peer of a call is by its certificate, as JSON; nothing without one.
-    pub fn peer_identity(&mut self, reference: u32) -> Option<String> {
+    pub fn peer_identity(&self, reference: u32) -> Option<String> {
         let call = self.calls.find(reference)?;
         let index = self.calls[call].connection;
-        let connection = self.connections.get_mut(index as usize)?.as_mut()?;
-        let identity = connection.tls.as_mut()?.session.peer()?;
+        let connection = self.connections.get(index as usize)?.as_ref()?;
+        let identity = connection.tls.as_ref()?.session.peer()?;
         let mut json = String::from("{");
         for (name, text) in [
             ("subject", &identity.subject),

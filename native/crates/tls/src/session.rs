@@ -1,6 +1,9 @@
 //! One TLS connection: ciphertext in, plaintext out, and the other way round.
 
-use std::io::{BufRead, Write};
+use std::{
+    cell::OnceCell,
+    io::{BufRead, Write},
+};
 
 use rustls::Connection;
 
@@ -22,7 +25,7 @@ pub struct Session {
     handshaking: bool,
     closed: bool,
     close_sent: bool,
-    identity: Option<Box<PeerIdentity>>,
+    identity: OnceCell<Box<PeerIdentity>>,
 }
 
 impl Session {
@@ -35,7 +38,7 @@ impl Session {
             handshaking: true,
             closed: false,
             close_sent: false,
-            identity: None,
+            identity: OnceCell::new(),
         }
     }
 
@@ -171,15 +174,15 @@ impl Session {
 
     /// Who the peer is, once the handshake is over, if it presented a certificate. A server's
     /// certificate is verified in any case, a client's if it was asked for.
-    pub fn peer(&mut self) -> Option<&PeerIdentity> {
+    pub fn peer(&self) -> Option<&PeerIdentity> {
         if self.handshaking {
             return None;
         }
-        if self.identity.is_none() {
-            let certificate = self.connection.peer_certificates()?.first()?;
-            self.identity = Some(Box::new(PeerIdentity::read(certificate)));
-        }
-        self.identity.as_deref()
+        let certificate = self.connection.peer_certificates()?.first()?;
+        Some(
+            self.identity
+                .get_or_init(|| Box::new(PeerIdentity::read(certificate))),
+        )
     }
 }
 
