@@ -27,6 +27,9 @@ pub(crate) const HANDSHAKES: u32 = 8;
 /// Told to HTTP/2 clients that forgot TLS.
 const NEEDS_TLS: &[u8] = b"this port speaks gRPC over TLS: connect with TLS credentials";
 
+/// What a server's side of HTTP/2 begins with (RFC 9113, 3.4).
+const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 content-type: text/plain; charset=utf-8\r\n\
 content-length: 96\r\n\
@@ -205,6 +208,7 @@ impl Engine {
             }
             SessionError::Failed(message) => message.clone(),
         };
+        self.blame(index, &message);
         self.notices
             .push(Severity::Warn, "tls_error", peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
@@ -215,6 +219,7 @@ impl Engine {
         match error {
             SessionError::PlaintextHttp2 => {
                 connection.tls = None;
+                connection.building.write(&EMPTY_SETTINGS);
                 connection.http2.send_go_away(
                     GoAwayLast::Real,
                     Reason::INADEQUATE_SECURITY,
