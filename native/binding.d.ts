@@ -45,6 +45,11 @@ export declare class NativeEngine {
    * when there is neither, or the call is not over.
    */
   status(call: number): Buffer | null;
+  /**
+   * Speaks TLS with everybody who connects from now on; again, to replace the certificates.
+   * Throws `MILLRACE_TLS_*` for those that cannot be used, and keeps what it had.
+   */
+  secure(tls: NativeTls): void;
   /** Listens on an address and answers its port, which is the system's choice for 0. */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /**
@@ -65,6 +70,8 @@ export declare class NativeEngine {
   metadata(call: number): Buffer | null;
   /** The peer's address and port; null when the call is over. */
   peer(call: number): string | null;
+  /** Who the peer is by its certificate, as JSON; null without one, or when the call is over. */
+  peerIdentity(call: number): string | null;
   /** Statistics as JSON; after `close()` those of the end. */
   stats(): string;
   /**
@@ -91,4 +98,16 @@ export interface NativeMethod {
   path: string;
   /** 0 unary, 1 client-streaming, 2 server-streaming, 3 bidirectional. */
   kind: number;
+}
+
+/** What a server with TLS needs; the texts are PEM. */
+export interface NativeTls {
+  /** The chain, the server's own certificate first. */
+  cert: string;
+  /** Its private key. */
+  key: string;
+  /** The authorities that sign clients' certificates. */
+  ca?: string;
+  /** `request` or `require`; absent: clients are not asked. */
+  clientCertificate?: string;
 }

@@ -323,7 +323,7 @@ describe('unary', () => {
   });
 
   test('metadata is fetched when asked for, once; deadline and peer are there', async () => {
-    let seen: { metadata: Metadata; deadline: Date | undefined; peer: string } | undefined;
+    let seen: { metadata: Metadata; deadline: Date | undefined; peer: unknown } | undefined;
     let again: Metadata | undefined;
     const { native, id } = harness([
       service(Notes, {
