@@ -32,7 +32,7 @@ const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 content-type: text/plain; charset=utf-8\r\n\
-content-length: 96\r\n\
+content-length: 97\r\n\
 connection: close\r\n\r\n\
 This port speaks gRPC over TLS (HTTP/2), not plain HTTP/1.1. Use a gRPC client, such as grpcurl.\n";
 
