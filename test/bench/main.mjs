@@ -3,6 +3,7 @@
 //   npm run bench                       every row; writes docs/benchmarks.md and docs/benchmarks.jsonl
 //   npm run bench -- --quick            a few rows in under 90 s; writes next to the build's caches
 //   npm run bench -- --rows unary,chat --rounds 5 --seconds 2
+//   npm run bench -- --rows attacks     an honest load beside each attack
 //
 // The server has one core, the load generator another. The peers take turns, A B C A B C, and every
 // figure is the median of its rounds. A run whose work is not proven (bytes received, replies
@@ -12,6 +13,7 @@ import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { ATTACKS_PER_SECOND, measureAttacks } from './attacks.mjs';
 import { measureClients } from './clients.mjs';
 import { holdIdleConnections } from './idle.mjs';
 import { machine } from './machine.mjs';
@@ -44,10 +46,11 @@ const seconds = Number(values.seconds ?? (values.quick ? 0.8 : 3));
 const chosenRows =
   values.rows
     ?.split(',')
-    .filter((name) => name !== 'idle' && name !== 'clients')
+    .filter((name) => !['idle', 'clients', 'attacks'].includes(name))
     .map(rowNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
 const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
 const withClients = values.rows?.includes('clients') ?? !values.quick;
+const withAttacks = values.rows?.includes('attacks') ?? false;
 const peers = peerNames.filter((peer) => values.peers?.split(',').includes(peer) ?? true);
 
 const folder = new URL(
@@ -95,6 +98,16 @@ if (withClients) {
     appendFileSync(lines, `${JSON.stringify(result)}\n`);
     say(
       `  ${result.row} ${result.peer.padEnd(9)} ${Math.round(result.messagesPerSecond).toLocaleString('en')} messages/s, ${result.cpuMicroseconds.toFixed(2)} µs CPU each`,
+    );
+  });
+}
+
+if (withAttacks) {
+  say(`Attacks, ${ATTACKS_PER_SECOND} connections a second`);
+  await measureAttacks(rounds, seconds, (result) => {
+    appendFileSync(lines, `${JSON.stringify(result)}\n`);
+    say(
+      `  ${result.attack.padEnd(20)} ${(result.ratio * 100).toFixed(0)} % of ${Math.round(result.alone).toLocaleString('en')} messages/s, ${result.counted} of ${result.connections} connections cut so far`,
     );
   });
 }

@@ -65,14 +65,20 @@ export async function start(peer) {
 
   /** @param {string} kind */
   async function answer(kind) {
-    const signal = AbortSignal.timeout(60_000);
+    const done = new AbortController();
+    const signal = AbortSignal.any([AbortSignal.timeout(60_000), done.signal]);
     const gone = once(child, 'exit', { signal }).then(([code, by]) => {
       throw new Error(`the ${peer} server ended (${by ?? code}) where \`${kind}\` was due`);
     });
     gone.catch(() => {});
-    for (;;) {
-      const [message] = await Promise.race([once(child, 'message', { signal }), gone]);
-      if (message.kind === kind) return message;
+    try {
+      for (;;) {
+        const [message] = await Promise.race([once(child, 'message', { signal }), gone]);
+        if (message.kind === kind) return message;
+      }
+    } finally {
+      // Who listens for the exit no longer has to.
+      done.abort();
     }
   }
 
