@@ -655,7 +655,7 @@ fn answers_that_are_wrong_end_the_call_and_not_the_connection() {
                 false,
             );
         });
-        outcome.is(14, 0, STATUS_UNPROCESSED, "503");
+        outcome.is(14, STATUS_LOCAL, STATUS_UNPROCESSED, "503");
         let (outcome, _) = answered(driver, SAY, |peer| {
             peer.headers(0, &HEAD, false);
             peer.headers(0, &ok, true);
@@ -697,7 +697,7 @@ fn answers_that_are_wrong_end_the_call_and_not_the_connection() {
             peer.headers(0, &HEAD, false);
             peer.headers(0, &[("grpc-status", "what")], true);
         });
-        outcome.is(2, 0, STATUS_LOCAL, "what");
+        outcome.is(2, STATUS_LOCAL, 0, "what");
         let (outcome, _) = answered(driver, EXPAND, |peer| {
             peer.headers(0, &HEAD, false);
             // Upper case is malformed (RFC 9113, 8.2): a stream error.
