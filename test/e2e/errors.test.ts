@@ -56,7 +56,7 @@ async function isWell(server: TestServer, start: Stats): Promise<void> {
 describe('bytes that are not HTTP/2', () => {
   test('garbage ends the connection, and the log says so', async () => {
     const { server, start } = await serverAtRest();
-    await exchange(server.port, Buffer.from('\x16\x03\x01\x02\x00\x01\x00garbage that goes on'));
+    await exchange(server.port, Buffer.from('\x7f\x03garbage that goes on'));
     await server.logMatching(/127\.0\.0\.1:\d+.*HTTP\/2|HTTP\/2.*127\.0\.0\.1:\d+/i);
     await isWell(server, start);
   });
