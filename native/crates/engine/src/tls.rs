@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use millrace_grpc::Code;
-use millrace_http2::{GoAwayLast, Reason};
+use millrace_http2::Reason;
 use millrace_ring::{Chunk, ChunkPool};
 use millrace_tls::{ServerConfig, ServerOptions, Session, SessionError};
 
@@ -29,6 +29,8 @@ const NEEDS_TLS: &[u8] = b"this port speaks gRPC over TLS: connect with TLS cred
 
 /// What a server's side of HTTP/2 begins with (RFC 9113, 3.4).
 const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// The type of a GOAWAY frame (RFC 9113, 6.8).
+const GO_AWAY: u8 = 7;
 
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 content-type: text/plain; charset=utf-8\r\n\
@@ -219,12 +221,17 @@ impl Engine {
         match error {
             SessionError::PlaintextHttp2 => {
                 connection.tls = None;
+                connection.http2.ordered().clear();
+                connection.http2.urgent().clear();
+                // By hand: HTTP/2 has seen no preface, and would wait for it.
+                let [length, reason] = [8 + NEEDS_TLS.len() as u32, Reason::INADEQUATE_SECURITY.0];
                 connection.building.write(&EMPTY_SETTINGS);
-                connection.http2.send_go_away(
-                    GoAwayLast::Real,
-                    Reason::INADEQUATE_SECURITY,
-                    NEEDS_TLS,
-                );
+                connection.building.write(&length.to_be_bytes()[1..]);
+                connection
+                    .building
+                    .write(&[GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                connection.building.write(&reason.to_be_bytes());
+                connection.building.write(NEEDS_TLS);
             }
             SessionError::PlaintextHttp1 => {
                 connection.tls = None;
