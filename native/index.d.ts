@@ -48,6 +48,19 @@ export interface NativeTarget {
   readonly keepaliveWithoutCalls?: boolean | undefined;
   /** TCP and HTTP/2 have to be set up within this time; 20,000 when absent. */
   readonly connectTimeoutMs?: number | undefined;
+  /** How to speak TLS; absent: in the clear. */
+  readonly tls?: NativeClientTls | undefined;
+}
+
+/** The TLS of a client; the texts are PEM. */
+export interface NativeClientTls {
+  /** The authorities to trust; absent: those of the system. */
+  readonly ca?: string;
+  /** Presented to servers that ask. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** What the server's certificate has to be for; absent: the host of the authority. */
+  readonly serverName?: string;
 }
 
 /** A notice about a connection of a client's: what `onNotice` brings as JSON. */

@@ -12,6 +12,7 @@ export type { ConnectionOptions } from './client/options.js';
 export type { ServiceConfig } from './client/service-config.js';
 export type { UnaryCall, UploadCall } from './client/single-call.js';
 export type { DuplexCall, ResponseStream } from './client/stream-call.js';
+export type { ClientTlsOptions } from './client/tls.js';
 export type { Context, MethodInfo } from './context/context.js';
 export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.js';
 export type { Peer, PeerIdentity } from './context/peer.js';
@@ -24,7 +25,7 @@ export type { DriverName, ServeOptions } from './server/options.js';
 export { type Server, serve } from './server/serve.js';
 export type { ServerStats, ThreadStats } from './server/stats.js';
 export type { CloseResult } from './server/thread.js';
-export type { TlsOptions, TlsSource } from './server/tls.js';
+export type { TlsOptions } from './server/tls.js';
 export {
   type AttachedServices,
   attach,
@@ -55,3 +56,4 @@ export {
 } from './status/details.js';
 export { isStatus, Status, statusName } from './status/status.js';
 export { StatusError, type StatusErrorOptions } from './status/status-error.js';
+export type { TlsSource } from './tls-source.js';

@@ -15,6 +15,7 @@ export async function startForeign(
   handlers: grpc.UntypedServiceImplementation,
   port = 0,
   options: grpc.ServerOptions = {},
+  credentials = grpc.ServerCredentials.createInsecure(),
 ): Promise<{ port: number; server: grpc.Server }> {
   const server = new grpc.Server(options);
   server.addService(
@@ -22,10 +23,8 @@ export async function startForeign(
     handlers,
   );
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(
-      `127.0.0.1:${port}`,
-      grpc.ServerCredentials.createInsecure(),
-      (error, found) => (error === null ? resolve(found) : reject(error)),
+    server.bindAsync(`127.0.0.1:${port}`, credentials, (error, found) =>
+      error === null ? resolve(found) : reject(error),
     );
   });
   onTestFinished(() => server.forceShutdown());

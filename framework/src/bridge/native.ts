@@ -1,6 +1,6 @@
-import type { NativeTarget } from '@millrace/native';
+import type { NativeClientTls, NativeTarget } from '@millrace/native';
 
-export type { NativeTarget };
+export type { NativeClientTls, NativeTarget };
 
 /** The memory views of an engine: see layout.ts. `ring` is region 0. */
 export interface NativeViews {

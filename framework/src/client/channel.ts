@@ -237,7 +237,7 @@ export class Channel implements LaneHost {
   // --- lanes ---
 
   open(address: string, sink: ConnectionSink): number {
-    const { keepalive, connectTimeoutMs, userAgent } = this.#options;
+    const { keepalive, connectTimeoutMs, userAgent, tls } = this.#options;
     const connection: number = this.thread.open(
       {
         address,
@@ -247,6 +247,7 @@ export class Channel implements LaneHost {
         keepaliveTimeoutMs: keepalive.timeoutMs,
         keepaliveWithoutCalls: keepalive.withoutCalls,
         connectTimeoutMs,
+        tls,
       },
       {
         connectionState: (state, message, tooManyPings) => {

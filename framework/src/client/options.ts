@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { NativeClientTls } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import { checkLimits, checkNumber, type Limits, limitTable } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
@@ -13,6 +14,7 @@ import {
   type ServiceConfig,
 } from './service-config.js';
 import type { EngineOptions } from './thread.js';
+import { type ClientTlsOptions, readClientTls } from './tls.js';
 
 /** What `connection` and `connect` take beside the target. */
 export interface ConnectionOptions {
@@ -39,6 +41,8 @@ export interface ConnectionOptions {
   /** What `:authority` says, instead of the target's. */
   readonly authority?: string | undefined;
   readonly userAgent?: string | undefined;
+  /** Speak TLS: `true` trusts the system's authorities. Default: in the clear. */
+  readonly tls?: boolean | ClientTlsOptions | undefined;
   /** What streams keep to be sent again: per call 256 KiB, in all 16 MiB by default. */
   readonly retryBuffer?:
     | { readonly callBytes?: number | undefined; readonly connectionBytes?: number | undefined }
@@ -69,6 +73,7 @@ export interface CheckedConnectionOptions {
   readonly backoff: BackoffBounds;
   readonly authority: string | undefined;
   readonly userAgent: string | undefined;
+  readonly tls: NativeClientTls | undefined;
   readonly retryBuffer: { readonly callBytes: number; readonly connectionBytes: number };
   readonly interceptors: readonly ClientInterceptor[];
   readonly engine: EngineOptions;
@@ -86,6 +91,7 @@ const known = [
   'backoff',
   'authority',
   'userAgent',
+  'tls',
   'retryBuffer',
   'interceptors',
   'limits',
@@ -154,6 +160,7 @@ export function checkConnectionOptions(given: ConnectionOptions): CheckedConnect
     },
     authority: given.authority,
     userAgent: given.userAgent,
+    tls: readClientTls(given.tls),
     retryBuffer: {
       callBytes: checkNumber(
         'retryBuffer.callBytes',

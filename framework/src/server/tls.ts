@@ -1,11 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import type { NativeTls } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
-
-/** Certificates or a key: PEM as text or bytes, or the path or `file:` URL of a file with PEM. */
-export type TlsSource = string | URL | Uint8Array;
+import { isTlsSource, pathOf, readSource, type TlsSource } from '../tls-source.js';
 
 /** What `serve({ tls })` takes. */
 export interface TlsOptions {
@@ -46,11 +43,8 @@ export function checkTls(given: unknown): TlsOptions | undefined {
   for (const name of ['cert', 'key', 'ca']) {
     const source = options[name];
     if (source === undefined && name === 'ca') continue;
-    const valid =
-      (typeof source === 'string' && source !== '') ||
-      source instanceof Uint8Array ||
-      (source instanceof URL && source.protocol === 'file:');
-    if (!valid) invalid(`tls.${name}`, 'PEM, or the path or file: URL of a file with PEM');
+    if (!isTlsSource(source))
+      invalid(`tls.${name}`, 'PEM, or the path or file: URL of a file with PEM');
   }
   const { ca, clientCertificate, watchMs = 0 } = given as TlsOptions;
   if (clientCertificate !== undefined && !['request', 'require'].includes(clientCertificate)) {
@@ -76,9 +70,9 @@ export function checkTls(given: unknown): TlsOptions | undefined {
 export function readTls(options: TlsOptions): NativeTls {
   const { ca, clientCertificate } = options;
   return {
-    cert: read('cert', options.cert),
-    key: read('key', options.key),
-    ...(ca === undefined ? {} : { ca: read('ca', ca) }),
+    cert: readSource('cert', options.cert),
+    key: readSource('key', options.key),
+    ...(ca === undefined ? {} : { ca: readSource('ca', ca) }),
     ...(clientCertificate === undefined ? {} : { clientCertificate }),
   };
 }
@@ -115,27 +109,6 @@ export function isLoopback(host: string): boolean {
 function fingerprint(file: string): string {
   const found = statSync(file, { throwIfNoEntry: false });
   return found === undefined ? 'none' : `${found.mtimeMs}/${found.size}/${found.ino}`;
-}
-
-/** `undefined` for PEM itself. */
-function pathOf(source: TlsSource | undefined): string | undefined {
-  if (source instanceof URL) return fileURLToPath(source);
-  if (typeof source !== 'string' || source.includes('-----BEGIN')) return undefined;
-  return source;
-}
-
-function read(name: string, source: TlsSource): string {
-  const path = pathOf(source);
-  if (path === undefined) {
-    return typeof source === 'string' ? source : Buffer.from(source as Uint8Array).toString();
-  }
-  try {
-    return readFileSync(path, 'latin1');
-  } catch (error) {
-    throw new MillraceError('MILLRACE_TLS_FILE', `tls.${name}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }
 
 function invalid(name: string, wanted: string): never {

@@ -1,6 +1,6 @@
 //! From the options object of JavaScript's to the engine's.
 
-use millrace_engine::{Options, Role, Target};
+use millrace_engine::{Options, Role, Target, TlsClientOptions, TlsIdentity};
 use napi::bindgen_prelude::{FromNapiValue, Object};
 
 use crate::error::{self, Result};
@@ -92,10 +92,33 @@ pub(crate) fn target(object: &Object<'_>) -> Result<Target> {
                 value(object, &name, "a boolean")?,
             ),
             "connectTimeoutMs" => set_some(&mut target.connect_timeout_ms, milliseconds(&name)?),
+            "tls" => {
+                if let Some(tls) = value::<Object<'_>>(object, &name, "an object")? {
+                    read_tls(&tls, &mut target)?;
+                }
+            }
             _ => return Err(invalid(format!("there is no field {name} in a target"))),
         }
     }
     Ok(target)
+}
+
+fn read_tls(object: &Object<'_>, target: &mut Target) -> Result<()> {
+    let text = |name: &str| value::<String>(object, name, "a string");
+    target.server_name = text("serverName")?;
+    let identity = match (text("cert")?, text("key")?) {
+        (Some(certificate), Some(key)) => Some(TlsIdentity {
+            certificate: certificate.into_bytes(),
+            key: key.into_bytes(),
+        }),
+        (None, None) => None,
+        _ => return Err(invalid("cert and key go together".to_owned())),
+    };
+    target.tls = Some(TlsClientOptions {
+        authorities: text("ca")?.map(String::into_bytes),
+        identity,
+    });
+    Ok(())
 }
 
 fn set_some<T>(place: &mut T, value: Option<T>) {

@@ -147,6 +147,8 @@ pub struct Engine {
     pub(crate) scratch: Vec<u8>,
     /// What connections that are accepted have to speak.
     pub(crate) tls: Option<millrace_tls::ServerConfig>,
+    /// How connections that are opened speak TLS, by what they were given.
+    pub(crate) tls_clients: Vec<(millrace_tls::ClientOptions, millrace_tls::ClientConfig)>,
     /// Memory for what is decrypted next.
     pub(crate) plaintext: Vec<u8>,
     /// Handshake messages answered in this batch.
@@ -251,6 +253,7 @@ impl Engine {
             drain_number: 0,
             scratch: Vec::new(),
             tls: None,
+            tls_clients: Vec::new(),
             plaintext: Vec::new(),
             handshakes: 0,
             message_scratch: Vec::new(),

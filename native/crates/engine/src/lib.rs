@@ -28,7 +28,10 @@ pub use call::{Method, MethodKind};
 pub use client::Target;
 pub use engine::{Collected, Engine, Views};
 pub use millrace_ring::{DriverChoice, SharedMemory};
-pub use millrace_tls::{ClientCertificate, ServerOptions as TlsServerOptions};
+pub use millrace_tls::{
+    ClientCertificate, ClientOptions as TlsClientOptions, Identity as TlsIdentity,
+    ServerOptions as TlsServerOptions,
+};
 pub use notice::{Notice, Severity};
 pub use options::{Options, Role};
 

@@ -9,10 +9,10 @@ use std::{collections::VecDeque, io, sync::Arc};
 use millrace_grpc::Code;
 use millrace_http2::Reason;
 use millrace_ring::{Chunk, ChunkPool};
-use millrace_tls::{ServerConfig, ServerOptions, Session, SessionError};
+use millrace_tls::{ClientConfig, ServerConfig, ServerOptions, Session, SessionError};
 
 use crate::{
-    Engine, EngineError,
+    Engine, EngineError, Target,
     connection::{Building, State},
     engine::{Input, Part},
     layout::CAUSE_PROTOCOL,
@@ -23,6 +23,9 @@ use crate::{
 /// Handshake messages answered in a batch: each costs a signature, which takes about as long as a
 /// hundred calls.
 pub(crate) const HANDSHAKES: u32 = 8;
+
+/// Configurations of clients that are kept: reading the system's authorities takes milliseconds.
+const CLIENT_CONFIGS: usize = 16;
 
 /// Told to HTTP/2 clients that forgot TLS.
 const NEEDS_TLS: &[u8] = b"this port speaks gRPC over TLS: connect with TLS credentials";
@@ -43,16 +46,18 @@ pub(crate) struct Tls {
     session: Session,
     /// Ciphertext for the send in flight.
     sealed: Building,
-    /// When its handshake began.
+    /// When its handshake began, and how long it may take.
     since: u64,
+    limit: u64,
 }
 
 impl Tls {
-    pub(crate) fn new(session: Session, pool: ChunkPool, now: u64) -> Self {
+    pub(crate) fn new(session: Session, pool: ChunkPool, now: u64, limit: u64) -> Self {
         Self {
             session,
             sealed: Building::new(pool),
             since: now,
+            limit,
         }
     }
 
@@ -126,7 +131,43 @@ impl Engine {
             return Ok(None);
         };
         let session = config.session().map_err(|error| error.message)?;
-        Ok(Some(Box::new(Tls::new(session, pool.clone(), self.now))))
+        Ok(Some(Box::new(Tls::new(
+            session,
+            pool.clone(),
+            self.now,
+            self.options.handshake_timeout_ms,
+        ))))
+    }
+
+    /// The TLS of a connection to be opened, where it has any.
+    pub(crate) fn client_session(&mut self, target: &Target) -> Result<Option<Session>, String> {
+        let Some(options) = &target.tls else {
+            return Ok(None);
+        };
+        let known = self
+            .tls_clients
+            .iter()
+            .position(|(known, _)| known == options);
+        let position = match known {
+            Some(position) => position,
+            None => {
+                let config = ClientConfig::new(options).map_err(|error| error.message)?;
+                if self.tls_clients.len() == CLIENT_CONFIGS {
+                    self.tls_clients.remove(0);
+                }
+                self.tls_clients.push((options.clone(), config));
+                self.tls_clients.len() - 1
+            }
+        };
+        let name = target
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| host(&target.authority));
+        self.tls_clients[position]
+            .1
+            .session(name)
+            .map(Some)
+            .map_err(|error| error.message)
     }
 
     /// Decrypts a receive buffer, gives it back, and parses what it said.
@@ -204,22 +245,29 @@ impl Engine {
     fn tls_error(&mut self, index: u32, error: SessionError) {
         let peer = self.peer_of(index);
         self.totals.tls_failures += 1;
+        let calls = self.is_client();
         let message = match &error {
+            SessionError::Failed(message) => message.clone(),
+            other if calls => format!("{other}: connect without tls, or to a port with TLS"),
             SessionError::PlaintextHttp1 | SessionError::PlaintextHttp2 | SessionError::NotTls => {
                 format!("{error}: connect with TLS credentials, or serve without tls")
             }
-            SessionError::Failed(message) => message.clone(),
         };
         self.blame(index, &message);
-        self.notices
-            .push(Severity::Warn, "tls_error", peer, message);
+        let severity = if calls {
+            // Whoever called hears of it.
+            Severity::Debug
+        } else {
+            Severity::Warn
+        };
+        self.notices.push(severity, "tls_error", peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
         let Some(connection) = self.connections[index as usize].as_mut() else {
             return;
         };
         connection.building.clear();
         match error {
-            SessionError::PlaintextHttp2 => {
+            SessionError::PlaintextHttp2 if !calls => {
                 connection.tls = None;
                 connection.http2.ordered().clear();
                 connection.http2.urgent().clear();
@@ -233,14 +281,14 @@ impl Engine {
                 connection.building.write(&reason.to_be_bytes());
                 connection.building.write(NEEDS_TLS);
             }
-            SessionError::PlaintextHttp1 => {
+            SessionError::PlaintextHttp1 if !calls => {
                 connection.tls = None;
                 connection.http2.ordered().clear();
                 connection.http2.urgent().clear();
                 connection.building.write(HTTP1_ANSWER);
             }
             // An alert, where there is one, is in the session's output.
-            SessionError::NotTls | SessionError::Failed(_) => {
+            _ => {
                 connection.http2.ordered().clear();
                 connection.http2.urgent().clear();
             }
@@ -252,23 +300,24 @@ impl Engine {
 
     /// Cuts a connection whose handshake takes too long; tells whether it did.
     pub(crate) fn end_slow_handshake(&mut self, index: u32) -> bool {
-        let limit = self.options.handshake_timeout_ms;
         let Some(connection) = self.connections[index as usize].as_ref() else {
             return false;
         };
-        let slow = connection
+        let Some(limit) = connection
             .tls
             .as_ref()
-            .is_some_and(|tls| tls.is_handshaking() && self.now - tls.since >= limit);
-        if !slow {
+            .filter(|tls| tls.is_handshaking() && self.now - tls.since >= tls.limit)
+            .map(|tls| tls.limit)
+        else {
             return false;
-        }
+        };
         let peer = Some(connection.peer_name());
         let message = format!(
             "the TLS handshake was not over after {} seconds; the connection was cut",
             limit as f64 / 1000.0
         );
         self.totals.tls_failures += 1;
+        self.blame(index, &message);
         self.notices
             .push(Severity::Warn, "tls_error", peer, message);
         self.close_connection(index, true);
@@ -340,6 +389,23 @@ impl Engine {
     }
 }
 
+/// An authority without its port.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            // The last group of an IPv6 address without brackets is no port.
+            if host.contains(':') && !host.starts_with('[') {
+                authority
+            } else {
+                host
+            }
+        }
+        _ => authority,
+    }
+}
+
 /// Names a TLS client that came to a port without TLS, by the first byte of its handshake.
 pub(crate) fn is_client_hello(input: &[u8]) -> bool {
     input.first() == Some(&0x16) && input.get(1).is_none_or(|&major| major == 3)
@@ -347,6 +413,22 @@ pub(crate) fn is_client_hello(input: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::host;
+
+    #[test]
+    fn the_host_of_an_authority_has_no_port() {
+        for (authority, expected) in [
+            ("name.test:443", "name.test"),
+            ("name.test", "name.test"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("[::1]:443", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(host(authority), expected);
+        }
+    }
+
     #[test]
     fn the_answer_to_http1_has_the_length_it_names() {
         let text = std::str::from_utf8(super::HTTP1_ANSWER).unwrap();

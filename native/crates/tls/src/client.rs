@@ -7,7 +7,7 @@ use rustls::{RootCertStore, pki_types::ServerName, sign::SingleCertAndKey};
 use crate::{ConfigError, HTTP2, Session, pem, provider, server::now};
 
 /// A certificate chain with its key, both PEM.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The chain, the own certificate first.
     pub certificate: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Identity {
 }
 
 /// What a client may choose. There is no way to skip the verification of servers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientOptions {
     /// The authorities to trust, PEM; without them those of the system.
     pub authorities: Option<Vec<u8>>,

@@ -208,7 +208,11 @@ impl Engine {
             grpc::timeout::encode(deadline.saturating_sub(now).max(1), &mut digits)
         });
         let head = grpc::client::Call {
-            scheme: b"http",
+            scheme: if connection.tls.is_some() {
+                b"https"
+            } else {
+                b"http"
+            },
             path: self.methods[call.method as usize].path.as_bytes(),
             authority: &link.authority,
             user_agent: &link.user_agent,

@@ -10,6 +10,7 @@ use std::{collections::VecDeque, os::fd::OwnedFd};
 
 use millrace_grpc::Code;
 use millrace_http2::{self as http2, ErrorKind, GoAwayLast, Reason};
+use millrace_tls::ClientOptions as TlsClientOptions;
 use socket2::{Socket, Type};
 
 use super::address;
@@ -18,6 +19,7 @@ use crate::{
     call::NOBODY,
     connection::{Connection, State},
     notice::{ConnectionState, Notice, Severity},
+    tls::Tls,
 };
 
 /// What `user-agent` says where the application says nothing.
@@ -42,8 +44,12 @@ pub struct Target {
     pub keepalive_timeout_ms: u64,
     /// PING also while there is no call.
     pub keepalive_without_calls: bool,
-    /// Milliseconds for the connection and the server's SETTINGS.
+    /// Milliseconds for the connection, TLS and the server's SETTINGS, each.
     pub connect_timeout_ms: u64,
+    /// Speak TLS; `None`: in the clear.
+    pub tls: Option<TlsClientOptions>,
+    /// What the server's certificate has to be for; `None`: the host of the authority.
+    pub server_name: Option<String>,
 }
 
 impl Target {
@@ -57,6 +63,8 @@ impl Target {
             keepalive_timeout_ms: 20_000,
             keepalive_without_calls: false,
             connect_timeout_ms: 20_000,
+            tls: None,
+            server_name: None,
         }
     }
 }
@@ -135,6 +143,11 @@ impl Engine {
         self.serial = self.serial.wrapping_add(1);
         let generation = (self.serial & 0xffff) << 16;
         let peer = address.as_socket();
+        let session = match self.client_session(target) {
+            Ok(session) => session,
+            // Wrong certificates are like an address that nobody listens on: calls hear of it.
+            Err(error) => return Ok(self.cannot_connect(target, generation, &error)),
+        };
         let begun = Socket::new(address.domain(), Type::STREAM, None)
             .and_then(|socket| self.driver.connect(OwnedFd::from(socket), address));
         let socket = match begun {
@@ -147,16 +160,7 @@ impl Engine {
                     }
                     Err(error) => error.to_string(),
                 };
-                let message = format!("cannot connect to {}: {cause}", target.address);
-                let reference = NO_SOCKET | generation;
-                self.notices.push_state(Notice {
-                    severity: Severity::Debug,
-                    event: "connection_state",
-                    peer: None,
-                    message,
-                    connection: Some(ConnectionState::new(reference, "failed")),
-                });
-                return Ok(reference);
+                return Ok(self.cannot_connect(target, generation, &cause));
             }
         };
         let index = socket.0 as usize;
@@ -177,6 +181,12 @@ impl Engine {
         let reference = socket.0 | generation;
         let mut connection = Connection::new(socket, http2, peer, pool, self.serial);
         connection.state = State::Connecting;
+        connection.tls = session.map(|session| {
+            let pool = self.driver.chunks().clone();
+            // Both take their time: connecting, then the handshake.
+            let limit = target.connect_timeout_ms.saturating_mul(2);
+            Box::new(Tls::new(session, pool, self.now, limit))
+        });
         connection.link = Some(Box::new(Link {
             reference,
             address: target.address.clone(),
@@ -200,6 +210,19 @@ impl Engine {
         self.setups += 1;
         self.totals.connections += 1;
         Ok(reference)
+    }
+
+    /// A connection that failed before there was a socket.
+    fn cannot_connect(&mut self, target: &Target, generation: u32, cause: &str) -> u32 {
+        let reference = NO_SOCKET | generation;
+        self.notices.push_state(Notice {
+            severity: Severity::Debug,
+            event: "connection_state",
+            peer: None,
+            message: format!("cannot connect to {}: {cause}", target.address),
+            connection: Some(ConnectionState::new(reference, "failed")),
+        });
+        reference
     }
 
     /// Takes no new calls on a connection, and closes it when those under way are over.
@@ -407,6 +430,11 @@ impl Engine {
             format!(
                 "{} took the connection and sent no HTTP/2 SETTINGS within {} ms",
                 link.address, link.connect_timeout_ms
+            )
+        } else if input.starts_with(&[0x15, 3]) {
+            format!(
+                "{} speaks TLS, and this connection does not: give it tls",
+                link.address
             )
         } else {
             let shown: String = input
