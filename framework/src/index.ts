@@ -13,6 +13,7 @@ export type { ServiceConfig } from './client/service-config.js';
 export type { UnaryCall, UploadCall } from './client/single-call.js';
 export type { DuplexCall, ResponseStream } from './client/stream-call.js';
 export type { ClientTlsOptions } from './client/tls.js';
+export type { CallCompression, Encoding } from './context/compression.js';
 export type { Context, MethodInfo } from './context/context.js';
 export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.js';
 export type { Peer, PeerIdentity } from './context/peer.js';

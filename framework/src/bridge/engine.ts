@@ -171,6 +171,10 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
     );
   }
 
+  isCompressed(slot: number): boolean {
+    return this.#slots[slot * 4 + 3] === 1;
+  }
+
   metadata(call: number): Metadata | undefined {
     const block = this.closed ? null : this.native.metadata(call);
     return block === null ? undefined : decodeMetadata(block);
@@ -247,6 +251,10 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
 
   sayDiscard(call: number): void {
     this.operations.discard(call);
+  }
+
+  sayCompression(call: number, encoding: number, enabled: boolean): void {
+    this.#operations.compression(call, encoding, enabled);
   }
 
   sayRelease(call: number): void {

@@ -59,6 +59,8 @@ export const FLAG_HAS_METADATA = 1;
 export const FLAG_HAS_DEADLINE = 2;
 /** The request stream ends with this record. */
 export const FLAG_END = 4;
+/** Of CALL, messages may be compressed; of REQUEST, the message was. */
+export const FLAG_COMPRESSED = 8;
 
 export const CAUSE_RESET = 1;
 export const CAUSE_DEADLINE = 2;
@@ -68,7 +70,7 @@ export const CAUSE_DRAIN = 5;
 export const CAUSE_PROTOCOL = 6;
 export const CAUSE_MESSAGE = 7;
 
-/** Words of a slot: region, offset, length, unused. */
+/** Words of a slot: region, offset, length, 1 if the message came compressed. */
 export const SLOT_WORDS = 4;
 
 /** Words of an operation: `kind | flags << 8`, call reference, two operands. */
@@ -97,6 +99,8 @@ export const OPERATION_START = 10;
 export const OPERATION_END = 11;
 /** A client gives a call up; the flags are the gRPC status code with which it ends. */
 export const OPERATION_CANCEL = 12;
+/** The encoding of replies (a), and whether the messages that follow are compressed (b). */
+export const OPERATION_COMPRESSION = 16;
 
 /** Flag of START: the next operation is HEADERS for the same call. */
 export const START_HAS_METADATA = 1;

@@ -10,6 +10,7 @@ import {
   CONTROL_OPERATION_COUNT,
   MESSAGE_END,
   OPERATION_CANCEL,
+  OPERATION_COMPRESSION,
   OPERATION_CONSUMED,
   OPERATION_DISCARD,
   OPERATION_END,
@@ -182,6 +183,10 @@ export class Operations extends Writer {
 
   discard(call: number): void {
     this.#push(OPERATION_DISCARD, call, 0, 0);
+  }
+
+  compression(call: number, encoding: number, enabled: boolean): void {
+    this.#push(OPERATION_COMPRESSION, call, encoding, enabled ? 1 : 0);
   }
 
   release(call: number): void {

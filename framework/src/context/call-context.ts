@@ -5,6 +5,7 @@ import type { StatusError } from '../status/status-error.js';
 import type { InboundSink } from '../stream/inbound.js';
 import type { Outbound } from '../stream/outbound.js';
 import type { CallPort } from '../stream/port.js';
+import { Compression, type CompressionHost, type Encoding } from './compression.js';
 import type { Context, MethodInfo } from './context.js';
 import type { Deadline } from './deadline.js';
 import { Metadata, type MetadataInit } from './metadata.js';
@@ -15,12 +16,15 @@ import type { Pressure } from './pressure.js';
 export interface ContextPort extends CallPort, PeerPort {
   metadata(call: number): Metadata | undefined;
   sendHeaders(call: number, metadata: Metadata | undefined): void;
+  sayCompression(call: number, encoding: number, enabled: boolean): void;
 }
 
 /** What all calls of a server thread share. */
 export interface CallEnvironment {
   readonly port: ContextPort;
   readonly logger: Logger;
+  /** Of replies, unless their handler says otherwise. */
+  readonly replyEncoding: Encoding;
   /** After `close()`: no slot, table entry or reference of a call means anything any more. */
   readonly closed: boolean;
 }
@@ -39,7 +43,7 @@ let requestCount = 0;
  */
 export class CallContext<Method extends MethodInfo = MethodInfo>
   extends AsyncResource
-  implements Context
+  implements Context, CompressionHost
 {
   readonly method: Method;
   /** Index and generation: the name of this call for the engine. */
@@ -56,6 +60,8 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
   /** The final operation has been pushed: nothing may follow. */
   ended = false;
   headersSent = false;
+  /** The request came compressed; of a request stream, its messages may be. */
+  requestCompressed = false;
   /** Called once when the call is cancelled, behind signal and streams. */
   onCancel: ((error: StatusError) => void) | undefined;
   /** Called when the reply stream is writable again, besides what waits for it. */
@@ -66,6 +72,7 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
   #trailers: Metadata | undefined;
   #logger: Logger | undefined;
   #requestId: string | undefined;
+  #compression: Compression | undefined;
 
   constructor(
     environment: CallEnvironment,
@@ -142,6 +149,22 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
       unsentBytes: closed ? 0 : (this.outbound?.unsent ?? 0),
       outboundFull: !closed && port.outboundFull,
     };
+  }
+
+  get compression(): Compression {
+    this.#compression ??= new Compression(this, this.#environment.replyEncoding);
+    return this.#compression;
+  }
+
+  get messageCompressed(): boolean {
+    return this.method.kind === 'unary' || this.method.kind === 'server-streaming'
+      ? this.requestCompressed
+      : (this.inbound?.compressed ?? false);
+  }
+
+  setCompression(encoding: number, enabled: boolean): void {
+    if (this.ended || this.cancelled !== undefined) return;
+    this.#environment.port.sayCompression(this.reference, encoding, enabled);
   }
 
   get trailers(): Metadata {

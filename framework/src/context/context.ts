@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { MethodKind } from '../service/descriptor.js';
+import type { CallCompression } from './compression.js';
 import type { Metadata, MetadataInit } from './metadata.js';
 import type { Peer } from './peer.js';
 import type { Pressure } from './pressure.js';
@@ -35,6 +36,8 @@ export interface Context {
   readonly logger: Logger;
   /** How near the call is to its bounds, at this moment. */
   readonly pressure: Pressure;
+  /** Whether messages came compressed, and whether replies are. */
+  readonly compression: CallCompression;
   /** Sent with the status at the end of the call, whatever it is. */
   readonly trailers: Metadata;
   /**

@@ -83,6 +83,7 @@ export class CallbackRun implements DeliveryHost, WriterHost {
       this.#callbacks,
       this,
       call,
+      call.requestCompressed,
     );
     call.inbound = this.#delivery;
     return true;

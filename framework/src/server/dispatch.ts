@@ -8,11 +8,13 @@ import {
   CAUSE_PROTOCOL,
   CAUSE_RESET,
   CAUSE_STALLED,
+  FLAG_COMPRESSED,
   FLAG_END,
   FLAG_HAS_DEADLINE,
   FLAG_HAS_METADATA,
 } from '../bridge/layout.js';
 import { CallContext, type CallEnvironment } from '../context/call-context.js';
+import type { Encoding } from '../context/compression.js';
 import { Deadline } from '../context/deadline.js';
 import { Metadata } from '../context/metadata.js';
 import { MillraceError } from '../errors.js';
@@ -39,6 +41,7 @@ export interface DispatchStats {
 /** Runs the handlers of one thread: from records to calls, from results to operations. */
 export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   readonly logger: Logger;
+  readonly replyEncoding: Encoding;
   readonly #routes: readonly Route[];
   readonly #graceMs: number;
   readonly #onNotice: (notice: Notice) => void;
@@ -60,11 +63,13 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     logger: Logger,
     graceMs: number,
     onNotice: (notice: Notice) => void,
+    replyEncoding: Encoding = 'identity',
   ) {
     this.#routes = routes;
     this.logger = logger;
     this.#graceMs = graceMs;
     this.#onNotice = onNotice;
+    this.replyEncoding = replyEncoding;
   }
 
   /** Once, before the first batch. */
@@ -157,6 +162,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       reference,
       route.input,
       call.deadlineGiven?.waits,
+      call.requestCompressed,
     );
     call.inbound = inbound;
     if ((flags & FLAG_END) !== 0) inbound.end();
@@ -213,6 +219,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       (flags & FLAG_HAS_METADATA) !== 0,
       (flags & FLAG_HAS_DEADLINE) !== 0 ? new Deadline(left) : undefined,
     );
+    if ((flags & FLAG_COMPRESSED) !== 0) call.requestCompressed = true;
     this.#calls[reference & 0xffff] = call;
     this.#running++;
     return call;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { checkEncoding, type Encoding } from '../context/compression.js';
 import { MillraceError } from '../errors.js';
 import { checkInterceptors } from '../interceptors/compose.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
@@ -31,6 +32,11 @@ export interface ServeOptions {
   readonly driver?: DriverName;
   /** Limits of each thread; absent ones have their defaults. */
   readonly limits?: Partial<Limits>;
+  /**
+   * How replies are compressed where the client takes it, unless a handler says otherwise by
+   * `ctx.compression`. Default `identity`: not at all.
+   */
+  readonly compression?: Encoding;
   /** Around every call, the first outermost. With threads, export them from the services module. */
   readonly interceptors?: readonly Interceptor[];
   /** The level of Millrace's own logger. Default: LOG_LEVEL, or `info`. */
@@ -57,6 +63,7 @@ export interface ThreadOptions {
   };
   readonly backlog: number;
   readonly handlerGraceMs: number;
+  readonly compression: Encoding;
 }
 
 /** Options with their defaults, all valid. */
@@ -84,6 +91,7 @@ const known = [
   'threads',
   'driver',
   'limits',
+  'compression',
   'interceptors',
   'log',
   'logger',
@@ -136,6 +144,7 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
       engine: { driver, ...checkLimits({ ...given.limits }) },
       backlog: checkNumber('backlog', given.backlog ?? 4096, 1, 65535),
       handlerGraceMs: checkNumber('handlerGraceMs', given.handlerGraceMs ?? 5000, 0, 0x7fffffff),
+      compression: checkEncoding('compression', given.compression ?? 'identity'),
     },
   };
 }

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Engine, type Notice } from '../bridge/engine.js';
 import type { NativeEngineConstructor, NativeTls } from '../bridge/native.js';
+import { encodingNumbers } from '../context/compression.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
 import type { AttachedServices } from '../service/attached.js';
 import type { Service } from '../service/service.js';
@@ -54,10 +55,15 @@ export class ThreadServer {
     const attachment = attachAll(services);
     this.#drainListeners = attachment.drainListeners;
     const routes = routesOf(attachment.services, interceptors);
-    this.#dispatcher = new Dispatcher(routes, logger, options.handlerGraceMs, (notice) =>
-      this.#notice(notice),
+    this.#dispatcher = new Dispatcher(
+      routes,
+      logger,
+      options.handlerGraceMs,
+      (notice) => this.#notice(notice),
+      options.compression,
     );
-    this.#engine = new Engine(Native, options.engine, this.#dispatcher);
+    const replyEncoding = encodingNumbers[options.compression];
+    this.#engine = new Engine(Native, { ...options.engine, replyEncoding }, this.#dispatcher);
     this.#dispatcher.attach(this.#engine);
     this.#engine.register(routes.map(({ path, code }) => ({ path, kind: code })));
   }

@@ -32,6 +32,8 @@ export class Delivery<I> implements InboundSink {
   /** The async context of the call. */
   readonly #scope: AsyncResource;
   readonly #queue = new SlotQueue();
+  readonly #mayBeCompressed: boolean;
+  compressed = false;
   /** The promise of a callback has not settled yet. */
   #busy = false;
   #ended = false;
@@ -45,6 +47,7 @@ export class Delivery<I> implements InboundSink {
     callbacks: CallbackCall<I>,
     host: DeliveryHost,
     scope: AsyncResource,
+    mayBeCompressed = false,
   ) {
     this.#port = port;
     this.#call = call;
@@ -53,6 +56,7 @@ export class Delivery<I> implements InboundSink {
     this.#callbacks = callbacks;
     this.#host = host;
     this.#scope = scope;
+    this.#mayBeCompressed = mayBeCompressed;
   }
 
   get waiting(): number {
@@ -107,6 +111,7 @@ export class Delivery<I> implements InboundSink {
 
   #deliver(slot: number): void {
     let message: I;
+    if (this.#mayBeCompressed) this.compressed = this.#port.isCompressed(slot);
     try {
       message = this.#port.decode(this.#type, slot);
     } catch (error) {

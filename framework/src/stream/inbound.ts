@@ -13,6 +13,8 @@ type Result<M> = IteratorResult<M, undefined>;
 export interface InboundSink {
   /** Messages that wait to be pulled. */
   readonly waiting: number;
+  /** The message given to the handler last came compressed. */
+  readonly compressed: boolean;
   message(slot: number): void;
   /** The peer's regular end. */
   end(): void;
@@ -31,6 +33,8 @@ export class Inbound<M> implements Requests<M>, InboundSink {
   readonly #type: MessageType<M, never>;
   readonly #waits: Waits | undefined;
   readonly #queue = new SlotQueue();
+  readonly #mayBeCompressed: boolean;
+  compressed = false;
   #reading = false;
   #ended = false;
   /** The handler left the stream, or it failed: no more messages. */
@@ -43,12 +47,19 @@ export class Inbound<M> implements Requests<M>, InboundSink {
   /** Pulls beyond the first that waits; `for await` never makes any. */
   #moreWaiters: { resolve(result: Result<M>): void; reject(error: unknown): void }[] | undefined;
 
-  constructor(port: CallPort, call: number, type: MessageType<M, never>, waits: Waits | undefined) {
+  constructor(
+    port: CallPort,
+    call: number,
+    type: MessageType<M, never>,
+    waits: Waits | undefined,
+    mayBeCompressed = false,
+  ) {
     this.#port = port;
     this.#call = call;
     this.#index = call & 0xffff;
     this.#type = type;
     this.#waits = waits;
+    this.#mayBeCompressed = mayBeCompressed;
   }
 
   get waiting(): number {
@@ -163,6 +174,7 @@ export class Inbound<M> implements Requests<M>, InboundSink {
       this.#failure = this.refused(error);
       throw this.#failure;
     }
+    if (this.#mayBeCompressed) this.compressed = port.isCompressed(slot);
     port.consumed[this.#index]!++;
     const { epoch } = port;
     if (this.#consumedEpoch !== epoch) {

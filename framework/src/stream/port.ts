@@ -19,6 +19,8 @@ export interface CallPort {
 
   /** Decodes the message in a slot. @throws DecodeError */
   decode<M>(type: MessageType<M, never>, slot: number): M;
+  /** Whether the message in a slot came compressed. */
+  isCompressed(slot: number): boolean;
   /** Returns the bytes that wait in the arena for it. @throws EncodeError, StatusError */
   sendMessage<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number;
   /** Headers, message and OK in one: the end of a call. @throws as `sendMessage` */

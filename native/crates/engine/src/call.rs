@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use millrace_grpc::{Code, Deframer};
+use millrace_grpc::{Accepted, Code, Deframer, Encoding};
 use millrace_http2::StreamKey;
 use millrace_ring::{Chunk, ChunkPool};
 
@@ -47,6 +47,8 @@ pub(crate) struct Assembly {
     /// The message is larger than the stream's window: its bytes are credited as they come, since
     /// all of its length is reserved.
     pub(crate) eager: bool,
+    /// What is assembled is a compressed message.
+    pub(crate) compressed: bool,
     /// When its last bytes came.
     pub(crate) progress_at: u64,
 }
@@ -94,6 +96,19 @@ pub(crate) struct Call {
     pub(crate) has_metadata: bool,
     pub(crate) deadline: Option<u64>,
     pub(crate) metadata: Option<Box<[u8]>>,
+
+    /// How the request's compressed messages are packed.
+    pub(crate) encoding: Encoding,
+    /// The message whose prefix was read last is compressed.
+    pub(crate) message_compressed: bool,
+    /// Unpacked bytes that wait for the reader.
+    pub(crate) unpacked_waiting: u64,
+    /// What the message that comes next has unpacked, once there was no room for it.
+    pub(crate) unpacked_needed: u32,
+    /// What the client takes, what it gets, and whether the next message is packed so.
+    pub(crate) accepted: Accepted,
+    pub(crate) reply_encoding: Encoding,
+    pub(crate) packs: bool,
 
     pub(crate) deframer: Deframer,
     pub(crate) assembly: Option<Assembly>,
@@ -159,6 +174,13 @@ impl Call {
             has_metadata: false,
             deadline: None,
             metadata: None,
+            encoding: Encoding::Identity,
+            message_compressed: false,
+            unpacked_waiting: 0,
+            unpacked_needed: 0,
+            accepted: Accepted::default(),
+            reply_encoding: Encoding::Identity,
+            packs: false,
             deframer,
             assembly: None,
             raw: VecDeque::new(),

@@ -13,6 +13,7 @@ use millrace_ring::{Completion, Driver, ListenerId, SharedMemory, select};
 use crate::{
     EngineError, Options,
     call::{Calls, Method},
+    compression::Codec,
     connection::Connection,
     layout::*,
     ledger::Ledger,
@@ -26,6 +27,7 @@ use crate::{
     tls::HANDSHAKES,
     wheel::Wheel,
 };
+use millrace_grpc::Encoding;
 
 /// Completions taken from the driver at a time.
 const COMPLETIONS: usize = 1024;
@@ -154,6 +156,8 @@ pub struct Engine {
     /// Handshake messages answered in this batch.
     pub(crate) handshakes: u32,
     pub(crate) message_scratch: Vec<u8>,
+    pub(crate) codec: Codec,
+    pub(crate) reply_encoding: Encoding,
     pub(crate) wheel: Wheel,
     due: Vec<u32>,
     started: Instant,
@@ -257,6 +261,8 @@ impl Engine {
             plaintext: Vec::new(),
             handshakes: 0,
             message_scratch: Vec::new(),
+            codec: Codec::default(),
+            reply_encoding: Encoding::from_number(options.reply_encoding).unwrap_or_default(),
             wheel: Wheel::new(0),
             due: Vec::new(),
             started,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_grpc::{self as grpc, Code, GrpcError, Rejection, Step};
+use millrace_grpc::{self as grpc, Code, Encoding, GrpcError, Rejection, Step};
 use millrace_http2::{Event, HeadersKind, Initiator, Reason, StreamKey};
 use millrace_ring::Completion;
 
@@ -289,10 +289,16 @@ impl Engine {
             if self.calls.is_full() {
                 return Err(Rejection::TooManyCalls);
             }
-            Ok((method, head.timeout_ms, head.has_metadata))
+            Ok((method, head))
         });
-        let (method, timeout, has_metadata) = match accepted {
-            Ok(accepted) => accepted,
+        let (method, timeout, has_metadata, encoding, accepted) = match accepted {
+            Ok((method, head)) => (
+                method,
+                head.timeout_ms,
+                head.has_metadata,
+                head.encoding,
+                head.accepted,
+            ),
             Err(rejection) => {
                 self.reject(index, stream, rejection);
                 return;
@@ -307,6 +313,12 @@ impl Engine {
         call.kind = self.methods[method as usize].kind;
         call.window = self.options.stream_window_bytes;
         call.has_metadata = has_metadata;
+        call.encoding = encoding;
+        call.accepted = accepted;
+        if self.reply_encoding != Encoding::Identity && accepted.contains(self.reply_encoding) {
+            call.reply_encoding = self.reply_encoding;
+            call.packs = true;
+        }
         if has_metadata {
             let mut block = Vec::new();
             grpc::metadata::encode_block(connection.http2.fields(), &mut block);
@@ -355,6 +367,11 @@ impl Engine {
         }
         if call.remote_ended {
             flags |= FLAG_END;
+        }
+        if call.encoding != Encoding::Identity
+            && (kind == RECORD_CALL || self.slots.is_compressed(slot))
+        {
+            flags |= FLAG_COMPRESSED;
         }
         let method = u32::from(call.method);
         self.push_record([kind | flags << 8 | method << 16, reference, slot, left]);
@@ -441,7 +458,11 @@ impl Engine {
                 return Ok((position, Stop::Reader));
             }
             if call.assembly.is_some() {
-                position += self.assemble(index, rest);
+                let (taken, stop) = self.assemble(index, rest)?;
+                position += taken;
+                if stop != Stop::Done {
+                    return Ok((position, stop));
+                }
                 continue;
             }
             if call.deframer.remaining() > 0 {
@@ -463,6 +484,8 @@ impl Engine {
             if call.waiting() >= WAITING_MAX {
                 return Ok((position, Stop::Reader));
             }
+            let packs = call.encoding != Encoding::Identity;
+            let before = packs.then(|| call.deframer.clone());
             let (consumed, step) = call.deframer.feed(rest)?;
             match step {
                 Step::NeedMore => {}
@@ -471,8 +494,22 @@ impl Engine {
                 }
                 | Step::Begin {
                     compressed: true, ..
-                } => {
+                } if !packs => {
                     return Err(GrpcError::CompressedWithoutEncoding);
+                }
+                Step::Whole {
+                    start,
+                    length,
+                    compressed: true,
+                } => {
+                    let stop = self.unpack(index, &rest[start..start + length])?;
+                    if stop != Stop::Done {
+                        if let Some(before) = before {
+                            self.calls[index].deframer = before;
+                        }
+                        return Ok((position, stop));
+                    }
+                    self.unpacked_message(index, 5 + length as u32);
                 }
                 Step::Whole { start, length, .. } => {
                     let place = match source {
@@ -489,26 +526,46 @@ impl Engine {
                     };
                     self.message(index, place, length as u32, 5 + length as u32);
                 }
-                Step::Begin { .. } => {}
+                Step::Begin { compressed, .. } => call.message_compressed = compressed,
             }
             position += consumed;
         }
         Ok((position, Stop::Done))
     }
 
-    /// Copies what belongs to the message being assembled; tells how much that was.
-    fn assemble(&mut self, index: u32, input: &[u8]) -> usize {
+    /// Copies what belongs to the message being assembled; tells how much that was. The last byte of
+    /// a compressed message is left until there is room to unpack it.
+    fn assemble(&mut self, index: u32, input: &[u8]) -> Result<(usize, Stop), GrpcError> {
         let call = &mut self.calls[index];
-        let taken = call.deframer.take(input.len());
+        let mut taken = call.deframer.remaining().min(input.len());
+        let mut stop = Stop::Done;
         let Some(assembly) = &mut call.assembly else {
-            return 0;
+            return Ok((0, stop));
+        };
+        if assembly.compressed && assembly.filled + taken as u32 == assembly.length {
+            let (block, filled, length) = (assembly.block, assembly.filled, assembly.length);
+            self.overflow.fill(block, filled as usize, &input[..taken]);
+            stop = self.unpack_block(index, block, length as usize)?;
+            if stop != Stop::Done {
+                taken -= 1;
+            }
+        }
+        let call = &mut self.calls[index];
+        call.deframer.take(taken);
+        let Some(assembly) = &mut call.assembly else {
+            return Ok((0, stop));
         };
         self.overflow
             .fill(assembly.block, assembly.filled as usize, &input[..taken]);
         assembly.filled += taken as u32;
         assembly.progress_at = self.now;
         self.totals.assembled_bytes += taken as u64;
-        let (block, length, eager) = (assembly.block, assembly.length, assembly.eager);
+        let (block, length, eager, compressed) = (
+            assembly.block,
+            assembly.length,
+            assembly.eager,
+            assembly.compressed,
+        );
         let complete = assembly.filled == length;
         if complete {
             call.assembly = None;
@@ -532,12 +589,17 @@ impl Engine {
         }
         if complete {
             let credit = if eager { 5 } else { 5 + length };
-            self.message(index, Place::Overflow(block), length, credit);
+            if compressed {
+                self.give_back(block);
+                self.unpacked_message(index, credit);
+            } else {
+                self.message(index, Place::Overflow(block), length, credit);
+            }
         }
         if eager {
             self.credit_read(index, taken as u64);
         }
-        taken
+        Ok((taken, stop))
     }
 
     /// Makes room for a message whose prefix was read, unless it has to wait for memory or, being
@@ -557,7 +619,7 @@ impl Engine {
         if eager && !call.takes_one && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
         }
-        if u64::from(length) > raw && !self.has_memory(index, length as usize, eager) {
+        if u64::from(length) > raw && !self.has_memory(index, length as usize, eager, 0) {
             self.totals.deferred_messages += 1;
             return Stop::Memory;
         }
@@ -577,6 +639,7 @@ impl Engine {
             length,
             filled: 0,
             eager,
+            compressed: self.calls[index].message_compressed,
             progress_at: self.now,
         });
         Stop::Done
@@ -585,20 +648,20 @@ impl Engine {
     /// Whether a message of this length may have its memory now. What fits into windows that were
     /// granted may, as far as the budget reaches. A larger one may while a quarter of the budget is
     /// enough; beyond that those of one connection go first, so that the others' first bytes do not
-    /// pile up, and one message is under way in any case.
-    fn has_memory(&self, index: u32, length: usize, large: bool) -> bool {
+    /// pile up, and one message is under way in any case; `own`: how many of those are this call's.
+    pub(crate) fn has_memory(&self, index: u32, length: usize, large: bool, own: usize) -> bool {
         let wanted = self.buffered_bytes() + Overflow::cost(length) as u64;
         let maximum = self.options.buffered_bytes_max;
         if !large && wanted <= maximum || wanted <= maximum / 4 {
             return true;
         }
         self.favoured == Some(self.calls[index].connection)
-            && (wanted <= maximum / 2 || self.assemblies == 0)
+            && (wanted <= maximum / 2 || self.assemblies == own)
     }
 
     /// A complete message: it waits for its handler.
     #[inline]
-    fn message(&mut self, index: u32, place: Place, length: u32, credit: u32) {
+    pub(crate) fn message(&mut self, index: u32, place: Place, length: u32, credit: u32) {
         // `divide` stops while the table is full, and takes one slot per message.
         let Some(slot) = self.slots.put(place, length, credit) else {
             unreachable!("a slot is free")
@@ -823,6 +886,13 @@ impl Engine {
             && let Some(raw) = self.calls[index].raw.front()
         {
             let (block, start, length) = (raw.block, raw.start as usize, raw.length as usize);
+            let needed = self.calls[index].unpacked_needed;
+            if needed > 0 {
+                stop = self.admit_unpacked(index, needed);
+                if stop != Stop::Done {
+                    break;
+                }
+            }
             copy.clear();
             copy.extend_from_slice(&self.overflow.bytes(block, start + length)[start..]);
             match self.divide(index, &copy, Source::Copy) {

@@ -64,6 +64,8 @@ pub const FLAG_HAS_METADATA: u32 = 1;
 pub const FLAG_HAS_DEADLINE: u32 = 2;
 /// Flag of a record: the request stream ends with it.
 pub const FLAG_END: u32 = 4;
+/// Flag of a record: of CALL, messages may be compressed; of REQUEST, the message was.
+pub const FLAG_COMPRESSED: u32 = 8;
 
 /// Cause of a cancellation: the peer reset the stream.
 pub const CAUSE_RESET: u32 = 1;
@@ -80,7 +82,7 @@ pub const CAUSE_PROTOCOL: u32 = 6;
 /// Cause of a cancellation: a message was too large, or not framed as gRPC asks.
 pub const CAUSE_MESSAGE: u32 = 7;
 
-/// Words of a slot: region, offset, length, unused.
+/// Words of a slot: region, offset, length, 1 if the message came compressed.
 pub const SLOT_WORDS: usize = 4;
 /// Messages that every call may have waiting for JavaScript.
 pub const SLOTS_PER_CALL: usize = 8;
@@ -119,6 +121,9 @@ pub const OPERATION_START: u32 = 10;
 pub const OPERATION_END: u32 = 11;
 /// A client gives a call up; the flags are the gRPC status code with which it ends.
 pub const OPERATION_CANCEL: u32 = 12;
+/// The encoding of replies, operand a, unless headers have left or the client does not take it;
+/// operand b: 1 if the messages that follow are compressed.
+pub const OPERATION_COMPRESSION: u32 = 16;
 
 /// Flag of START: the next operation is HEADERS for the same call.
 pub const START_HAS_METADATA: u32 = 1;

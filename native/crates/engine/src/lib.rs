@@ -3,6 +3,7 @@
 
 mod call;
 mod client;
+mod compression;
 mod connection;
 mod engine;
 mod inbound;
@@ -20,6 +21,7 @@ mod shared;
 mod slots;
 mod stats;
 mod tls;
+mod unpacking;
 mod wheel;
 
 use std::fmt;

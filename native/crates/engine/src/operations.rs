@@ -55,6 +55,7 @@ impl Engine {
                 }
                 OPERATION_DISCARD => self.discard(index),
                 OPERATION_RELEASE => self.released(index),
+                OPERATION_COMPRESSION => self.set_compression(index, a, b == 1),
                 OPERATION_RESET => {
                     let call = &self.calls[index];
                     if let Some(stream) = call.stream
@@ -110,6 +111,9 @@ impl Engine {
             }
             call.consumed = call.consumed.wrapping_add(1);
             credit += u64::from(self.slots.credit(slot));
+            if call.unpacked_waiting > 0 && self.slots.is_compressed(slot) {
+                call.unpacked_waiting -= u64::from(self.slots.length(slot));
+            }
             self.free_slot(slot);
         }
         self.credit_read(index, credit);
@@ -151,6 +155,8 @@ impl Engine {
         }
         let call = &mut self.calls[index];
         call.last = NO_SLOT;
+        call.unpacked_waiting = 0;
+        call.unpacked_needed = 0;
         call.consumed = call.delivered;
         self.drop_undivided(index);
         let unread = self.calls[index].unread;

@@ -73,6 +73,8 @@ pub struct Options {
     pub keepalive_timeout_ms: u64,
     /// Clients may probe no more often than this.
     pub keepalive_min_time_ms: u64,
+    /// How replies are compressed unless a handler says otherwise: 0 not, 1 gzip, 2 deflate.
+    pub reply_encoding: u32,
 }
 
 impl Default for Options {
@@ -107,6 +109,7 @@ impl Default for Options {
             keepalive_time_ms: 7_200_000,
             keepalive_timeout_ms: 20_000,
             keepalive_min_time_ms: 300_000,
+            reply_encoding: 0,
         }
     }
 }
@@ -150,6 +153,12 @@ impl Options {
             return Err(format!(
                 "concurrentCalls is {}, but has to be from 1 to 65,536",
                 self.concurrent_calls
+            ));
+        }
+        if millrace_grpc::Encoding::from_number(self.reply_encoding).is_none() {
+            return Err(format!(
+                "replyEncoding is {}, but has to be 0, 1 or 2",
+                self.reply_encoding
             ));
         }
         if self.concurrent_streams == 0 {

@@ -5,7 +5,7 @@
 //! turns, a frame each.
 
 use millrace_grpc::{
-    self as grpc, Code, Rejection,
+    self as grpc, Code, Encoding, Rejection,
     metadata::{Wire, encode_wire},
 };
 use millrace_http2::{self as http2, Indexing, Reason, StreamKey};
@@ -149,6 +149,10 @@ impl Engine {
         let reference = self.calls.reference(index);
         let call = &mut self.calls[index];
         let stream = call.stream;
+        let given = message.len();
+        let packed = call.packs && self.codec.deflate(call.reply_encoding, message);
+        let buffer = packed.then(|| std::mem::take(&mut self.codec.deflated));
+        let message = buffer.as_deref().unwrap_or(message);
         let connection_index = call.connection;
         let Some(connection) = self
             .connections
@@ -167,8 +171,9 @@ impl Engine {
             call.unsent_before_drain = self.pending.get(index as usize);
             call.written_in_drain = 0;
         }
-        call.written_in_drain = call.written_in_drain.saturating_add(message.len() as u32);
-        let prefix = grpc::deframe::prefix(message.len() as u32);
+        // JavaScript has counted what it gave.
+        call.written_in_drain = call.written_in_drain.saturating_add(given as u32);
+        let prefix = grpc::deframe::prefix(message.len() as u32, packed);
         let frame = connection.http2.max_frame_size();
         let room = room(connection);
         if let Some(stream) = stream
@@ -214,6 +219,11 @@ impl Engine {
                 call.in_ready_queue = true;
                 connection.ready.push_back(index);
             }
+        }
+        if let Some(buffer) = buffer {
+            self.totals.messages_packed += 1;
+            self.totals.packing_saved_bytes += (given - buffer.len()) as u64;
+            self.codec.deflated = buffer;
         }
         // What JavaScript saw when it asked itself whether the call is writable, or sees next.
         let seen = call
@@ -262,6 +272,18 @@ impl Engine {
         }
     }
 
+    /// How a handler wants its replies packed. The encoding is fixed once headers have left, and is
+    /// never one that the client does not take.
+    pub(crate) fn set_compression(&mut self, index: u32, encoding: u32, packs: bool) {
+        let call = &mut self.calls[index];
+        if !call.headers_sent {
+            let wanted = Encoding::from_number(encoding).unwrap_or_default();
+            let takes = call.accepted.contains(wanted);
+            call.reply_encoding = if takes { wanted } else { Encoding::Identity };
+        }
+        call.packs = packs && call.reply_encoding != Encoding::Identity;
+    }
+
     /// Response headers, with metadata where the handler gave some.
     pub(crate) fn headers(&mut self, index: u32, block: &[u8]) {
         let call = &mut self.calls[index];
@@ -302,7 +324,11 @@ impl Engine {
         connection.building.end_tail();
         connection.http2.send_headers(
             stream,
-            fields(grpc::response::headers(metadata)),
+            fields(grpc::response::headers(
+                call.reply_encoding,
+                call.encoding != Encoding::Identity,
+                metadata,
+            )),
             false,
             &mut connection.building,
         );

@@ -95,6 +95,17 @@ impl Slots {
         self.words.set4(slot as usize, [region, offset, length, 0]);
     }
 
+    /// Notes that the message came compressed. Such a message is never moved.
+    pub(crate) fn mark_compressed(&self, slot: u32) {
+        let mut words = self.words.get4(slot as usize);
+        words[3] = 1;
+        self.words.set4(slot as usize, words);
+    }
+
+    pub(crate) fn is_compressed(&self, slot: u32) -> bool {
+        self.words.get4(slot as usize)[3] == 1
+    }
+
     /// Moves a waiting message; JavaScript finds it at its new place when it pulls.
     pub(crate) fn relocate(&mut self, slot: u32, block: Block) {
         self.entries[slot as usize].place = Place::Overflow(block);

@@ -57,6 +57,18 @@ totals! {
     messages_sent => "messagesSent";
     /// Streams that broke gRPC's framing, or a message limit.
     message_errors => "messageErrors";
+    /// Messages received compressed.
+    messages_unpacked => "messagesDecompressed";
+    /// Bytes of those messages, compressed.
+    packed_bytes_received => "compressedBytesReceived";
+    /// Bytes of those messages, decompressed.
+    unpacked_bytes_received => "decompressedBytesReceived";
+    /// Compressed messages that were larger than the limit, or no stream of their encoding.
+    unpacking_refused => "decompressionsRefused";
+    /// Messages sent compressed.
+    messages_packed => "messagesCompressed";
+    /// Bytes that this saved.
+    packing_saved_bytes => "compressionSavedBytes";
     /// Batches that entered JavaScript.
     batches => "batches";
     /// Records of those batches.

@@ -54,16 +54,26 @@ pub enum GrpcError {
     Truncated,
     /// A message is flagged as compressed and the call named no `grpc-encoding`.
     CompressedWithoutEncoding,
+    /// A compressed message is not a complete stream of the call's encoding.
+    CompressedMalformed,
+    /// A compressed message is larger than the limit, unpacked.
+    UnpackedTooLarge {
+        /// Bytes allowed.
+        limit: u32,
+    },
 }
 
 impl GrpcError {
     /// The status that ends the call (compression.md, statuscodes.md).
     pub fn code(&self) -> Code {
         match self {
-            GrpcError::MessageTooLarge { .. } => Code::ResourceExhausted,
+            GrpcError::MessageTooLarge { .. } | GrpcError::UnpackedTooLarge { .. } => {
+                Code::ResourceExhausted
+            }
             GrpcError::InvalidFlag { .. }
             | GrpcError::Truncated
-            | GrpcError::CompressedWithoutEncoding => Code::Internal,
+            | GrpcError::CompressedWithoutEncoding
+            | GrpcError::CompressedMalformed => Code::Internal,
         }
     }
 }
@@ -81,6 +91,13 @@ impl fmt::Display for GrpcError {
             GrpcError::Truncated => formatter.write_str("stream ended inside a message"),
             GrpcError::CompressedWithoutEncoding => formatter
                 .write_str("message is flagged as compressed, but grpc-encoding names no encoding"),
+            GrpcError::CompressedMalformed => {
+                formatter.write_str("compressed message is not a complete stream of its encoding")
+            }
+            GrpcError::UnpackedTooLarge { limit } => write!(
+                formatter,
+                "compressed message has more than the limit of {limit} bytes"
+            ),
         }
     }
 }
@@ -223,9 +240,9 @@ impl Deframer {
     }
 }
 
-/// The prefix of an outgoing, uncompressed message.
+/// The prefix of an outgoing message.
 #[inline]
-pub fn prefix(length: u32) -> [u8; PREFIX_BYTES] {
+pub fn prefix(length: u32, compressed: bool) -> [u8; PREFIX_BYTES] {
     let [a, b, c, d] = length.to_be_bytes();
-    [0, a, b, c, d]
+    [u8::from(compressed), a, b, c, d]
 }

@@ -29,6 +29,7 @@ mod base64;
 pub mod client;
 pub mod content_type;
 pub mod deframe;
+pub mod encoding;
 pub mod mapping;
 pub mod message;
 pub mod metadata;
@@ -39,6 +40,7 @@ pub mod status;
 pub mod timeout;
 
 pub use deframe::{Deframer, GrpcError, Step};
+pub use encoding::{Accepted, Encoding};
 pub use request::{Head, Rejection};
 pub use response::Field;
 pub use status::Code;

@@ -1,6 +1,7 @@
 //! What a server reads from the header fields of a request (PROTOCOL-HTTP2, "Requests").
 
 use crate::content_type::{self, ContentType};
+use crate::encoding::{Accepted, ENCODINGS, Encoding};
 use crate::metadata;
 use crate::response::Field;
 use crate::status::Code;
@@ -18,8 +19,10 @@ pub struct Head<'a> {
     pub content_type: ContentType,
     /// `grpc-timeout` in milliseconds; 0 means that the deadline has passed.
     pub timeout_ms: Option<u64>,
-    /// The encodings of replies that the client takes, as it named them, with commas.
-    pub accept_encoding: Option<&'a [u8]>,
+    /// The encodings of replies that the client takes.
+    pub accepted: Accepted,
+    /// How messages flagged as compressed are packed.
+    pub encoding: Encoding,
     /// `user-agent`.
     pub user_agent: Option<&'a [u8]>,
     /// Whether `te` was `trailers`. Without it an intermediary may not pass trailers on; the call
@@ -54,9 +57,6 @@ pub enum Rejection {
     TooManyCalls,
 }
 
-/// The encodings that messages may have, as `grpc-accept-encoding` lists them.
-const ENCODINGS: &[u8] = b"identity";
-
 impl<'a> Head<'a> {
     /// Classifies a request's fields, pseudo-header fields included, in one pass.
     ///
@@ -73,13 +73,13 @@ impl<'a> Head<'a> {
         let mut host = None;
         let mut content_type = None;
         let mut timeout_ms = None;
-        let mut accept_encoding = None;
+        let mut accepted = Accepted::default();
+        let mut encoding = Some(Encoding::Identity);
         let mut user_agent = None;
         let mut te_trailers = false;
         let mut has_metadata = false;
         let mut timeout_malformed = false;
         let mut metadata_malformed = false;
-        let mut encoding_unsupported = false;
 
         for (name, value) in fields {
             // The length alone tells most names apart: one comparison for each field.
@@ -119,11 +119,11 @@ impl<'a> Head<'a> {
                     true
                 }
                 13 if name == b"grpc-encoding" => {
-                    encoding_unsupported = value != ENCODINGS;
+                    encoding = Encoding::parse(value);
                     true
                 }
                 20 if name == b"grpc-accept-encoding" => {
-                    accept_encoding = Some(value);
+                    accepted = Accepted::read(value);
                     true
                 }
                 _ => false,
@@ -150,15 +150,16 @@ impl<'a> Head<'a> {
         if metadata_malformed {
             return Err(Rejection::MalformedMetadata);
         }
-        if encoding_unsupported {
+        let Some(encoding) = encoding else {
             return Err(Rejection::UnsupportedEncoding);
-        }
+        };
         Ok(Head {
             path,
             authority: authority.or(host),
             content_type,
             timeout_ms,
-            accept_encoding,
+            accepted,
+            encoding,
             user_agent,
             te_trailers,
             has_metadata,

@@ -1,6 +1,7 @@
 //! The header fields of answers (PROTOCOL-HTTP2, "Responses"), in the order in which they are sent.
 
 use crate::content_type;
+use crate::encoding::{ENCODINGS, Encoding};
 use crate::metadata::Wire;
 use crate::status::Code;
 
@@ -32,9 +33,28 @@ pub(crate) fn head(http_status: &'static [u8]) -> [Field<'static>; 2] {
     ]
 }
 
-/// Response headers: they precede the first message.
-pub fn headers(metadata: Wire<'_>) -> impl Iterator<Item = Field<'_>> {
-    head(b"200").into_iter().chain(custom(metadata))
+/// Response headers: they precede the first message. `encoding` is how messages flagged as
+/// compressed are packed; `lists_encodings`: the client is told which ones the server takes.
+pub fn headers(
+    encoding: Encoding,
+    lists_encodings: bool,
+    metadata: Wire<'_>,
+) -> impl Iterator<Item = Field<'_>> {
+    let encoding = (encoding != Encoding::Identity).then(|| Field {
+        name: b"grpc-encoding",
+        value: encoding.name(),
+        repeats: true,
+    });
+    let listed = lists_encodings.then_some(Field {
+        name: b"grpc-accept-encoding",
+        value: ENCODINGS,
+        repeats: true,
+    });
+    head(b"200")
+        .into_iter()
+        .chain(encoding)
+        .chain(listed)
+        .chain(custom(metadata))
 }
 
 /// Trailers: they end the stream. `message` is percent-encoded ([`crate::message::encode`]); an
@@ -105,8 +125,15 @@ mod tests {
     #[test]
     fn a_plain_answer_is_four_fields_in_all() {
         assert_eq!(
-            lines(headers(Wire::NONE)),
+            lines(headers(Encoding::Identity, false, Wire::NONE)),
             [":status: 200", "content-type: application/grpc"]
+        );
+        assert_eq!(
+            lines(headers(Encoding::Gzip, true, Wire::NONE))[2..],
+            [
+                "grpc-encoding: gzip",
+                "grpc-accept-encoding: identity,deflate,gzip"
+            ]
         );
         assert_eq!(
             lines(trailers(Code::Ok, b"", Wire::NONE)),

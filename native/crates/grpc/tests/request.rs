@@ -2,7 +2,7 @@
 
 use millrace_grpc::content_type::ContentType;
 use millrace_grpc::metadata::{Entry, is_ascii_value};
-use millrace_grpc::{Code, Head, Rejection, message, timeout};
+use millrace_grpc::{Accepted, Code, Encoding, Head, Rejection, message, timeout};
 use proptest::prelude::*;
 
 const PLAIN: [(&str, &str); 8] = [
@@ -38,7 +38,8 @@ fn a_plain_call() {
             authority: Some(b"localhost:50051"),
             content_type: ContentType::Proto,
             timeout_ms: None,
-            accept_encoding: Some(b"identity,deflate,gzip"),
+            accepted: Accepted::read(b"identity,deflate,gzip"),
+            encoding: Encoding::Identity,
             user_agent: Some(b"grpc-node-js/1.14.7"),
             te_trailers: true,
             has_metadata: false,
@@ -56,6 +57,9 @@ fn what_a_head_may_say() {
     assert!(!Head::read(entries(&fields)).unwrap().te_trailers);
     let fields = with("grpc-encoding", Some("identity"));
     assert!(Head::read(entries(&fields)).is_ok());
+    let fields = with("grpc-encoding", Some("gzip"));
+    let head = Head::read(entries(&fields)).unwrap();
+    assert_eq!(head.encoding, Encoding::Gzip);
     let fields = with("content-type", Some("application/grpc+json"));
     assert_eq!(
         Head::read(entries(&fields)).unwrap().content_type,
@@ -65,7 +69,7 @@ fn what_a_head_may_say() {
 
 #[test]
 fn what_is_refused() {
-    let cases: [(&str, Option<&str>, Rejection); 11] = [
+    let cases: [(&str, Option<&str>, Rejection); 10] = [
         (":method", Some("GET"), Rejection::MethodNotPost),
         (":method", None, Rejection::MethodNotPost),
         ("content-type", None, Rejection::UnsupportedMediaType),
@@ -79,11 +83,6 @@ fn what_is_refused() {
         ("grpc-timeout", Some("soon"), Rejection::MalformedTimeout),
         ("grpc-timeout", Some(""), Rejection::MalformedTimeout),
         ("x-bin", Some("*"), Rejection::MalformedMetadata),
-        (
-            "grpc-encoding",
-            Some("gzip"),
-            Rejection::UnsupportedEncoding,
-        ),
         (
             "grpc-encoding",
             Some("snappy"),
