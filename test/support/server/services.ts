@@ -116,6 +116,13 @@ export const echo = service(Echo, {
     return watched(ctx, async () => {
       note(request.text);
       const mode = modeOf(ctx);
+      if (mode === 'compression') {
+        return { text: `${ctx.compression.received}`, data: new Uint8Array(10_000) };
+      }
+      if (mode.startsWith('encoding:')) {
+        ctx.compression.encoding = mode.slice(9) as 'gzip';
+        return { data: new Uint8Array(10_000) };
+      }
       if (mode === 'length') return { text: String(request.data.length) };
       if (mode === 'metadata') {
         ctx.sendHeaders({
@@ -192,6 +199,14 @@ export const echo = service(Echo, {
       if (mode === 'flood') {
         for (;;) yield { data: LARGE };
       }
+      if (mode === 'compression') {
+        // Compresses each reply as its request was.
+        ctx.compression.encoding = 'gzip';
+        for await (const request of requests) {
+          ctx.compression.enabled = ctx.compression.received;
+          yield { text: String(ctx.compression.received), data: request.data };
+        }
+      }
       if (mode.startsWith('slow:')) {
         for await (const request of requests) {
           await sleep(Number(mode.slice(5)));
@@ -229,6 +244,10 @@ export const echo = service(Echo, {
       return {
         message(request) {
           counters.consumed++;
+          if (mode === 'compression') {
+            writer.write({ text: String(ctx.compression.received), data: request.data });
+            return;
+          }
           if (mode === 'throw-in-message') throw new Error('the secret cause');
           writer.write({ text: request.text, data: request.data });
         },

@@ -229,7 +229,7 @@ mod tests {
     fn a_cut_or_lengthened_stream_is_malformed_at_every_byte() {
         let mut codec = Codec::default();
         for encoding in BOTH {
-            let mut bytes = packed(&mut codec, encoding, &[b"what repeats "; 9].concat());
+            let mut bytes = packed(&mut codec, encoding, &[&b"what repeats "[..]; 9].concat());
             for end in 0..bytes.len() {
                 let result = codec.inflate(encoding, &bytes[..end], 1000);
                 assert_eq!(result, Err(Failure::Malformed), "{encoding:?} cut at {end}");

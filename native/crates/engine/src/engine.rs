@@ -157,6 +157,8 @@ pub struct Engine {
     pub(crate) handshakes: u32,
     pub(crate) message_scratch: Vec<u8>,
     pub(crate) codec: Codec,
+    /// Unpacked messages that have not been read.
+    pub(crate) unpacked: usize,
     pub(crate) reply_encoding: Encoding,
     pub(crate) wheel: Wheel,
     due: Vec<u32>,
@@ -262,6 +264,7 @@ impl Engine {
             handshakes: 0,
             message_scratch: Vec::new(),
             codec: Codec::default(),
+            unpacked: 0,
             reply_encoding: Encoding::from_number(options.reply_encoding).unwrap_or_default(),
             wheel: Wheel::new(0),
             due: Vec::new(),

@@ -619,7 +619,9 @@ impl Engine {
         if eager && !call.takes_one && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
         }
-        if u64::from(length) > raw && !self.has_memory(index, length as usize, eager, 0) {
+        if u64::from(length) > raw
+            && !self.has_memory(index, length as usize, eager, self.assemblies == 0)
+        {
             self.totals.deferred_messages += 1;
             return Stop::Memory;
         }
@@ -648,15 +650,14 @@ impl Engine {
     /// Whether a message of this length may have its memory now. What fits into windows that were
     /// granted may, as far as the budget reaches. A larger one may while a quarter of the budget is
     /// enough; beyond that those of one connection go first, so that the others' first bytes do not
-    /// pile up, and one message is under way in any case; `own`: how many of those are this call's.
-    pub(crate) fn has_memory(&self, index: u32, length: usize, large: bool, own: usize) -> bool {
+    /// pile up, and one message is under way in any case: one that is `alone`.
+    pub(crate) fn has_memory(&self, index: u32, length: usize, large: bool, alone: bool) -> bool {
         let wanted = self.buffered_bytes() + Overflow::cost(length) as u64;
         let maximum = self.options.buffered_bytes_max;
         if !large && wanted <= maximum || wanted <= maximum / 4 {
             return true;
         }
-        self.favoured == Some(self.calls[index].connection)
-            && (wanted <= maximum / 2 || self.assemblies == own)
+        self.favoured == Some(self.calls[index].connection) && (wanted <= maximum / 2 || alone)
     }
 
     /// A complete message: it waits for its handler.

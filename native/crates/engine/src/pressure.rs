@@ -54,7 +54,10 @@ impl Engine {
                     self.release_buffer(buffer);
                 }
             }
-            Place::Overflow(block) => self.give_back(block),
+            Place::Overflow(block) => {
+                self.unpacked -= usize::from(self.slots.is_compressed(slot));
+                self.give_back(block);
+            }
             Place::Empty => {}
         }
         self.slots.free(slot);

@@ -53,6 +53,7 @@ impl Engine {
         let window = u64::from(self.options.stream_window_bytes);
         let large = u64::from(length) > window;
         let own = usize::from(call.assembly.is_some());
+        let alone = self.assemblies == own && self.unpacked == 0;
         let waits = if large {
             !(call.reading && call.waiting() == 0)
         } else {
@@ -60,7 +61,7 @@ impl Engine {
         };
         let stop = if waits && !call.kind.takes_one() {
             Stop::Reader
-        } else if self.has_memory(index, length as usize, large, own) {
+        } else if self.has_memory(index, length as usize, large, alone) {
             Stop::Done
         } else {
             Stop::Memory
@@ -77,6 +78,7 @@ impl Engine {
         } else {
             let block = self.take_block(bytes.len());
             self.overflow.fill(block, 0, &bytes);
+            self.unpacked += 1;
             Place::Overflow(block)
         };
         let length = bytes.len() as u32;

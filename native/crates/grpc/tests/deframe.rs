@@ -79,7 +79,7 @@ fn deframe<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Outc
 fn wire(messages: &[Message]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for message in messages {
-        let mut head = prefix(message.payload.len() as u32);
+        let mut head = prefix(message.payload.len() as u32, false);
         head[0] = u8::from(message.compressed);
         bytes.extend_from_slice(&head);
         bytes.extend_from_slice(&message.payload);
@@ -151,7 +151,7 @@ fn a_large_message_is_refused_at_its_prefix() {
         limit: 64,
     };
     for size in 1..=5 {
-        let outcome = deframe(prefix(65).chunks(size), 64);
+        let outcome = deframe(prefix(65, false).chunks(size), 64);
         assert_eq!(outcome.end, Err(expected));
     }
     assert_eq!(
