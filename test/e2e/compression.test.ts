@@ -40,12 +40,7 @@ async function closePeers(): Promise<void> {
 }
 
 /** One request to Say, as given. */
-async function rawSay(
-  server: TestServer,
-  body: Buffer,
-  fields: [string, string][],
-  mode?: string,
-) {
+async function rawSay(server: TestServer, body: Buffer, fields: [string, string][], mode?: string) {
   const peer = await rawPeer(server);
   const stream = peer.request({ path: SAY, fields, ...(mode === undefined ? {} : { mode }) });
   await stream.send(body, true);
@@ -149,7 +144,8 @@ describe('what is negotiated', () => {
       expect(plain.end.code).toBe(0);
       expect(plain.stream.headers?.map(([name]) => name)).not.toContain('grpc-encoding');
       expect(decodeEcho(plain.stream.messages[0]!).data).toHaveLength(10_000);
-    }));
+    }),
+  );
 
   test('an unknown encoding is UNIMPLEMENTED, and the answer lists the known ones', () =>
     withServer(async (server) => {

@@ -254,7 +254,7 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
   }
 
   sayCompression(call: number, encoding: number, enabled: boolean): void {
-    this.#operations.compression(call, encoding, enabled);
+    this.operations.compression(call, encoding, enabled);
   }
 
   sayRelease(call: number): void {

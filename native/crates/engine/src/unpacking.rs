@@ -59,7 +59,7 @@ impl Engine {
         } else {
             call.unpacked_waiting > 0 && call.unpacked_waiting + u64::from(length) > window
         };
-        let stop = if waits && !call.kind.takes_one() {
+        let stop = if waits && !call.takes_one {
             Stop::Reader
         } else if self.has_memory(index, length as usize, large, alone) {
             Stop::Done
