@@ -97,6 +97,7 @@ test('TLS against plaintext, and the other way round', async () => {
   const toSecure = await statusOf(ourClient(secure.port).say({}));
   expect(toSecure.code).toBe(Status.UNAVAILABLE);
   expect(toSecure.message).toContain(String(secure.port));
+  expect(toSecure.message).toContain('connect with TLS credentials');
   await secure.logMatching(/speaks HTTP\/2 without TLS/);
 });
 

@@ -157,3 +157,16 @@ test('several connections to one address', () => {
   for (const index of [0, 1, 2]) host.say(index, 'ready');
   expect(Array.from({ length: 3 }, () => host.balancer.pick()?.connection)).toEqual([0, 1, 2]);
 });
+
+test('a server that goes away with an error before the first call has failed', () => {
+  const host = balancer('pick_first', ['a', 'b']);
+  host.balancer.connect();
+  host.say(0, 'ready');
+  host.say(0, 'failed');
+  expect(host.addresses()).toEqual(['a', 'b']);
+  expect([host.balancer.state, host.balancer.pick()]).toEqual(['connecting', undefined]);
+  host.say(1, 'ready');
+  host.say(1, 'failed');
+  expect(host.balancer.state).toBe('transient-failure');
+  expect(host.balancer.failure).toBe('failed 1');
+});

@@ -103,17 +103,15 @@ export class Lane implements ConnectionSink {
       }
       return;
     }
-    if (state === 'failed') {
-      this.#opened = NONE;
-      this.failure = message;
-      this.#next();
-      return;
-    }
-    // Draining or closed.
     this.failure = message;
     this.#stopWatching();
     this.#opened = NONE;
     this.connection = NONE;
+    if (state === 'failed') {
+      if (this.state === 'ready') this.#setState('connecting');
+      this.#next();
+      return;
+    }
     this.#host.reresolve();
     this.#again();
   }

@@ -13,7 +13,10 @@ export interface AttemptSink {
   resume(): void;
 }
 
-/** What happens to a connection. */
+/**
+ * What happens to a connection. It may fail after it was ready: a server that goes away with an
+ * error before the first call.
+ */
 export interface ConnectionSink {
   connectionState(state: ConnectionState, message: string, tooManyPings: boolean): void;
 }

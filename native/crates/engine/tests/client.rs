@@ -826,6 +826,25 @@ fn a_server_that_goes_away_leaves_out_what_it_did_not_see() {
 }
 
 #[test]
+fn a_server_that_goes_away_with_an_error_before_the_first_call_has_failed() {
+    for driver in DRIVERS {
+        for (reason, state) in [
+            (Reason::INADEQUATE_SECURITY, "failed"),
+            (Reason::NO_ERROR, "draining"),
+        ] {
+            let (mut client, mut peer, link) = ready(driver, Limits::default());
+            peer.http2
+                .send_go_away(GoAwayLast::Real, reason, b"speak TLS");
+            until(&mut client, &mut peer, |client, _| {
+                client.state(link, state).is_some()
+            });
+            assert!(client.state(link, state).unwrap().contains("speak TLS"));
+            client.settle();
+        }
+    }
+}
+
+#[test]
 fn a_lost_connection_ends_its_calls_and_leaves_what_arrived() {
     for driver in DRIVERS {
         let (mut client, mut peer, link) = ready(driver, Limits::default());

@@ -166,7 +166,8 @@ impl Engine {
     fn cannot_open(&mut self, index: u32, error: OpenError) {
         let connection = self.calls[index].connection;
         if error == OpenError::IdentifiersExhausted {
-            self.drain_link(connection, "no stream identifiers are left", false);
+            let why = "no stream identifiers are left";
+            self.drain_link(connection, "draining", why, false);
         }
         if !self.calls[index].client.over {
             let text = error.to_string();
@@ -185,7 +186,7 @@ impl Engine {
         else {
             return Err(OpenError::GoingAway);
         };
-        let Some(link) = &connection.link else {
+        let Some(link) = &mut connection.link else {
             return Err(OpenError::GoingAway);
         };
         let metadata = if call.header_metadata.is_empty() {
@@ -225,6 +226,7 @@ impl Engine {
                 .http2
                 .open_stream(fields(head.fields()), false, &mut connection.building)?;
         connection.http2.set_token(stream, index);
+        link.used = true;
         call.stream = Some(stream);
         call.client.awaits_stream = false;
         let waits = call.pending_bytes > 0;

@@ -93,6 +93,8 @@ pub(crate) struct Link {
     pub(super) waiting: VecDeque<u32>,
     /// Calls that are not over, those that wait among them.
     pub(super) active: u32,
+    /// A call was sent on it.
+    pub(super) used: bool,
     /// Why it ended.
     cause: Option<String>,
 }
@@ -203,6 +205,7 @@ impl Engine {
             deadline: self.now.saturating_add(target.connect_timeout_ms),
             waiting: VecDeque::new(),
             active: 0,
+            used: false,
             cause: None,
         }));
         self.connections[index] = Some(Box::new(connection));
@@ -329,7 +332,9 @@ impl Engine {
         self.mark_dirty(index);
     }
 
-    /// The server takes no new calls; those that still wait may be made elsewhere.
+    /// The server takes no new calls; those that still wait may be made elsewhere. One that goes away
+    /// with an error before the first call has failed to connect: to try again at once would go on
+    /// for ever.
     pub(crate) fn link_going_away(&mut self, index: u32, reason: Reason) {
         let Some(connection) = self
             .connections
@@ -340,12 +345,24 @@ impl Engine {
         };
         let debug = connection.http2.go_away_debug();
         let too_many_pings = reason == Reason::ENHANCE_YOUR_CALM && debug == TOO_MANY_PINGS;
-        let debug = String::from_utf8_lossy(debug).into_owned();
-        self.drain_link(index, &format!("GOAWAY {reason} {debug}"), too_many_pings);
+        let why = format!("GOAWAY {reason} {}", String::from_utf8_lossy(debug));
+        let used = connection.link.as_ref().is_some_and(|link| link.used);
+        let state = if reason == Reason::NO_ERROR || used {
+            "draining"
+        } else {
+            "failed"
+        };
+        self.drain_link(index, state, &why, too_many_pings);
     }
 
     /// No new call starts on the connection, for it says so or has no stream identifiers left.
-    pub(super) fn drain_link(&mut self, index: u32, why: &str, too_many_pings: bool) {
+    pub(super) fn drain_link(
+        &mut self,
+        index: u32,
+        state: &'static str,
+        why: &str,
+        too_many_pings: bool,
+    ) {
         let Some(link) = self.link_mut(index) else {
             return;
         };
@@ -355,7 +372,7 @@ impl Engine {
         let set_up = link.is_set_up();
         link.phase = Phase::Draining;
         let text = format!("{}: {}", link.address, why.trim_end());
-        let mut state = ConnectionState::new(link.reference, "draining");
+        let mut state = ConnectionState::new(link.reference, state);
         state.too_many_pings = too_many_pings;
         let waiting = std::mem::take(&mut link.waiting);
         if !set_up {
