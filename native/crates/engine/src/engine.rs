@@ -34,6 +34,9 @@ const COMPLETIONS: usize = 1024;
 /// Records from which no further input is parsed in a batch; the rest of the table is room for
 /// the messages of one more piece of DATA.
 const RECORDS_SOFT: usize = 4096;
+/// Received bytes from which no further input is parsed in a batch: copying them, in the kernel and
+/// here, takes time in which the application's timers wait.
+const BYTES_SOFT: usize = 512 * 1024;
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
 
@@ -153,6 +156,8 @@ pub struct Engine {
     pub(crate) tls_clients: Vec<(millrace_tls::ClientOptions, millrace_tls::ClientConfig)>,
     /// Memory for what is decrypted next.
     pub(crate) plaintext: Vec<u8>,
+    /// Bytes received that were taken in this batch.
+    pub(crate) batch_bytes: usize,
     /// Handshake messages answered in this batch.
     pub(crate) handshakes: u32,
     pub(crate) message_scratch: Vec<u8>,
@@ -261,6 +266,7 @@ impl Engine {
             tls: None,
             tls_clients: Vec::new(),
             plaintext: Vec::new(),
+            batch_bytes: 0,
             handshakes: 0,
             message_scratch: Vec::new(),
             codec: Codec::default(),
@@ -360,6 +366,7 @@ impl Engine {
         self.tick();
         self.collecting = true;
         self.record_count = 0;
+        self.batch_bytes = 0;
         self.handshakes = 0;
         self.reserve_spare();
         self.turn = self.turn.wrapping_add(1);
@@ -376,7 +383,10 @@ impl Engine {
             self.completions.reverse();
             self.note_depth();
         }
-        while self.record_count < RECORDS_SOFT && self.handshakes < HANDSHAKES {
+        while self.record_count < RECORDS_SOFT
+            && self.batch_bytes < BYTES_SOFT
+            && self.handshakes < HANDSHAKES
+        {
             if let Some(part) = self.part.take() {
                 self.parse(part);
             } else if let Some(completion) = self.completions.pop() {

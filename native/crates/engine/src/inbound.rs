@@ -75,6 +75,7 @@ impl Engine {
                     Some(connection) if connection.state == State::Open => {
                         self.ledger
                             .fill(buffer, index, connection.serial, self.turn);
+                        self.batch_bytes += length as usize;
                         let part = Part {
                             connection: index,
                             serial: connection.serial,
