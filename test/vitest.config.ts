@@ -10,6 +10,17 @@ const once: TestProjectConfiguration = {
   },
 };
 
+/** The command line, from outside. */
+const commandLine: TestProjectConfiguration = {
+  test: {
+    name: 'cli',
+    include: ['cli/**/*.test.ts'],
+    globalSetup: ['support/build.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+};
+
 /** The whole from outside, on one driver. */
 function endToEnd(driver: string): TestProjectConfiguration {
   return {
@@ -51,7 +62,7 @@ function drivers(): string[] {
 
 export default defineConfig({
   test: {
-    projects: [once, ...drivers().map(endToEnd)],
+    projects: [once, commandLine, ...drivers().map(endToEnd)],
     // Tests measure memory and time: one file at a time.
     fileParallelism: false,
   },

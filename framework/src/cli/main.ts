@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-import { Command } from 'commander';
-import { generateCommand } from './generate/command.js';
+import { run } from './program.js';
 
-await new Command('millrace')
-  .description('gRPC services in plain TypeScript')
-  .addCommand(generateCommand())
-  .parseAsync();
+// Whoever reads our output may have had enough of it, as `head` has.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2));

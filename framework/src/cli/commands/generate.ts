@@ -1,6 +1,8 @@
 import { Command } from 'commander';
-import { generate, outdated, write } from './generate.js';
-import { GenerateError } from './generate-error.js';
+import { CliError } from '../cli-error.js';
+import { generate, outdated, write } from '../generate/generate.js';
+import { GenerateError } from '../generate/generate-error.js';
+import { examples } from '../help.js';
 
 interface Options {
   readonly proto: string[];
@@ -17,23 +19,31 @@ export function generateCommand(): Command {
     .option('--out <folder>', 'where the modules go', 'src/gen')
     .option('--import-path <folder...>', 'further folders in which imports are looked for', [])
     .option('--check', 'write nothing; fail if a module is not up to date', false)
+    .addHelpText(
+      'after',
+      examples(
+        ['generate', 'every .proto file below protos/, to src/gen/'],
+        ['generate --proto api/shop.proto --import-path third_party', 'one file and its imports'],
+        ['generate --check', 'in continuous integration: is src/gen/ up to date?'],
+      ),
+    )
     .action(run);
 }
 
-function run({ proto, out, importPath, check }: Options, command: Command): void {
+function run({ proto, out, importPath, check }: Options): void {
   try {
     const files = generate({ proto, importPaths: importPath });
     const stale = outdated(files, out);
     if (!check) write(stale, out);
     else if (stale.length > 0) {
       const names = stale.map(({ path }) => path).join(', ');
-      command.error(`${out} is not up to date (${names}); run millrace generate`);
+      throw new CliError(`${out} is not up to date (${names}); run millrace generate`);
     }
     const unchanged = files.length - stale.length;
     const written = check ? '' : `${stale.length} written, `;
-    command.configureOutput().writeOut?.(`${out}: ${written}${unchanged} up to date\n`);
+    process.stdout.write(`${out}: ${written}${unchanged} up to date\n`);
   } catch (error) {
     if (!(error instanceof GenerateError)) throw error;
-    command.error(error.message);
+    throw new CliError(error.message, { cause: error });
   }
 }
