@@ -19,6 +19,18 @@ export { Metadata, type MetadataInit, type MetadataValue } from './context/metad
 export type { Peer, PeerIdentity } from './context/peer.js';
 export type { Pressure } from './context/pressure.js';
 export { MillraceError, type MillraceErrorCode } from './errors.js';
+export {
+  BadRequest,
+  DebugInfo,
+  ErrorInfo,
+  Help,
+  LocalizedMessage,
+  PreconditionFailure,
+  QuotaFailure,
+  RequestInfo,
+  ResourceInfo,
+  RetryInfo,
+} from './gen/google/rpc/error_details.js';
 export type { InterceptedCall, Interceptor, Next } from './interceptors/interceptor.js';
 export type { Limits } from './limits.js';
 export type { LogLevel } from './logging/logger.js';

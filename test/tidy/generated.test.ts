@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { files, root, text } from './tree.js';
 
-const projects = files(/^((examples|services)\/[^/]+|test)\/package\.json$/)
+const projects = files(/^((examples|services)\/[^/]+|framework|test)\/package\.json$/)
   .map((manifest) => manifest.slice(0, -'/package.json'.length))
   .filter((project) => JSON.parse(text(`${project}/package.json`)).scripts?.generate !== undefined);
 

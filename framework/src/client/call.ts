@@ -426,11 +426,10 @@ export abstract class ClientCall implements AttemptSink, Launchable {
       return this.localError(code, message === '' ? statusName(code) : message);
     }
     const bytes = trailers?.get('grpc-status-details-bin');
-    trailers?.delete('grpc-status-details-bin');
-    return new StatusError(code, message, {
-      metadata: trailers,
-      details: bytes === undefined ? undefined : decodeStatusDetails(bytes),
-    });
+    const details = bytes === undefined ? undefined : decodeStatusDetails(bytes);
+    // What cannot be read stays where it is.
+    if (details !== undefined) trailers?.delete('grpc-status-details-bin');
+    return new StatusError(code, message, { metadata: trailers, details });
   }
 
   // --- signals ---

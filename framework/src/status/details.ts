@@ -1,7 +1,7 @@
 import { HeapWriter } from '../codec/arena-writer.js';
-import type { MessageType } from '../codec/message-type.js';
+import { fromBinary, type MessageType, toBinary } from '../codec/index.js';
 import { Reader } from '../codec/reader.js';
-import type { StatusError } from './status-error.js';
+import { BadRequest } from '../gen/google/rpc/error_details.js';
 
 /** One detail of a status: a `google.protobuf.Any`. */
 export interface StatusDetail {
@@ -20,34 +20,43 @@ export interface FieldViolation {
 
 const PREFIX = 'type.googleapis.com/';
 
-/** The detail that holds a message. */
+/**
+ * The detail that holds a message: one of the types of google/rpc/error_details.proto, which are
+ * exported beside this, or any other that was generated.
+ *
+ * ```ts
+ * detailOf(ErrorInfo, { reason: 'OUT_OF_STOCK', domain: 'orders.example.com' })
+ * ```
+ *
+ * @throws EncodeError naming the field, if a value is of the wrong type or out of range
+ */
 export function detailOf<Init>(type: MessageType<unknown, Init>, message: Init): StatusDetail {
-  const writer = new HeapWriter();
-  writer.begin();
-  type.encode(message, writer);
-  return { typeUrl: PREFIX + type.typeName, value: writer.copy() };
+  return { typeUrl: PREFIX + type.typeName, value: toBinary(type, message) };
 }
 
-/** The first detail of a type that an error carries, decoded; `undefined` if it has none. */
-export function findDetail<M>(error: StatusError, type: MessageType<M, never>): M | undefined {
-  const typeUrl = PREFIX + type.typeName;
-  const detail = error.details.find((candidate) => candidate.typeUrl === typeUrl);
-  if (detail === undefined) return undefined;
-  const { value } = detail;
-  return type.decode(new Reader().set(value, 0, value.length), value.length);
+/**
+ * The first detail of a type that an error carries, decoded; `undefined` if there is none, or none
+ * that can be read. As `error.detail(type)`, for errors whose class is not at hand.
+ */
+export function findDetail<M>(
+  error: { readonly details: readonly StatusDetail[] },
+  type: MessageType<M, never>,
+): M | undefined {
+  for (const { typeUrl, value } of error.details) {
+    // google/protobuf/any.proto: the type's name stands behind the last slash.
+    if (typeUrl.slice(typeUrl.lastIndexOf('/') + 1) !== type.typeName) continue;
+    try {
+      return fromBinary(type, value);
+    } catch {
+      // Whoever asks is dealing with one error already; the bytes stay in `details`.
+    }
+  }
+  return undefined;
 }
 
 /** A `google.rpc.BadRequest`. */
 export function badRequest(violations: readonly FieldViolation[]): StatusDetail {
-  const writer = new HeapWriter();
-  writer.begin();
-  for (const { field, description } of violations) {
-    const mark = writer.fork(TAG_1_MESSAGE);
-    if (field !== '') writer.string(TAG_1_MESSAGE, field);
-    writer.string(TAG_2_MESSAGE, description);
-    writer.join(mark);
-  }
-  return { typeUrl: `${PREFIX}google.rpc.BadRequest`, value: writer.copy() };
+  return detailOf(BadRequest, { fieldViolations: [...violations] });
 }
 
 /** The value of `grpc-status-details-bin`: a `google.rpc.Status`. */
@@ -69,8 +78,8 @@ export function encodeStatusDetails(
   return writer.copy();
 }
 
-/** The details of a `grpc-status-details-bin`; empty where it cannot be read. */
-export function decodeStatusDetails(bytes: Uint8Array): StatusDetail[] {
+/** The details of a `grpc-status-details-bin`; `undefined` where it cannot be read. */
+export function decodeStatusDetails(bytes: Uint8Array): StatusDetail[] | undefined {
   const details: StatusDetail[] = [];
   const reader = new Reader().set(bytes, 0, bytes.length);
   try {
@@ -93,13 +102,13 @@ export function decodeStatusDetails(bytes: Uint8Array): StatusDetail[] {
       details.push({ typeUrl, value });
     }
   } catch {
-    return [];
+    return undefined;
   }
   return details;
 }
 
-// Field number × 8 + wire type (0 varint, 2 length-delimited), from google/rpc/status.proto,
-// google/rpc/error_details.proto and google/protobuf/any.proto.
+// Field number × 8 + wire type (0 varint, 2 length-delimited), from google/rpc/status.proto and
+// google/protobuf/any.proto.
 const TAG_1_VARINT = 8;
 const TAG_1_MESSAGE = 10;
 const TAG_2_MESSAGE = 18;

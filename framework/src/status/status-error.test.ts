@@ -1,6 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { Note } from '../server/harness.test-support.js';
-import { badRequest, detailOf, encodeStatusDetails, findDetail } from './details.js';
 import { isStatus, Status, statusName } from './status.js';
 import { StatusError } from './status-error.js';
 
@@ -36,29 +34,4 @@ test('there are 17 codes, each with its name', () => {
   expect(isStatus(16)).toBe(true);
   expect(isStatus(17)).toBe(false);
   expect(isStatus('0')).toBe(false);
-});
-
-test('details cross as google.rpc.Status', () => {
-  // Bytes by hand, from google/rpc/status.proto and error_details.proto.
-  const detail = badRequest([{ field: 'a.b', description: 'bad' }]);
-  expect(detail.typeUrl).toBe('type.googleapis.com/google.rpc.BadRequest');
-  expect([...detail.value]).toEqual([
-    10,
-    10,
-    10,
-    3,
-    ...Buffer.from('a.b'),
-    18,
-    3,
-    ...Buffer.from('bad'),
-  ]);
-  const status = encodeStatusDetails(3, 'm', [{ typeUrl: 't', value: new Uint8Array([7]) }]);
-  expect([...status]).toEqual([8, 3, 18, 1, 109, 26, 6, 10, 1, 116, 18, 1, 7]);
-});
-
-test('a typed detail is found again', () => {
-  const details = [badRequest([]), detailOf(Note, { text: 'here' })];
-  const error = new StatusError(Status.INVALID_ARGUMENT, '', { details });
-  expect(findDetail(error, Note)?.text).toBe('here');
-  expect(findDetail(new StatusError(Status.OK), Note)).toBeUndefined();
 });

@@ -1,5 +1,6 @@
+import type { MessageType } from '../codec/message-type.js';
 import { Metadata, type MetadataInit } from '../context/metadata.js';
-import type { StatusDetail } from './details.js';
+import { findDetail, type StatusDetail } from './details.js';
 import { isStatus, Status, statusName } from './status.js';
 
 /**
@@ -12,7 +13,7 @@ const brand = Symbol.for('millrace.StatusError');
 export interface StatusErrorOptions {
   /** Custom metadata, sent as trailers. */
   readonly metadata?: MetadataInit | undefined;
-  /** Typed details, sent as `grpc-status-details-bin` (google.rpc.Status). */
+  /** Made by {@link detailOf}; sent as `grpc-status-details-bin` (google.rpc.Status). */
   readonly details?: readonly StatusDetail[] | undefined;
   /** Stays on this side: logged, never sent. */
   readonly cause?: unknown;
@@ -29,6 +30,7 @@ export interface StatusErrorOptions {
  */
 export class StatusError extends Error {
   readonly code: Status;
+  /** All details in order, also those of types that nobody here knows. */
   readonly details: readonly StatusDetail[];
   #metadata: Metadata | undefined;
 
@@ -53,6 +55,18 @@ export class StatusError extends Error {
   get metadata(): Metadata {
     this.#metadata ??= new Metadata();
     return this.#metadata;
+  }
+
+  /**
+   * The first detail of a type; `undefined` if there is none, or none that can be read.
+   *
+   * ```ts
+   * const info = error.detail(RetryInfo);
+   * if (info?.retryDelay) await sleep(durationToMs(info.retryDelay));
+   * ```
+   */
+  detail<M>(type: MessageType<M, never>): M | undefined {
+    return findDetail(this, type);
   }
 
   /** Whether a value is a StatusError, also one of another copy of this package. */

@@ -2,7 +2,18 @@
 
 import { appendFileSync } from 'node:fs';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
-import { type Context, Status, StatusError, service } from 'millrace';
+import {
+  badRequest,
+  type Context,
+  detailOf,
+  ErrorInfo,
+  Help,
+  RetryInfo,
+  Status,
+  StatusError,
+  service,
+} from 'millrace';
+import { durationFromMs } from 'millrace/codec';
 import type { HandlerCounters, ServerConfiguration } from './protocol.js';
 
 export const counters: HandlerCounters = {
@@ -74,6 +85,17 @@ async function misbehave(mode: string, ctx: Context): Promise<void> {
     case 'status':
       throw new StatusError(Number(argument) as Status, 'größer – 100 %\n', {
         metadata: { 'x-trailer': 'set', 'x-trailer-bin': new Uint8Array([0, 255, 171]) },
+      });
+    case 'details':
+      throw new StatusError(Status.RESOURCE_EXHAUSTED, 'größer als erlaubt', {
+        metadata: { 'x-trailer': 'set' },
+        details: [
+          { typeUrl: 'type.googleapis.com/orders.v1.Unheard', value: new Uint8Array([8, 1]) },
+          detailOf(ErrorInfo, { reason: 'OUT_OF_STOCK', metadata: { left: '0' } }),
+          detailOf(RetryInfo, { retryDelay: durationFromMs(1500) }),
+          badRequest([{ field: 'items[2].price', description: 'negative' }]),
+          detailOf(Help, { links: [{ description: 'limits', url: 'https://example.com/' }] }),
+        ],
       });
     case 'never-ends':
       return aborted(ctx.signal);

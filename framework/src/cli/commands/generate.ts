@@ -8,6 +8,7 @@ interface Options {
   readonly proto: string[];
   readonly out: string;
   readonly importPath: string[];
+  readonly runtime: string;
   readonly check: boolean;
 }
 
@@ -18,6 +19,7 @@ export function generateCommand(): Command {
     .option('--proto <path...>', '.proto files, or folders that hold some', ['protos'])
     .option('--out <folder>', 'where the modules go', 'src/gen')
     .option('--import-path <folder...>', 'further folders in which imports are looked for', [])
+    .option('--runtime <specifier>', 'what the modules import the codecs from', 'millrace/codec')
     .option('--check', 'write nothing; fail if a module is not up to date', false)
     .addHelpText(
       'after',
@@ -30,9 +32,9 @@ export function generateCommand(): Command {
     .action(run);
 }
 
-function run({ proto, out, importPath, check }: Options): void {
+function run({ proto, out, importPath, runtime, check }: Options): void {
   try {
-    const files = generate({ proto, importPaths: importPath });
+    const files = generate({ proto, importPaths: importPath, runtime });
     const stale = outdated(files, out);
     if (!check) write(stale, out);
     else if (stale.length > 0) {
