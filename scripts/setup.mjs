@@ -159,6 +159,7 @@ export async function setup() {
         '-b',
         'framework',
         'examples/echo',
+        'test/support/certificates',
       ]),
   );
 }

@@ -1,6 +1,8 @@
 // An independent client that calls while the load runs and compares every reply byte by byte.
 
+import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
+import { keptCertificates } from '#certificates';
 import { message } from './frames.mjs';
 
 const SERVICE = '/millrace.echo.v1.Echo';
@@ -12,11 +14,16 @@ const raw = (bytes) => bytes;
 
 /**
  * @param {number} port
- * @param {number} size of each message
+ * @param {{ size: number, tls?: boolean }} row bytes of each message
  */
-export function startChecker(port, size) {
-  const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
+export function startChecker(port, { size, tls = false }) {
+  const credentials = tls
+    ? grpc.credentials.createSsl(readFileSync(keptCertificates().ca))
+    : grpc.credentials.createInsecure();
+  const client = new grpc.Client(`127.0.0.1:${port}`, credentials, {
     'grpc.max_receive_message_length': -1,
+    // Node.js would send an address as the server's name, and warns of that.
+    ...(tls ? { 'grpc.ssl_target_name_override': 'localhost' } : {}),
   });
   let stopped = false;
   let calls = 0;

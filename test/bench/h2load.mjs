@@ -12,6 +12,7 @@ import { runGenerator } from './processes.mjs';
  * @property {number} streams concurrent requests per connection
  * @property {number} requests in total
  * @property {boolean} [smallWindows] 64 KiB per stream, 1 MiB per connection
+ * @property {boolean} [tls]
  * @property {string} [logFile] one line per request, with its microseconds
  * @property {number} timeoutMs
  */
@@ -30,7 +31,7 @@ export async function h2load(load) {
       ...['-H', 'content-type: application/grpc', '-H', 'te: trailers'],
       ...(load.smallWindows === true ? ['-w', '16', '-W', '20'] : []),
       ...(load.logFile === undefined ? [] : [`--log-file=${load.logFile}`]),
-      `http://127.0.0.1:${load.port}${load.path}`,
+      `${load.tls === true ? 'https' : 'http'}://127.0.0.1:${load.port}${load.path}`,
     ],
     load.timeoutMs,
   );

@@ -3,6 +3,7 @@
 //   npm run bench                       every row; writes docs/benchmarks.md and docs/benchmarks.jsonl
 //   npm run bench -- --quick            a few rows in under 90 s; writes next to the build's caches
 //   npm run bench -- --rows unary,chat --rounds 5 --seconds 2
+//   npm run bench -- --rows tls         the rows with TLS
 //   npm run bench -- --rows attacks     an honest load beside each attack
 //
 // The server has one core, the load generator another. The peers take turns, A B C A B C, and every
@@ -20,7 +21,7 @@ import { machine } from './machine.mjs';
 import { calibrate, measure, missing } from './measure.mjs';
 import { millraceIsBuilt, peerNames, start } from './peers.mjs';
 import { pinned, residentBytes } from './processes.mjs';
-import { rowNamed, rows } from './rows.mjs';
+import { rowNamed, rows, rowsNamed } from './rows.mjs';
 import { report } from './table.mjs';
 
 /** @typedef {import('./measure.mjs').Result} Result */
@@ -47,7 +48,7 @@ const chosenRows =
   values.rows
     ?.split(',')
     .filter((name) => !['idle', 'clients', 'attacks'].includes(name))
-    .map(rowNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
+    .flatMap(rowsNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
 const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
 const withClients = values.rows?.includes('clients') ?? !values.quick;
 const withAttacks = values.rows?.includes('attacks') ?? false;
@@ -121,7 +122,7 @@ say(`Written: ${table} and ${lines}`);
 
 /** @param {Row} row */
 async function measureRow(row) {
-  const servers = await Promise.all(peers.map(start));
+  const servers = await Promise.all(peers.map((peer) => start(peer, row)));
   try {
     const amounts = [];
     for (const server of servers) amounts.push(await calibrate(row, server, seconds));

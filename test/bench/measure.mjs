@@ -84,7 +84,7 @@ function atLeastOneRound(row, messages) {
  */
 export async function measure(row, server, messages, seconds) {
   // A second client would be seen in the latencies of the first.
-  const checker = row.latency === true ? undefined : startChecker(server.port, row.size);
+  const checker = row.latency === true ? undefined : startChecker(server.port, row);
   await server.begin();
   const before = cpuSeconds(server.pid) ?? 0;
   const outcome = await load(row, server, messages, seconds * 10 + 30);
@@ -138,6 +138,7 @@ async function load(row, server, messages, timeoutSeconds) {
       streams: row.streams,
       requests: messages / row.messages,
       ...(row.smallWindows === true ? { smallWindows: true } : {}),
+      ...(row.tls === true ? { tls: true } : {}),
       ...(logFile === undefined ? {} : { logFile }),
       timeoutMs,
     });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { keptCertificates } from '#certificates';
 import { end, SERVER_CORE, spawnOn } from './processes.mjs';
 
 /** @typedef {'grpc-js' | 'millrace' | 'portable'} PeerName */
@@ -41,17 +42,19 @@ export function millraceIsBuilt() {
 
 /**
  * @param {PeerName} peer
+ * @param {{ tls?: boolean }} [options]
  * @returns {Promise<Server>}
  */
-export async function start(peer) {
+export async function start(peer, { tls = false } = {}) {
   const { file, env } = peers[peer];
+  const { cert, key } = keptCertificates();
   // A driver forced from outside holds for the peer that chooses by itself, not for the others.
   const inherited = { ...process.env };
   if (peer !== 'millrace') delete inherited['MILLRACE_DRIVER'];
   const child = spawnOn(
     SERVER_CORE,
     process.execPath,
-    [fileURLToPath(new URL(file, import.meta.url))],
+    [fileURLToPath(new URL(file, import.meta.url)), ...(tls ? [cert, key] : [])],
     { env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
   );
   const { pid } = child;

@@ -21,7 +21,7 @@ if (peer === undefined) throw new Error(`--peer is one of ${peerNames.join(', ')
 const reason = await missing(row.generator);
 if (reason !== undefined) throw new Error(reason);
 
-const server = await start(peer);
+const server = await start(peer, row);
 try {
   const messages = await calibrate(row, server, seconds);
   const result = await measure(row, server, messages, seconds);

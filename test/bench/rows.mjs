@@ -11,6 +11,7 @@
  * @property {number} connections
  * @property {number} streams concurrent requests per connection
  * @property {boolean} [smallWindows]
+ * @property {boolean} [tls]
  * @property {boolean} [latency] one call at a time: microseconds instead of a rate
  * @property {boolean} [quick] part of `--quick`
  */
@@ -74,6 +75,9 @@ export const rows = [
     ...{ method: 'ChatFast', generator: 'frames', streams: 1 },
   }),
 
+  unary('tls-unary', 'Say, 64 B, TLS', { tls: true }),
+  stream('tls-chat', 'Chat, 64 B, 1,000 a body, TLS', { tls: true }),
+
   unary('connections-1', 'Say, 64 B, 1 connection × 8', { connections: 1, streams: 8 }),
   unary('connections-8', 'Say, 64 B, 8 connections × 8', { connections: 8, streams: 8 }),
   unary('connections-100', 'Say, 64 B, 100 connections × 8', { connections: 100, streams: 8 }),
@@ -83,6 +87,11 @@ export const rows = [
     ...{ connections: 1, streams: 1, latency: true, quick: true },
   }),
 ];
+
+/** The rows that a word of the command line names: one, or those with TLS. @param {string} name */
+export function rowsNamed(name) {
+  return name === 'tls' ? rows.filter((row) => row.tls === true) : [rowNamed(name)];
+}
 
 /** @param {string} name */
 export function rowNamed(name) {

@@ -12,6 +12,7 @@ import { installTools } from './tools.mjs';
 const BUILD_MS = 900_000;
 const page = new URL('../../docs/conformance.md', import.meta.url);
 const [begin, end] = ['<!-- matrix -->', '<!-- end of matrix -->'];
+const transports = /** @type {const} */ (['plaintext', 'TLS']);
 const drivers = process.platform === 'linux' ? ['bundle', 'portable'] : ['portable'];
 
 /** @type {import('./suites.mjs').Result[]} */
@@ -20,12 +21,13 @@ let skipped = 0;
 
 const peer = await buildPeer();
 const tools = await installTools();
-await rows(tools.h2spec, (path, driver) => suites.http2Server(path, peer, driver));
-await rows(tools.h2specd, (path, driver) => suites.http2Client(path, peer, driver));
+await rows(tools.h2spec, (path, ...on) => suites.http2Server(path, peer, ...on));
+await rows(tools.h2specd, (path, ...on) => suites.http2Client(path, peer, ...on));
 await rows(tools.client, suites.grpcGoClient);
 await rows(tools.server, suites.grpcGoServer);
-await rows(undefined, (_path, driver) => suites.grpcJsClient(driver));
-await rows(undefined, (_path, driver) => suites.ourselves(driver));
+await rows(undefined, (_path, ...on) => suites.grpcJsClient(...on));
+await rows(undefined, (_path, ...on) => suites.grpcJsServer(...on));
+await rows(undefined, (_path, ...on) => suites.ourselves(...on));
 
 if (skipped === 0) write();
 else console.log(`docs/conformance.md is left as it is: ${skipped} suites could not run.`);
@@ -37,10 +39,10 @@ console.log(
 process.exit(failed > 0 ? 1 : 0);
 
 /**
- * A suite on each driver.
+ * A suite over each transport, on each driver.
  *
  * @param {import('./tools.mjs').Tool | undefined} tool undefined where npm has brought what it needs
- * @param {(path: string, driver: string) => Promise<import('./suites.mjs').Result>} row
+ * @param {(path: string, transport: import('./suites.mjs').Transport, driver: string) => Promise<import('./suites.mjs').Result>} row
  */
 async function rows(tool, row) {
   if (tool !== undefined && tool.path === undefined) {
@@ -48,12 +50,14 @@ async function rows(tool, row) {
     console.log(`SKIPPED: ${tool.title}: ${tool.reason}`);
     return;
   }
-  for (const driver of drivers) {
-    const result = await row(tool?.path ?? '', driver);
-    results.push(result);
-    const { suite, transport, passed, failed, failures } = result;
-    console.log(`${suite}, ${transport}, ${driver}: ${passed} passed, ${failed} failed`);
-    for (const failure of failures) console.log(`  ${failure}`);
+  for (const transport of transports) {
+    for (const driver of drivers) {
+      const result = await row(tool?.path ?? '', transport, driver);
+      results.push(result);
+      const { suite, passed, failed, failures } = result;
+      console.log(`${suite}, ${transport}, ${driver}: ${passed} passed, ${failed} failed`);
+      for (const failure of failures) console.log(`  ${failure}`);
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 // The rows of the matrix: each runs one suite over one transport and driver.
 
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { keptCertificates } from '#certificates';
 import { CASES, runCase } from '../interop/grpc-js-client.mjs';
 import { runToEnd, startListening, startOnPort } from './processes.mjs';
 
@@ -31,10 +33,12 @@ const H2SPECD_PORT = 30_100;
 const CASE_MS = 60_000;
 const SUITE_MS = 300_000;
 
+/** @typedef {'plaintext' | 'TLS'} Transport */
+
 /**
  * @typedef {object} Result
  * @property {string} suite
- * @property {string} transport
+ * @property {Transport} transport
  * @property {string} driver
  * @property {number} passed
  * @property {number} failed
@@ -46,15 +50,21 @@ const SUITE_MS = 300_000;
  *
  * @param {string} h2spec
  * @param {string} peer
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function http2Server(h2spec, peer, driver) {
-  const server = await startListening(peer, ['serve', driver, '127.0.0.1:0']);
+export async function http2Server(h2spec, peer, transport, driver) {
+  const { cert, key } = keptCertificates();
+  const tls = transport === 'TLS';
+  const files = tls ? [cert, key] : [];
+  const server = await startListening(peer, ['serve', driver, ...files, '127.0.0.1:0']);
   try {
     const words = ['--strict', '-h', '127.0.0.1', '-p', String(server.port), '-o', '2'];
-    const { output } = await runToEnd(h2spec, words, { timeoutMs: SUITE_MS });
-    return { suite: 'h2spec, server', transport: 'plaintext', driver, ...counted(output, 147) };
+    const { output } = await runToEnd(h2spec, [...words, ...(tls ? ['-t', '-k'] : [])], {
+      timeoutMs: SUITE_MS,
+    });
+    return { suite: 'h2spec, server', transport, driver, ...counted(output, 147) };
   } finally {
     await server.stop();
   }
@@ -65,31 +75,45 @@ export async function http2Server(h2spec, peer, driver) {
  *
  * @param {string} h2specd
  * @param {string} peer
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function http2Client(h2specd, peer, driver) {
-  const words = ['--strict', '-f', String(H2SPECD_PORT), '-o', '2', '-e', `${peer} get ${driver}`];
-  const { output } = await runToEnd(h2specd, words, { timeoutMs: SUITE_MS });
-  return { suite: 'h2specd, client', transport: 'plaintext', driver, ...counted(output, 57) };
+export async function http2Client(h2specd, peer, transport, driver) {
+  const { ca, cert, key } = keptCertificates();
+  const tls = transport === 'TLS';
+  // It appends the URL.
+  const get = [peer, 'get', driver, ...(tls ? [ca] : [])].join(' ');
+  const words = ['--strict', '-f', String(H2SPECD_PORT), '-o', '2', '-e', get];
+  const { output } = await runToEnd(
+    h2specd,
+    [...words, ...(tls ? ['-t', '-c', cert, '-k', key] : [])],
+    { timeoutMs: SUITE_MS },
+  );
+  return { suite: 'h2specd, client', transport, driver, ...counted(output, 57) };
 }
 
 /**
  * Our interop server, by grpc-go's client.
  *
  * @param {string} client
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function grpcGoClient(client, driver) {
-  const server = await interopServer(driver);
+export async function grpcGoClient(client, transport, driver) {
+  const server = await interopServer(transport, driver);
+  const trusted = ['--use_tls', '--use_test_ca', `--ca_file=${keptCertificates().ca}`];
+  const tls = transport === 'TLS' ? trusted : [];
   try {
     return {
       suite: 'gRPC interop: grpc-go client, our server',
-      transport: 'plaintext',
+      transport,
       driver,
       ...(await eachCase(GRPC_GO_CASES, (name) =>
-        runToEnd(client, [...to(server.port), `--test_case=${name}`], { timeoutMs: CASE_MS }),
+        runToEnd(client, [...to(server.port), ...tls, `--test_case=${name}`], {
+          timeoutMs: CASE_MS,
+        }),
       )),
     };
   } finally {
@@ -100,19 +124,22 @@ export async function grpcGoClient(client, driver) {
 /**
  * Our interop server, by grpc-js's client.
  *
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function grpcJsClient(driver) {
-  const server = await interopServer(driver);
+export async function grpcJsClient(transport, driver) {
+  const server = await interopServer(transport, driver);
+  const target = `127.0.0.1:${server.port}`;
+  const tls = transport === 'TLS' ? { ca: readFileSync(keptCertificates().ca) } : {};
   try {
     return {
       suite: 'gRPC interop: grpc-js client, our server',
-      transport: 'plaintext',
+      transport,
       driver,
       ...(await eachCase(CASES, async (name) => {
         try {
-          await runCase(name, `127.0.0.1:${server.port}`);
+          await runCase(name, { target, ...tls });
           return { code: 0, output: '' };
         } catch (error) {
           return { code: 1, output: String(error) };
@@ -128,18 +155,49 @@ export async function grpcJsClient(driver) {
  * Our client, against grpc-go's interop server, which does not have CacheableUnaryCall.
  *
  * @param {string} server
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function grpcGoServer(server, driver) {
-  const { port, stop } = await startOnPort(server, (free) => [`--port=${free}`]);
+export async function grpcGoServer(server, transport, driver) {
+  const { cert, key } = keptCertificates();
+  const certified = ['--use_tls', `--tls_cert_file=${cert}`, `--tls_key_file=${key}`];
+  const tls = transport === 'TLS' ? certified : [];
+  const { port, stop } = await startOnPort(server, (free) => [`--port=${free}`, ...tls]);
   try {
     const cases = CASES.filter((name) => name !== 'cacheable_unary');
     return {
       suite: 'gRPC interop: our client, grpc-go server',
-      transport: 'plaintext',
+      transport,
       driver,
-      ...(await eachCase(cases, (name) => ourClient(port, name, driver))),
+      ...(await eachCase(cases, (name) => ourClient(port, name, transport, driver))),
+    };
+  } finally {
+    await stop();
+  }
+}
+
+/**
+ * Our client, against grpc-js's server.
+ *
+ * @param {Transport} transport
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function grpcJsServer(transport, driver) {
+  const { cert, key } = keptCertificates();
+  const certified = [`--tls_cert_file=${cert}`, `--tls_key_file=${key}`];
+  const program = fileURLToPath(new URL('../interop/grpc-js-server.mjs', import.meta.url));
+  const { port, stop } = await startListening(process.execPath, [
+    ...[program, '--port=0'],
+    ...(transport === 'TLS' ? certified : []),
+  ]);
+  try {
+    return {
+      suite: 'gRPC interop: our client, grpc-js server',
+      transport,
+      driver,
+      ...(await eachCase(CASES, (name) => ourClient(port, name, transport, driver))),
     };
   } finally {
     await stop();
@@ -149,17 +207,18 @@ export async function grpcGoServer(server, driver) {
 /**
  * Our client, against our interop server.
  *
+ * @param {Transport} transport
  * @param {string} driver
  * @returns {Promise<Result>}
  */
-export async function ourselves(driver) {
-  const { port, stop } = await interopServer(driver);
+export async function ourselves(transport, driver) {
+  const { port, stop } = await interopServer(transport, driver);
   try {
     return {
       suite: 'gRPC interop: our client, our server',
-      transport: 'plaintext',
+      transport,
       driver,
-      ...(await eachCase(CASES, (name) => ourClient(port, name, driver))),
+      ...(await eachCase(CASES, (name) => ourClient(port, name, transport, driver))),
     };
   } finally {
     await stop();
@@ -169,19 +228,26 @@ export async function ourselves(driver) {
 /**
  * @param {number} port
  * @param {string} name
+ * @param {Transport} transport
  * @param {string} driver
  */
-function ourClient(port, name, driver) {
-  const words = [built('client.js'), ...to(port), `--test_case=${name}`];
+function ourClient(port, name, transport, driver) {
+  // What gRPC's own scripts say; `--tls` says both in one.
+  const tls = transport === 'TLS' ? ['--use_tls', '--use_test_ca=true'] : [];
+  const words = [built('client.js'), ...to(port), ...tls, `--test_case=${name}`];
   return runToEnd(process.execPath, words, {
     timeoutMs: CASE_MS,
     environment: { MILLRACE_DRIVER: driver },
   });
 }
 
-/** @param {string} driver */
-function interopServer(driver) {
-  return startListening(process.execPath, [built('server.js'), '--port=0'], {
+/**
+ * @param {Transport} transport
+ * @param {string} driver
+ */
+function interopServer(transport, driver) {
+  const tls = transport === 'TLS' ? ['--tls'] : [];
+  return startListening(process.execPath, [built('server.js'), '--port=0', ...tls], {
     MILLRACE_DRIVER: driver,
   });
 }

@@ -6,15 +6,21 @@ import * as suites from '../conformance/suites.mjs';
 
 const driver = process.env['MILLRACE_DRIVER'] ?? 'auto';
 
-describe('grpc.testing.TestService', () => {
+describe.each(['plaintext', 'TLS'] as const)('grpc.testing.TestService, %s', (transport) => {
   test('grpc-js as the client', async () => {
-    const { passed, failures } = await suites.grpcJsClient(driver);
+    const { passed, failures } = await suites.grpcJsClient(transport, driver);
     expect(failures).toEqual([]);
     expect(passed).toBe(17);
   });
 
-  test('our client', async () => {
-    const { passed, failures } = await suites.ourselves(driver);
+  test('grpc-js as the server', async () => {
+    const { passed, failures } = await suites.grpcJsServer(transport, driver);
+    expect(failures).toEqual([]);
+    expect(passed).toBe(17);
+  });
+
+  test('our client, our server', async () => {
+    const { passed, failures } = await suites.ourselves(transport, driver);
     expect(failures).toEqual([]);
     expect(passed).toBe(17);
   });

@@ -2,7 +2,7 @@
 
 import { Status } from 'millrace';
 import { describe, expect, test } from 'vitest';
-import { makeAuthority, makeCertificate, serverOf } from '../support/certificates.js';
+import { makeAuthority, makeCertificate, serverOf } from '../support/certificates/make.js';
 import { grpc } from '../support/echo-client.js';
 import { honest, startForeign } from '../support/foreign-server.js';
 import { all, ourClient, statusOf } from '../support/our-client.js';

@@ -11,7 +11,12 @@ import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type Made, makeAuthority, makeCertificate, serverOf } from '../support/certificates.js';
+import {
+  type Made,
+  makeAuthority,
+  makeCertificate,
+  serverOf,
+} from '../support/certificates/make.js';
 import {
   assertEchoed,
   chat,

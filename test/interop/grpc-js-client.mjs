@@ -31,7 +31,13 @@ const UnimplementedClient = clientOf('UnimplementedService');
 /** @param {number} bytes */
 const payload = (bytes) => ({ body: Buffer.alloc(bytes) });
 
-/** @type {Record<string, (client: Client, target: string) => Promise<unknown>>} */
+/**
+ * @typedef {object} Server
+ * @property {string} target host and port
+ * @property {Buffer} [ca] PEM: speak TLS and trust this authority
+ */
+
+/** @type {Record<string, (client: Client, server: Server) => Promise<unknown>>} */
 const cases = {
   async empty_unary(client) {
     assert.deepEqual((await unary(client, 'EmptyCall', {})).response, {});
@@ -114,8 +120,8 @@ const cases = {
   async unimplemented_method(client) {
     await fails(unary(client, 'UnimplementedCall', {}), { code: grpc.status.UNIMPLEMENTED });
   },
-  async unimplemented_service(_client, target) {
-    const other = new UnimplementedClient(target, grpc.credentials.createInsecure());
+  async unimplemented_service(_client, server) {
+    const other = new UnimplementedClient(...channelTo(server));
     try {
       await fails(unary(other, 'UnimplementedCall', {}), { code: grpc.status.UNIMPLEMENTED });
     } finally {
@@ -146,8 +152,8 @@ const cases = {
   async rpc_soak(client) {
     for (let i = 0; i < SOAK_CALLS; i++) await largeUnary(client);
   },
-  async channel_soak(_client, target) {
-    for (let i = 0; i < SOAK_CALLS; i++) await withClient(target, largeUnary);
+  async channel_soak(_client, server) {
+    for (let i = 0; i < SOAK_CALLS; i++) await withClient(server, largeUnary);
   },
 };
 
@@ -157,28 +163,38 @@ export const CASES = Object.keys(cases);
  * Runs a case; it has failed when this rejects.
  *
  * @param {string} name
- * @param {string} target host and port
+ * @param {Server} server
  */
-export async function runCase(name, target) {
+export async function runCase(name, server) {
   const body = cases[name];
   if (body === undefined) throw new Error(`there is no case ${name}`);
-  await withClient(target, (client) => body(client, target));
+  await withClient(server, (client) => body(client, server));
 }
 
 /**
- * @param {string} target
+ * @param {Server} server
  * @param {(client: Client) => Promise<unknown>} body
  */
-async function withClient(target, body) {
-  // A pool of subchannels of its own, so that every client connects anew.
-  const client = new TestClient(target, grpc.credentials.createInsecure(), {
-    'grpc.use_local_subchannel_pool': 1,
-  });
+async function withClient(server, body) {
+  const client = new TestClient(...channelTo(server));
   try {
     await body(client);
   } finally {
     client.close();
   }
+}
+
+/**
+ * @param {Server} server
+ * @returns {[string, grpc.ChannelCredentials, grpc.ChannelOptions]}
+ */
+function channelTo({ target, ca }) {
+  // A pool of subchannels of its own, so that every client connects anew.
+  const options = { 'grpc.use_local_subchannel_pool': 1 };
+  if (ca === undefined) return [target, grpc.credentials.createInsecure(), options];
+  // Node.js would send an address as the server's name, and warns of that.
+  const name = { 'grpc.ssl_target_name_override': 'localhost' };
+  return [target, grpc.credentials.createSsl(ca), { ...options, ...name }];
 }
 
 /** @param {Client} client */

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import {
   type Client,
   type Connection,
+  type ConnectionOptions,
   connect,
   connection,
   Status,
@@ -27,7 +28,14 @@ const MESSAGE = '\t\ntest with whitespace\r\nand Unicode BMP â˜º and non-BMP ðŸ˜
 const timeoutMs = 20_000;
 
 type TestClient = Client<typeof TestService>;
-type Case = (client: TestClient, shared: Connection, target: string) => Promise<void>;
+
+/** Whom a case calls. */
+export interface Server {
+  readonly target: string;
+  readonly tls: ConnectionOptions['tls'];
+}
+
+type Case = (client: TestClient, shared: Connection, server: Server) => Promise<void>;
 
 const payload = (bytes: number) => ({ body: new Uint8Array(bytes) });
 
@@ -133,9 +141,9 @@ const cases: Readonly<Record<string, Case>> = {
   async rpc_soak(client) {
     for (let i = 0; i < SOAK_CALLS; i++) await largeUnary(client);
   },
-  async channel_soak(_client, _shared, target) {
+  async channel_soak(_client, _shared, server) {
     for (let i = 0; i < SOAK_CALLS; i++) {
-      await withConnection(target, (shared) => largeUnary(connect(TestService, shared)));
+      await withConnection(server, (shared) => largeUnary(connect(TestService, shared)));
     }
   },
 };
@@ -144,14 +152,17 @@ const cases: Readonly<Record<string, Case>> = {
 export const CASES: readonly string[] = Object.keys(cases);
 
 /** Runs a case over a connection of its own; it has failed when this rejects. */
-export async function runCase(name: string, target: string): Promise<void> {
+export async function runCase(name: string, server: Server): Promise<void> {
   const body = cases[name];
   if (body === undefined) throw new Error(`no case "${name}"; there are ${CASES.join(', ')}`);
-  await withConnection(target, (shared) => body(connect(TestService, shared), shared, target));
+  await withConnection(server, (shared) => body(connect(TestService, shared), shared, server));
 }
 
-async function withConnection(target: string, body: (shared: Connection) => Promise<void>) {
-  const shared = connection(target);
+async function withConnection(
+  { target, tls }: Server,
+  body: (shared: Connection) => Promise<void>,
+) {
+  const shared = connection(target, { tls });
   try {
     await body(shared);
   } finally {

@@ -4,6 +4,8 @@
 //!
 //! `cargo run --release -p millrace-engine --example http2_peer -- serve bundle 127.0.0.1:8080`
 //! `cargo run --release -p millrace-engine --example http2_peer -- get portable http://127.0.0.1:8080/`
+//!
+//! With TLS: `serve bundle cert.pem key.pem 127.0.0.1:8443`, `get portable ca.pem https://127.0.0.1:8443/`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Error;
@@ -13,23 +15,33 @@ use std::time::{Duration, Instant};
 
 use millrace_http2::{Connection, Event, Field, HeadersKind, Indexing, Limits, Role, StreamKey};
 use millrace_ring::{Chunk, Completion, Driver, DriverChoice, Options, SocketId, select};
+use millrace_tls::{ClientConfig, ClientOptions, ServerConfig, ServerOptions, Session};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 const BODY: &[u8] = b"{\"answer\": \"Millrace\"}";
 const TURN: Duration = Duration::from_millis(100);
 const CLIENT_SILENCE: Duration = Duration::from_millis(500);
-const USAGE: &str = "http2_peer serve|get auto|bundle|portable <address|url>";
+const USAGE: &str =
+    "http2_peer serve|get auto|bundle|portable [<certificate> <key>|<authority>] <address|url>";
 
 fn main() -> Result<(), Error> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, driver, target] = words.as_slice() else {
+    let [mode, driver, files @ .., target] = words.as_slice() else {
         return Err(Error::other(USAGE));
     };
     let choice: DriverChoice = driver.parse().map_err(Error::other)?;
     let mut peers = Peers::new(choice)?;
-    match mode.as_str() {
-        "serve" => {
+    match (mode.as_str(), files) {
+        ("serve", [] | [_, _]) => {
+            if let [certificate, key] = files {
+                let options = ServerOptions {
+                    certificate: std::fs::read(certificate)?,
+                    key: std::fs::read(key)?,
+                    ..ServerOptions::default()
+                };
+                peers.tls = Some(ServerConfig::new(&options).map_err(Error::other)?);
+            }
             let listener = TcpListener::bind(target)?;
             println!(
                 "{{\"msg\":\"listening\",\"port\":{}}}",
@@ -40,8 +52,8 @@ fn main() -> Result<(), Error> {
                 peers.turn()?;
             }
         }
-        "get" => {
-            peers.get(target)?;
+        ("get", [] | [_]) => {
+            peers.get(target, files.first())?;
             let mut heard = Instant::now();
             while !peers.all.is_empty() && heard.elapsed() < CLIENT_SILENCE {
                 if peers.turn()? {
@@ -56,6 +68,8 @@ fn main() -> Result<(), Error> {
 
 struct Peers {
     driver: Box<dyn Driver>,
+    /// How accepted connections speak TLS; `None`: in the clear.
+    tls: Option<ServerConfig>,
     poll: Poll,
     started: Instant,
     all: HashMap<SocketId, Peer>,
@@ -63,8 +77,9 @@ struct Peers {
 
 /// One connection.
 struct Peer {
+    tls: Option<Session>,
     connection: Connection,
-    /// What was framed and not yet given to the driver, in wire order.
+    /// What was framed and not yet encrypted or given to the driver, in wire order.
     out: Vec<u8>,
     sending: bool,
     /// After what is framed, the connection ends.
@@ -86,19 +101,26 @@ impl Peers {
             .register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE)?;
         Ok(Self {
             driver,
+            tls: None,
             poll,
             started: Instant::now(),
             all: HashMap::new(),
         })
     }
 
-    fn attach(&mut self, descriptor: OwnedFd, role: Role) -> Result<&mut Peer, Error> {
+    fn attach(
+        &mut self,
+        descriptor: OwnedFd,
+        role: Role,
+        tls: Option<Session>,
+    ) -> Result<&mut Peer, Error> {
         let socket = self.driver.attach(descriptor)?;
         let now = self.started.elapsed().as_millis() as u64;
         Ok(self
             .all
             .entry(socket)
             .insert_entry(Peer {
+                tls,
                 connection: Connection::new(role, Limits::default(), now),
                 out: Vec::new(),
                 sending: false,
@@ -109,15 +131,28 @@ impl Peers {
             .into_mut())
     }
 
-    fn get(&mut self, url: &str) -> Result<(), Error> {
-        let rest = url.strip_prefix("http://").unwrap_or(url);
+    fn get(&mut self, url: &str, authority_file: Option<&String>) -> Result<(), Error> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
         let path = format!("/{path}");
         let socket = TcpStream::connect(address)?;
-        let peer = self.attach(OwnedFd::from(socket), Role::Client)?;
+        let tls = match (scheme, authority_file) {
+            ("https", Some(file)) => {
+                let options = ClientOptions {
+                    authorities: Some(std::fs::read(file)?),
+                    identity: None,
+                };
+                let config = ClientConfig::new(&options).map_err(Error::other)?;
+                let name = address.rsplit_once(':').map_or(address, |(host, _)| host);
+                Some(config.session(name).map_err(Error::other)?)
+            }
+            ("http", None) => None,
+            _ => return Err(Error::other(USAGE)),
+        };
+        let peer = self.attach(OwnedFd::from(socket), Role::Client, tls)?;
         let fields = [
             (":method", "GET"),
-            (":scheme", "http"),
+            (":scheme", scheme),
             (":path", &path),
             (":authority", address),
         ];
@@ -154,7 +189,9 @@ impl Peers {
             match completion {
                 Completion::Accepted { descriptor, .. } => {
                     // One that is gone already is not worth a word.
-                    let _ = self.attach(descriptor, Role::Server);
+                    let tls = self.tls.as_ref().map(ServerConfig::session);
+                    let tls = tls.transpose().map_err(Error::other)?;
+                    let _ = self.attach(descriptor, Role::Server, tls);
                 }
                 Completion::Received {
                     socket,
@@ -201,6 +238,21 @@ impl Peers {
 
 impl Peer {
     fn receive(&mut self, input: &[u8], now: u64) {
+        let Some(tls) = &mut self.tls else {
+            return self.receive_frames(input, now);
+        };
+        let mut plaintext = Vec::new();
+        let result = tls.receive(input, &mut plaintext);
+        let closed = tls.is_closed();
+        self.receive_frames(&plaintext, now);
+        if let Err(error) = result {
+            eprintln!("{error}");
+            self.ending = true;
+        }
+        self.ending |= closed;
+    }
+
+    fn receive_frames(&mut self, input: &[u8], now: u64) {
         let mut at = 0;
         while !self.ending {
             match self.connection.receive(&input[at..], now) {
@@ -298,13 +350,31 @@ impl Peer {
         if self.sending || self.closing {
             return;
         }
-        if !self.out.is_empty() {
-            let bytes = std::mem::take(&mut self.out);
+        let bytes = self.wire_bytes();
+        if !bytes.is_empty() {
             self.sending = true;
             driver.send(socket, &mut VecDeque::from([Chunk::from_vec(bytes)]), 1);
         } else if self.ending {
             self.closing = true;
             driver.close(socket);
         }
+    }
+
+    /// What can leave now: encrypted, where there is TLS, and in the end with its close_notify.
+    fn wire_bytes(&mut self) -> Vec<u8> {
+        let Some(tls) = &mut self.tls else {
+            return std::mem::take(&mut self.out);
+        };
+        let mut bytes = Vec::new();
+        tls.write_output(&mut bytes);
+        if !tls.is_handshaking() && !self.out.is_empty() {
+            tls.encrypt(&self.out, &mut bytes);
+            self.out.clear();
+        }
+        if self.ending && bytes.is_empty() {
+            tls.close();
+            tls.write_output(&mut bytes);
+        }
+        bytes
     }
 }
