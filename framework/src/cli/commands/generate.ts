@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import { CliError } from '../cli-error.js';
-import { generate, outdated, write } from '../generate/generate.js';
+import { type GeneratedFile, generate, outdated, write } from '../generate/generate.js';
 import { GenerateError } from '../generate/generate-error.js';
 import { examples } from '../help.js';
+import { render, toJson } from '../proto/diagnostic.js';
 
 interface Options {
   readonly proto: string[];
@@ -10,6 +11,7 @@ interface Options {
   readonly importPath: string[];
   readonly runtime: string;
   readonly check: boolean;
+  readonly json: boolean;
 }
 
 /** `millrace generate`: .proto files to TypeScript modules. */
@@ -21,6 +23,7 @@ export function generateCommand(): Command {
     .option('--import-path <folder...>', 'further folders in which imports are looked for', [])
     .option('--runtime <specifier>', 'what the modules import the codecs from', 'millrace/codec')
     .option('--check', 'write nothing; fail if a module is not up to date', false)
+    .option('--json', 'print what was done, or what is wrong, as JSON', false)
     .addHelpText(
       'after',
       examples(
@@ -32,20 +35,42 @@ export function generateCommand(): Command {
     .action(run);
 }
 
-function run({ proto, out, importPath, runtime, check }: Options): void {
+function run({ proto, out, importPath, runtime, check, json }: Options): void {
+  let files: GeneratedFile[];
   try {
-    const files = generate({ proto, importPaths: importPath, runtime });
-    const stale = outdated(files, out);
-    if (!check) write(stale, out);
-    else if (stale.length > 0) {
-      const names = stale.map(({ path }) => path).join(', ');
-      throw new CliError(`${out} is not up to date (${names}); run millrace generate`);
-    }
-    const unchanged = files.length - stale.length;
-    const written = check ? '' : `${stale.length} written, `;
-    process.stdout.write(`${out}: ${written}${unchanged} up to date\n`);
+    files = generate({ proto, importPaths: importPath, runtime });
   } catch (error) {
     if (!(error instanceof GenerateError)) throw error;
-    throw new CliError(error.message, { cause: error });
+    if (!json) throw explained(error);
+    print({ errors: error.diagnostics.map(toJson) });
+    process.exitCode = 1;
+    return;
   }
+  const stale = outdated(files, out);
+  const names = stale.map(({ path }) => path);
+  const unchanged = files.length - stale.length;
+  if (!check) write(stale, out);
+  if (json) {
+    print({ out, [check ? 'outdated' : 'written']: names, upToDate: unchanged });
+    if (check && stale.length > 0) process.exitCode = 1;
+    return;
+  }
+  if (check && stale.length > 0) {
+    const reason = `${out} is not up to date (${names.join(', ')}); run millrace generate`;
+    throw new CliError(reason);
+  }
+  const written = check ? '' : `${stale.length} written, `;
+  process.stdout.write(`${out}: ${written}${unchanged} up to date\n`);
+}
+
+/** Every error with its line of source, and how many there are. */
+function explained(error: GenerateError): CliError {
+  const { diagnostics } = error;
+  const count = diagnostics.length === 1 ? '1 error' : `${diagnostics.length} errors`;
+  const text = `${diagnostics.map(render).join('\n')}\n${count}; nothing was written`;
+  return new CliError(text, { cause: error });
+}
+
+function print(value: object): void {
+  process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }

@@ -1,24 +1,15 @@
-/** Where something stands in a .proto file. Lines and columns count from 1. */
-export interface Place {
-  readonly file: string;
-  readonly line?: number | undefined;
-  readonly column?: number | undefined;
-}
+import { type Diagnostic, headline, sorted } from '../proto/diagnostic.js';
 
-/** A .proto file that cannot be turned into TypeScript: where, why, and how to mend it. */
+/** .proto files that cannot be turned into TypeScript: all that is wrong with them. */
 export class GenerateError extends Error {
   override readonly name = 'GenerateError';
   readonly code = 'MILLRACE_GENERATE';
-  readonly place: Place | undefined;
+  /** By file and place. */
+  readonly diagnostics: readonly Diagnostic[];
 
-  constructor(place: Place | undefined, reason: string) {
-    super(place ? `${show(place)}: ${reason}` : reason);
-    this.place = place;
+  constructor(diagnostics: readonly Diagnostic[]) {
+    const inOrder = sorted(diagnostics);
+    super(inOrder.map(headline).join('\n'));
+    this.diagnostics = inOrder;
   }
-}
-
-function show({ file, line, column }: Place): string {
-  return [file, line, line === undefined ? undefined : column]
-    .filter((part) => part !== undefined)
-    .join(':');
 }

@@ -17,6 +17,7 @@ import {
   type Service,
 } from './model.js';
 import { identifier, methodName, propertyName } from './names.js';
+import { checkRestrictions } from './restrictions.js';
 import { placeOf, type Source, type Sources, WELL_KNOWN_FILES } from './sources.js';
 
 /**
@@ -65,6 +66,10 @@ class Resolver {
     for (const path of asked) this.used.add(path);
     // Fields may lead to files that are not in `used` yet; a Set iterates over what is added.
     for (const path of this.used) this.complete(path);
+    // Of the files that were asked for it is known.
+    const imported = [...this.used].filter((path) => !asked.includes(path));
+    const diagnostics = imported.flatMap((path) => checkRestrictions(byPath.get(path) as Source));
+    if (diagnostics.length > 0) throw new GenerateError(diagnostics);
     for (const path of this.used) this.describe(path);
     return [...this.used].sort().map((path) => this.files.get(path) as ProtoFile);
   }
@@ -177,28 +182,15 @@ class Resolver {
   }
 
   private fieldsOf(type: protobuf.Type, source: Source | undefined): Field[] {
-    const properties = new Map<string, string>();
-    const claim = (property: string, name: string, pattern: RegExp): void => {
-      const other = properties.get(property);
-      if (other !== undefined) {
-        const reason = `${other} and ${name} of ${nameOf(type)} both become the property '${property}'; rename one`;
-        throw new GenerateError(placeOf(source, pattern), reason);
-      }
-      properties.set(property, name);
-    };
     const oneofs = new Map<protobuf.OneOf, Oneof>();
     for (const oneof of type.oneofsArray) {
       if (isOptionalMarker(oneof)) continue;
       const property = propertyName(oneof.name);
-      claim(property, `oneof ${oneof.name}`, new RegExp(`\\boneof\\s+${oneof.name}\\b`));
       oneofs.set(oneof, { name: oneof.name, property, doc: docOf(oneof) });
     }
     // The parser enters an extension into the message that it extends, too.
     const declared = type.fieldsArray.filter(({ declaringField }) => declaringField === null);
     const fields = declared.map((field) => this.fieldOf(field, source, oneofs));
-    for (const { name, property, number } of fields) {
-      claim(property, `field ${name}`, fieldPattern(name, number));
-    }
     return fields.sort((a, b) => a.number - b.number);
   }
 
@@ -210,12 +202,7 @@ class Resolver {
     const { name, id: number } = field;
     const pattern = fieldPattern(name, number);
     const fail = (reason: string): GenerateError =>
-      new GenerateError(placeOf(source, pattern), reason);
-    if (number < 1 || number > 536870911 || (number >= 19000 && number <= 19999)) {
-      throw fail(
-        `field ${name} has the number ${number}; numbers go from 1 to 536870911 without 19000 to 19999`,
-      );
-    }
+      new GenerateError([{ ...placeOf(source, pattern), message: reason }]);
     const type = this.typeOf(field, fail);
     if (type.kind === 'message' && features(field)['message_encoding'] === 'DELIMITED') {
       throw fail(`field ${name} is a group, which is not supported; make it a message`);
@@ -280,35 +267,20 @@ class Resolver {
       number,
       doc: withDeprecation(declared.comments[name], declared.valuesOptions?.[name]),
     }));
-    const first = values[0];
-    const open = features(declared)['enum_type'] === 'OPEN';
-    if (!first || (open && first.number !== 0)) {
-      const source = this.sources.byPath.get(file.path);
-      const place = placeOf(source, new RegExp(`\\benum\\s+${declared.name}\\b`));
-      const reason = `the first value of enum ${declared.name} must be zero; add one, such as ${declared.name.toUpperCase()}_UNSPECIFIED = 0`;
-      throw new GenerateError(place, reason);
-    }
     return { fullName: nameOf(declared), file, identifier: '', doc: docOf(declared), values };
   }
 
   private methodsOf(service: protobuf.Service, source: Source | undefined): Method[] {
-    const properties = new Map<string, string>();
     return service.methodsArray.map((method) => {
       const { name, requestStream, responseStream } = method;
       const property = methodName(name);
       const pattern = new RegExp(`\\brpc\\s+${name}\\b`);
-      const other = properties.get(property);
-      if (other !== undefined) {
-        const reason = `rpc ${other} and rpc ${name} of ${nameOf(service)} both become '${property}'; rename one`;
-        throw new GenerateError(placeOf(source, pattern), reason);
-      }
-      properties.set(property, name);
       const message = (typeName: string): Message => {
         const resolved = service.lookup(typeName, [protobuf.Type]);
         const found = resolved instanceof protobuf.Type ? this.messages.get(resolved) : undefined;
         if (found) return this.use(found);
         const reason = `${typeName}, a type of rpc ${name}, is no declared message; is an import missing?`;
-        throw new GenerateError(placeOf(source, pattern), reason);
+        throw new GenerateError([{ ...placeOf(source, pattern), message: reason }]);
       };
       return {
         name,
@@ -335,13 +307,6 @@ function nameModule(file: Mutable<ProtoFile>, source: Source | undefined): void 
   for (const declared of [...file.messages, ...file.enums, ...file.services]) {
     const local = packageName ? declared.fullName.slice(packageName.length + 1) : declared.fullName;
     const name = identifier(local.replaceAll('.', '_'));
-    const other = taken.get(name);
-    if (other !== undefined) {
-      const reason = `${other} and ${declared.fullName} both become '${name}'; rename one`;
-      const short = declared.fullName.slice(declared.fullName.lastIndexOf('.') + 1);
-      const pattern = new RegExp(`\\b(?:message|enum|service)\\s+${short}\\b`);
-      throw new GenerateError(placeOf(source, pattern), reason);
-    }
     taken.set(name, declared.fullName);
     (declared as Mutable<typeof declared>).identifier = name;
   }

@@ -2,15 +2,15 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import protobuf from 'protobufjs';
-import { GenerateError, type Place } from './generate-error.js';
+import { type Diagnostic, diagnosticAt, type Range } from '../proto/diagnostic.js';
+import { link } from '../proto/link.js';
+import type { Import } from '../proto/outline.js';
+import { type ProtoSource, readProto } from '../proto/source.js';
+import { GenerateError } from './generate-error.js';
+import { checkRestrictions } from './restrictions.js';
 
-/** A .proto file that has been read and parsed. */
-export interface Source {
-  /** As other files import it. */
-  readonly path: string;
-  /** As the user would open it. */
-  readonly file: string;
-  readonly text: string;
+/** A .proto file that has been read. */
+export interface Source extends ProtoSource {
   readonly imports: readonly string[];
 }
 
@@ -38,9 +38,11 @@ export const WELL_KNOWN_FILES: readonly string[] = [
  * Reads the files, those in the folders, and everything they import. An import is looked for in the
  * folders that were given, then in `importPaths`, then among the files of Google's that come with
  * the parser.
+ *
+ * @throws GenerateError with all that is wrong in any of them
  */
 export function readSources(inputs: readonly string[], importPaths: readonly string[]): Sources {
-  const files = inputs.flatMap(findFiles);
+  const files = findAll(inputs);
   const folders = [...inputs.filter(isFolder), ...importPaths].map((folder) => resolve(folder));
   const roots = [...new Set([...folders, ...files.map((file) => rootOf(file, folders))])];
   const reader = new SourceReader(roots);
@@ -52,52 +54,70 @@ export function readSources(inputs: readonly string[], importPaths: readonly str
     asked.add(path);
     reader.read(path, undefined);
   }
-  return { root: reader.root, byPath: reader.byPath, asked: [...asked].sort() };
+  const { byPath } = reader;
+  const askedSources = [...asked].flatMap((path) => byPath.get(path) ?? []);
+  const diagnostics = [
+    ...reader.diagnostics,
+    ...link(byPath, shippedTypes()),
+    ...askedSources.flatMap(checkRestrictions),
+  ];
+  if (diagnostics.length > 0) throw new GenerateError(diagnostics);
+  return { root: parseAll(byPath), byPath, asked: [...asked].sort() };
 }
 
 /** The well-known files alone, as if they had been asked for. */
 export function readWellKnown(): Sources {
   const reader = new SourceReader([]);
   for (const path of WELL_KNOWN_FILES) reader.read(path, undefined);
-  return { root: reader.root, byPath: reader.byPath, asked: WELL_KNOWN_FILES };
+  return { root: parseAll(reader.byPath), byPath: reader.byPath, asked: WELL_KNOWN_FILES };
 }
 
 class SourceReader {
-  readonly root = new protobuf.Root();
   readonly byPath = new Map<string, Source>();
+  readonly diagnostics: Diagnostic[] = [];
   private readonly roots: readonly string[];
 
   constructor(roots: readonly string[]) {
     this.roots = roots;
   }
 
-  /** Parses the file of that import path, and what it imports, once. */
-  read(path: string, importer: Source | undefined): void {
+  /** Reads the file of that import path, and what it imports, once. */
+  read(path: string, importer: { source: Source; at: Range } | undefined): void {
     if (this.byPath.has(path)) return;
     if (WELL_KNOWN_FILES.includes(path)) {
-      this.byPath.set(path, { path, file: path, text: '', imports: [] });
-      const { nested } = protobuf.common.get(path) as protobuf.INamespace;
-      if (nested) this.root.addJSON(nested);
+      const source = readProto(path, path, declarationsOf(path));
+      this.byPath.set(path, { ...source, text: '', imports: [] });
       return;
     }
     const file = this.find(path);
-    if (!file) throw notFound(path, importer, this.roots);
-    const text = readFileSync(file, 'utf8');
+    if (!file) {
+      this.diagnostics.push(notFound(path, importer, this.roots));
+      return;
+    }
     const shown = relative('', file) || file;
-    const imports = parse(text, path, shown, this.root);
-    const source = { path, file: shown, text, imports };
+    const proto = readProto(path, shown, readFileSync(file, 'utf8'));
+    const { imports } = proto.outline;
+    const source = { ...proto, imports: importsOf(imports) };
+    this.diagnostics.push(...proto.diagnostics);
     this.byPath.set(path, source);
-    for (const imported of imports) this.read(imported, source);
+    for (const { path: at } of imports) this.read(at.text, { source, at });
   }
 
   private find(path: string): string | undefined {
     for (const root of this.roots) {
       const file = join(root, path);
-      if (existsSync(file)) return file;
+      if (isFile(file)) return file;
     }
     const shipped = join(dirname(require.resolve('protobufjs/package.json')), path);
-    return path.startsWith('google/') && existsSync(shipped) ? shipped : undefined;
+    return path.startsWith('google/') && isFile(shipped) ? shipped : undefined;
   }
+}
+
+/** The regular ones first, as the parser has them. */
+function importsOf(imports: readonly Import[]): string[] {
+  const pathsOf = (weak: boolean): string[] =>
+    imports.filter(({ modifier }) => (modifier === 'weak') === weak).map(({ path }) => path.text);
+  return [...pathsOf(false), ...pathsOf(true)];
 }
 
 const require = createRequire(import.meta.url);
@@ -106,21 +126,34 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** The .proto files that the inputs are or hold. */
+function findAll(inputs: readonly string[]): string[] {
+  const wrong: Diagnostic[] = [];
+  const files = inputs.flatMap((input) => {
+    if (!existsSync(input)) {
+      const remedy = 'name a .proto file or a folder that holds some with --proto';
+      wrong.push({ message: `${input} does not exist; ${remedy}` });
+      return [];
+    }
+    const found = findFiles(input);
+    if (found.length === 0) wrong.push({ message: `${input} holds no .proto file` });
+    return found;
+  });
+  if (wrong.length > 0) throw new GenerateError(wrong);
+  return files;
+}
+
 function findFiles(input: string): string[] {
-  if (!existsSync(input)) {
-    throw new GenerateError(
-      undefined,
-      `${input} does not exist; name a .proto file or a folder that holds some with --proto`,
-    );
-  }
   if (!isFolder(input)) return [resolve(input)];
-  const files = readdirSync(input, { recursive: true, encoding: 'utf8' })
+  return readdirSync(input, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.proto'))
     .filter((name) => !name.split(sep).includes('node_modules'))
     .map((name) => resolve(input, name))
     .sort();
-  if (files.length === 0) throw new GenerateError(undefined, `${input} holds no .proto file`);
-  return files;
 }
 
 /**
@@ -137,78 +170,86 @@ function rootOf(file: string, folders: readonly string[]): string {
   return suffix && folder.endsWith(suffix) ? folder.slice(0, -suffix.length) : folder;
 }
 
-/** Adds the file's declarations to `root` and returns what it imports. */
-function parse(text: string, path: string, file: string, root: protobuf.Root): string[] {
+/** Gives the files, in which nothing is wrong, to the parser whose model the generator works on. */
+function parseAll(byPath: ReadonlyMap<string, Source>): protobuf.Root {
+  const root = new protobuf.Root();
+  for (const source of byPath.values()) {
+    if (!WELL_KNOWN_FILES.includes(source.path)) parse(source, root);
+    else root.addJSON(wellKnownNamespace(source.path));
+  }
+  return root;
+}
+
+function parse({ text, path, file }: Source, root: protobuf.Root): void {
   // The parser keeps the name with each declaration; its types do not mention the property.
   const parser = protobuf.parse as typeof protobuf.parse & { filename: string | null };
   parser.filename = path;
   try {
-    const parsed = protobuf.parse(text, root, { keepCase: true, alternateCommentMode: true });
-    return [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])];
+    protobuf.parse(text, root, { keepCase: true, alternateCommentMode: true });
   } catch (error) {
-    throw parseFailure(error, text, file);
+    // Something that only this parser refuses; it names lines at most.
+    const raw = error instanceof Error ? error.message : String(error);
+    const line = Number(/line (\d+)\)/.exec(raw)?.[1] ?? Number.NaN);
+    const message = raw.replace(/ \([^()]*line \d+\)/, '');
+    const place = Number.isNaN(line) ? {} : { line };
+    throw new GenerateError([{ file, ...place, message }]);
   } finally {
     parser.filename = null;
   }
 }
 
-/** The parser's error, with a column where its message names the token, and a sentence for it. */
-function parseFailure(error: unknown, text: string, file: string): GenerateError {
-  const raw = error instanceof Error ? error.message : String(error);
-  const lineNumber = Number(/line (\d+)\)/.exec(raw)?.[1] ?? Number.NaN);
-  const said = raw.replace(/ \([^()]*line \d+\)/, '');
-  if (Number.isNaN(lineNumber)) {
-    const reason = `${said}; rename one, or give it another number`;
-    return new GenerateError(placeOfDuplicate(said, text, file), reason);
-  }
-  const token = /'(.*?)'/.exec(said)?.[1] ?? '';
-  if (token === 'null') {
-    const expected = /'([^']*)' expected/.exec(said)?.[1];
-    const reason = `the file ends inside a declaration${expected ? `, '${expected}' is missing` : ''}`;
-    return new GenerateError({ file, line: lineNumber }, reason);
-  }
-  const column = (text.split('\n')[lineNumber - 1] ?? '').indexOf(token) + 1;
-  const place = { file, line: lineNumber, column: column > 0 ? column : undefined };
-  const reason = said.startsWith('illegal')
-    ? `${said.replace('illegal', 'unexpected')}; the .proto syntax is described at https://protobuf.dev/reference/protobuf/proto3-spec/`
-    : said;
-  return new GenerateError(place, reason);
+function wellKnownNamespace(path: string): Record<string, protobuf.AnyNestedObject> {
+  return protobuf.common.get(path)?.nested ?? {};
 }
 
-function placeOfDuplicate(said: string, text: string, file: string): Place {
-  const name = /duplicate name '(\w+)'/.exec(said)?.[1];
-  const number = /(?:duplicate id|id) (\d+)/.exec(said)?.[1];
-  const container = /in (?:Type|Enum|Service) (\w+)/.exec(said)?.[1];
-  const from = container
-    ? text.search(new RegExp(`\\b(?:message|enum|service)\\s+${container}\\b`))
-    : 0;
-  const pattern = name ? `\\b${name}\\b` : `=\\s*${number ?? '\\d+'}\\b`;
-  const matches = [...text.slice(Math.max(from, 0)).matchAll(new RegExp(pattern, 'g'))];
-  const match = matches[1] ?? matches[0];
-  return match ? placeAt(text, file, Math.max(from, 0) + match.index) : { file };
+/** What a well-known file declares; the parser brings the file as data. */
+function declarationsOf(path: string): string {
+  const statements = wellKnownTypes(path).map(([name, declared]) =>
+    'values' in declared
+      ? `enum ${name} { ${name.toUpperCase()}_VALUE = 0; }`
+      : `message ${name} {}`,
+  );
+  return ['syntax = "proto3";', 'package google.protobuf;', ...statements].join('\n');
+}
+
+function wellKnownTypes(path: string): [string, object][] {
+  const { google } = wellKnownNamespace(path) as {
+    google: { nested: { protobuf: { nested: Record<string, object> } } };
+  };
+  return Object.entries(google.nested.protobuf.nested);
+}
+
+/** The well-known types by name, each with the path of its file. */
+function shippedTypes(): Map<string, string> {
+  return new Map(
+    WELL_KNOWN_FILES.flatMap((path) =>
+      wellKnownTypes(path).map(([name]): [string, string] => [`google.protobuf.${name}`, path]),
+    ),
+  );
 }
 
 /** The place of the first match in the file. */
-export function placeOf(source: Source | undefined, pattern: RegExp): Place | undefined {
-  if (!source) return undefined;
-  const index = source.text.search(pattern);
-  return index < 0 ? { file: source.file } : placeAt(source.text, source.file, index);
-}
-
-function placeAt(text: string, file: string, index: number): Place {
-  const before = text.slice(0, index).split('\n');
-  return { file, line: before.length, column: (before.at(-1) ?? '').length + 1 };
+export function placeOf(source: Source | undefined, pattern: RegExp): Omit<Diagnostic, 'message'> {
+  if (!source) return {};
+  const { file, lines, text } = source;
+  const match = pattern.exec(text);
+  if (!match) return { file };
+  const { message: _, ...place } = diagnosticAt(file, lines, {
+    start: match.index,
+    end: match.index + match[0].length,
+    message: '',
+  });
+  return place;
 }
 
 function notFound(
   path: string,
-  importer: Source | undefined,
+  importer: { source: Source; at: Range } | undefined,
   roots: readonly string[],
-): GenerateError {
-  const place = placeOf(importer, new RegExp(`["']${path.replace(/[^\w/]/g, '\\$&')}["']`));
+): Diagnostic {
   const looked = roots.map((root) => relative('', root) || '.').join(', ');
-  return new GenerateError(
-    place,
-    `${path} is in none of the folders ${looked}; add the folder that holds it with --import-path`,
-  );
+  const message = `${path} is in none of the folders ${looked}; add the folder that holds it with --import-path`;
+  if (!importer) return { message };
+  const { source, at } = importer;
+  return diagnosticAt(source.file, source.lines, { start: at.start, end: at.end, message });
 }
