@@ -58,7 +58,7 @@ const table = {
   MILLRACE_METADATA_INVALID: {
     message: 'metadata has an illegal name or value',
     remedy:
-      'Names are made of a-z, 0-9, "_", "-" and ".", not beginning with "grpc-"; values are printable ASCII, or bytes where the name ends in "-bin".',
+      'Names are made of a-z, 0-9, "_", "-" and ".", without those of HTTP and gRPC themselves; values are printable ASCII, or bytes where the name ends in "-bin".',
   },
   MILLRACE_METADATA_GONE: {
     message: 'the request metadata is gone',

@@ -1,6 +1,7 @@
 export type { CallOptions } from './client/call-options.js';
 export type { ChannelState } from './client/channel.js';
 export { type Client, type ClientMethodOf, type ClientOptions, connect } from './client/client.js';
+export type { ClientCallCompression } from './client/compression.js';
 export { type Connection, type ConnectionStats, connection } from './client/connection.js';
 export type {
   ClientCallContext,

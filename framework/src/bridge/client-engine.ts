@@ -45,11 +45,12 @@ export class ClientEngine extends Engine<ClientEngineHandler> {
     connection: number,
     method: number,
     timeoutMs: number,
+    encoding: number,
     block: Uint8Array | undefined,
     type: MessageType<unknown, Init>,
     message: Init,
   ): void {
-    this.operations.request(call, connection, method, timeoutMs, block, type, message);
+    this.operations.request(call, connection, method, timeoutMs, encoding, block, type, message);
   }
 
   /** Begins a call whose requests follow. */
@@ -58,9 +59,10 @@ export class ClientEngine extends Engine<ClientEngineHandler> {
     connection: number,
     method: number,
     timeoutMs: number,
+    encoding: number,
     block: Uint8Array | undefined,
   ): void {
-    this.operations.startCall(call, connection, method, timeoutMs, block);
+    this.operations.startCall(call, connection, method, timeoutMs, encoding, block);
   }
 
   /** Sends an encoded message; returns the bytes that wait in the arena for it. */

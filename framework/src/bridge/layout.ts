@@ -59,7 +59,7 @@ export const FLAG_HAS_METADATA = 1;
 export const FLAG_HAS_DEADLINE = 2;
 /** The request stream ends with this record. */
 export const FLAG_END = 4;
-/** Of CALL, messages may be compressed; of REQUEST, the message was. */
+/** Of CALL and RESPONSE, messages may be compressed; of REQUEST, the message was. */
 export const FLAG_COMPRESSED = 8;
 
 export const CAUSE_RESET = 1;
@@ -99,14 +99,14 @@ export const OPERATION_START = 10;
 export const OPERATION_END = 11;
 /** A client gives a call up; the flags are the gRPC status code with which it ends. */
 export const OPERATION_CANCEL = 12;
-/** The encoding of replies (a), and whether the messages that follow are compressed (b). */
+/** Of a server, the encoding of replies (a); whether the messages that follow are compressed (b). */
 export const OPERATION_COMPRESSION = 16;
 
 /** Flag of START: the next operation is HEADERS for the same call. */
 export const START_HAS_METADATA = 1;
-/** Flag of START: request messages may be compressed by gzip. */
+/** Flag of START: request messages are compressed by gzip, until COMPRESSION says otherwise. */
 export const START_GZIP = 2;
-/** Flag of START: request messages may be compressed by deflate. */
+/** Flag of START: the same by deflate. */
 export const START_DEFLATE = 4;
 /** Flag of MESSAGE from a client: the request stream ends with it. */
 export const MESSAGE_END = 1;

@@ -21,9 +21,14 @@ import {
   OPERATION_REPLY,
   OPERATION_START,
   OPERATION_STATUS,
+  START_DEFLATE,
+  START_GZIP,
   START_HAS_METADATA,
 } from './layout.js';
 import type { NativeEngine } from './native.js';
+
+/** By the number of an encoding. */
+const startFlags = [0, START_GZIP, START_DEFLATE];
 
 /**
  * What JavaScript has to say to native code: a queue of operations, and the arena into which their
@@ -101,8 +106,8 @@ export class Operations extends Writer {
   }
 
   /**
-   * Begins a client's call and sends its only request. `block` holds custom metadata. Nothing has
-   * begun when this throws.
+   * Begins a client's call and sends its only request, packed by `encoding`. `block` holds custom
+   * metadata. Nothing has begun when this throws.
    *
    * @throws like `message`
    */
@@ -111,6 +116,7 @@ export class Operations extends Writer {
     connection: number,
     method: number,
     timeoutMs: number,
+    encoding: number,
     block: Uint8Array | undefined,
     type: MessageType<unknown, Init>,
     message: Init,
@@ -125,12 +131,12 @@ export class Operations extends Writer {
     ) {
       const bytes = this.bytes.slice(start, start + length);
       this.#backToArena();
-      this.startCall(call, connection, method, timeoutMs, block);
+      this.startCall(call, connection, method, timeoutMs, encoding, block);
       this.#native.sendLarge(call, bytes, true);
       return;
     }
     this.#control[CONTROL_ARENA_USED] = this.pos;
-    this.startCall(call, connection, method, timeoutMs, block);
+    this.startCall(call, connection, method, timeoutMs, encoding, block);
     this.#push(OPERATION_MESSAGE | (MESSAGE_END << 8), call, start, length);
   }
 
@@ -140,9 +146,10 @@ export class Operations extends Writer {
     connection: number,
     method: number,
     timeoutMs: number,
+    encoding: number,
     block: Uint8Array | undefined,
   ): void {
-    const flags = block === undefined ? 0 : START_HAS_METADATA;
+    const flags = startFlags[encoding]! | (block === undefined ? 0 : START_HAS_METADATA);
     if (block !== undefined) this.#reserve(2, block.length);
     this.#push(
       (OPERATION_START | (flags << 8) | (method << 16)) >>> 0,

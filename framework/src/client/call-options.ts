@@ -1,4 +1,5 @@
 import { encodeMetadata } from '../bridge/metadata-block.js';
+import { checkEncoding, type Encoding } from '../context/compression.js';
 import type { Context } from '../context/context.js';
 import { Metadata, type MetadataInit } from '../context/metadata.js';
 import { MillraceError } from '../errors.js';
@@ -13,6 +14,8 @@ export interface CallOptions {
   readonly deadline?: Date | undefined;
   /** Sent with the request. */
   readonly metadata?: MetadataInit | undefined;
+  /** How its requests are compressed. Default: as its client or connection says. */
+  readonly compression?: Encoding | undefined;
   /** Waits for a connection instead of failing when there is none to be had. Default false. */
   readonly waitForReady?: boolean | undefined;
   /**
@@ -22,7 +25,15 @@ export interface CallOptions {
   readonly parent?: Context | undefined;
 }
 
-const known = ['signal', 'timeoutMs', 'deadline', 'metadata', 'waitForReady', 'parent'];
+const known = [
+  'signal',
+  'timeoutMs',
+  'deadline',
+  'metadata',
+  'compression',
+  'waitForReady',
+  'parent',
+];
 const METADATA_BYTES_MOST = 256 * 1024;
 
 /** Options as a call needs them. */
@@ -34,6 +45,7 @@ export interface CheckedCallOptions {
   readonly block: Uint8Array | undefined;
   /** Why the metadata cannot be sent: the call fails with it. */
   readonly refusal: unknown;
+  readonly encoding: Encoding | undefined;
   readonly waitForReady: boolean | undefined;
   readonly signal: AbortSignal | undefined;
   readonly parentSignal: AbortSignal | undefined;
@@ -46,7 +58,7 @@ export function checkCallOptions(options: CallOptions): CheckedCallOptions {
       invalid(`a call has no option "${name}"; it has ${known.join(', ')}`);
     }
   }
-  const { signal, timeoutMs, deadline, metadata, waitForReady, parent } = options;
+  const { signal, timeoutMs, deadline, metadata, compression, waitForReady, parent } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     invalid('signal is no AbortSignal');
   }
@@ -67,6 +79,7 @@ export function checkCallOptions(options: CallOptions): CheckedCallOptions {
     metadata: checked,
     block,
     refusal,
+    encoding: compression === undefined ? undefined : checkEncoding('compression', compression),
     waitForReady,
     signal,
     parentSignal: parent?.signal,

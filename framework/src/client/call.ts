@@ -9,12 +9,18 @@ import {
   STATUS_UNPROCESSED,
 } from '../bridge/layout.js';
 import { decodeMetadata, decodeStatus, encodeMetadata } from '../bridge/metadata-block.js';
+import { type Encoding, encodingNumbers } from '../context/compression.js';
 import { Metadata } from '../context/metadata.js';
 import { decodeStatusDetails } from '../status/details.js';
 import { isStatus, Status, statusName } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
 import { type CheckedCallOptions, earliest } from './call-options.js';
 import type { Channel, Launchable } from './channel.js';
+import {
+  type ClientCallCompression,
+  ClientCompression,
+  type ClientCompressionHost,
+} from './compression.js';
 import { Hedge } from './hedging.js';
 import type { ClientMethod } from './method.js';
 import { RequestStream } from './request-stream.js';
@@ -33,7 +39,7 @@ export interface Ended {
  * A call: it waits for a connection, runs as one attempt after another, and ends once. Retries are
  * invisible from above; what comes down is either part of the one attempt that counts, or the end.
  */
-export abstract class ClientCall implements AttemptSink, Launchable {
+export abstract class ClientCall implements AttemptSink, Launchable, ClientCompressionHost {
   readonly channel: Channel;
   readonly method: ClientMethod;
   readonly waitForReady: boolean;
@@ -43,6 +49,10 @@ export abstract class ClientCall implements AttemptSink, Launchable {
   readonly requests: RequestStream | undefined;
   /** As of performance.now(); 0: none. */
   readonly deadlineAt: number;
+  readonly encoding: Encoding;
+  /** Requests written from now on are compressed, if there is an encoding. */
+  packs = true;
+  #compression: ClientCompression | undefined;
   readonly #block: Uint8Array | undefined;
   readonly #metadata: Metadata | undefined;
   readonly #refusal: unknown;
@@ -97,6 +107,7 @@ export abstract class ClientCall implements AttemptSink, Launchable {
       this.#parentSignal = options.parentSignal;
     }
     this.deadlineAt = deadlineAt;
+    this.encoding = options?.encoding ?? method.encoding;
     this.waitForReady = waitForReady;
   }
 
@@ -117,6 +128,14 @@ export abstract class ClientCall implements AttemptSink, Launchable {
     this.#trailersWait ??= new Waiting();
     return this.#trailersWait.promise;
   }
+
+  get compression(): ClientCallCompression {
+    this.#compression ??= new ClientCompression(this);
+    return this.#compression;
+  }
+
+  /** The response given last came compressed. */
+  abstract readonly messageCompressed: boolean;
 
   // --- the way to the server ---
 
@@ -194,6 +213,7 @@ export abstract class ClientCall implements AttemptSink, Launchable {
     }
     const block = previous === 0 ? this.#block : this.#blockAfter(previous);
     const id = method.idFor(thread);
+    const encoding = encodingNumbers[this.encoding];
     if (this.requests === undefined) {
       try {
         thread.engine.sendRequest(
@@ -201,6 +221,7 @@ export abstract class ClientCall implements AttemptSink, Launchable {
           connection,
           id,
           timeoutMs,
+          encoding,
           block,
           method.input,
           this.#request,
@@ -211,7 +232,7 @@ export abstract class ClientCall implements AttemptSink, Launchable {
         return NO_CALL;
       }
     } else {
-      thread.engine.startCall(reference, connection, id, timeoutMs, block);
+      thread.engine.startCall(reference, connection, id, timeoutMs, encoding, block);
       this.requests.launched(reference);
     }
     channel.callsUnderWay++;

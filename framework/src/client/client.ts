@@ -1,4 +1,5 @@
 import type { MessageType } from '../codec/message-type.js';
+import { checkEncoding, type Encoding } from '../context/compression.js';
 import type { MethodDescriptor, ServiceDescriptor } from '../service/descriptor.js';
 import { type CallOptions, type CheckedCallOptions, checkCallOptions } from './call-options.js';
 import { asClientConnection, ClientConnection, type Connection } from './connection.js';
@@ -10,10 +11,12 @@ import { pump } from './request-stream.js';
 import { SingleCall, type UnaryCall, UploadCall } from './single-call.js';
 import { type DuplexCall, type ResponseStream, StreamCall } from './stream-call.js';
 
-/** What `connect` takes beside service and target: with a connection that exists, only interceptors. */
+/** What `connect` takes beside service and a connection that exists. */
 export interface ClientOptions {
   /** Around every call of this client, inside those of the connection. */
   readonly interceptors?: readonly ClientInterceptor[] | undefined;
+  /** How requests are compressed, unless their call says otherwise. Default: as the connection says. */
+  readonly compression?: Encoding | undefined;
 }
 
 /** The message that a method is given. */
@@ -90,10 +93,16 @@ export function connect<S extends ServiceDescriptor>(
     owned === undefined
       ? [...connection.options.interceptors, ...checkClientInterceptors(options.interceptors ?? [])]
       : connection.options.interceptors;
+  const encoding = checkEncoding('compression', options.compression ?? connection.options.encoding);
   // No prototype: whatever a service calls its methods, nothing else is there.
   const client = Object.create(null) as Record<string | symbol, unknown>;
   for (const [key, descriptor] of Object.entries(service.methods)) {
-    const method = new ClientMethod(service.typeName, descriptor, connection.channel.config);
+    const method = new ClientMethod(
+      service.typeName,
+      descriptor,
+      connection.channel.config,
+      encoding,
+    );
     Object.defineProperty(client, key === 'then' ? 'then_' : key, {
       value: functionFor(connection, method, interceptors),
       enumerable: true,

@@ -1,3 +1,4 @@
+import type { Encoding } from '../context/compression.js';
 import type { Context } from '../context/context.js';
 import { Metadata } from '../context/metadata.js';
 import { MillraceError } from '../errors.js';
@@ -11,6 +12,11 @@ import {
 } from './call-options.js';
 import type { Channel } from './channel.js';
 import {
+  type ClientCallCompression,
+  ClientCompression,
+  type ClientCompressionHost,
+} from './compression.js';
+import {
   type ClientCallContext,
   type ClientInterceptedCall,
   type ClientInterceptor,
@@ -18,7 +24,7 @@ import {
   composeClient,
 } from './interceptor.js';
 import type { ClientMethod } from './method.js';
-import { Pipe } from './pipe.js';
+import { Pipe, type PipeHost } from './pipe.js';
 import { pump } from './request-stream.js';
 import { ResponsePromise, SingleCall, type UnaryCall } from './single-call.js';
 import { type DuplexCall, StreamCall } from './stream-call.js';
@@ -43,7 +49,8 @@ export class Intercepted {
 
   call(given: unknown, options: CallOptions | undefined): unknown {
     const ctx = new InterceptedContext(this.#channel, this.#method, options);
-    const pipe = this.#streamsRequests && given === undefined ? new Pipe<unknown>() : undefined;
+    const pipe = this.#streamsRequests && given === undefined ? new Pipe<unknown>(ctx) : undefined;
+    ctx.piped = pipe !== undefined;
     const input = pipe ?? given;
     const output = this.#chain({ method: this.#method, ctx, input });
     if (this.#streamsResponses) return new InterceptedStream(ctx, output, pipe);
@@ -64,8 +71,8 @@ export class Intercepted {
       ? new StreamCall(this.#channel, this.#method, request, this.#streamsRequests, options)
       : new SingleCall(this.#channel, this.#method, request, this.#streamsRequests, options);
     call.submit();
-    if (this.#streamsRequests) void pump(input as Source, call.requests!, call);
     context.bind(call);
+    if (this.#streamsRequests) void pump(input as Source, call.requests!, call);
     return call instanceof StreamCall ? call : call.promise;
   }
 }
@@ -73,10 +80,16 @@ export class Intercepted {
 type AnyCall = SingleCall<unknown> | StreamCall<unknown>;
 
 /** What interceptors see of a call before, while and after it is made. */
-class InterceptedContext implements ClientCallContext {
+class InterceptedContext implements ClientCallContext, ClientCompressionHost, PipeHost {
   readonly method: ClientMethod;
   readonly target: string;
   readonly metadata: Metadata;
+  readonly compression: ClientCallCompression = new ClientCompression(this);
+  /** The caller writes through a pipe, where each message keeps what was said of it. */
+  piped = false;
+  #packs = true;
+  /** Of the message on its way through the interceptors. */
+  #packsTaken = true;
   readonly #checked: CheckedCallOptions;
   readonly #abort = new AbortController();
   #call: AnyCall | undefined;
@@ -100,6 +113,28 @@ class InterceptedContext implements ClientCallContext {
         });
       }
     }
+  }
+
+  get encoding(): Encoding {
+    return this.#checked.encoding ?? this.method.encoding;
+  }
+
+  get messageCompressed(): boolean {
+    return this.#call?.messageCompressed === true;
+  }
+
+  get packs(): boolean {
+    return this.#packs;
+  }
+
+  set packs(packs: boolean) {
+    this.#packs = packs;
+    if (!this.piped) this.taken(packs);
+  }
+
+  taken(packs: boolean): void {
+    this.#packsTaken = packs;
+    if (this.#call !== undefined) this.#call.packs = packs;
   }
 
   get made(): boolean {
@@ -135,6 +170,7 @@ class InterceptedContext implements ClientCallContext {
 
   bind(call: AnyCall): void {
     this.#call = call;
+    call.packs = this.#packsTaken;
     this.#bound(call);
   }
 
@@ -194,6 +230,10 @@ class InterceptedStream implements DuplexCall<unknown, unknown> {
     return this.#ctx.trailers;
   }
 
+  get compression(): ClientCallCompression {
+    return this.#ctx.compression;
+  }
+
   cancel(reason?: unknown): void {
     this.#ctx.cancel(reason);
   }
@@ -228,6 +268,10 @@ class InterceptedUpload {
 
   get trailers(): Promise<Metadata> {
     return this.response.trailers;
+  }
+
+  get compression(): ClientCallCompression {
+    return this.response.compression;
   }
 
   write(message: unknown): boolean {

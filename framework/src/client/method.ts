@@ -1,4 +1,5 @@
 import type { MessageType } from '../codec/message-type.js';
+import type { Encoding } from '../context/compression.js';
 import type { MethodInfo } from '../context/context.js';
 import type { MethodDescriptor, MethodKind } from '../service/descriptor.js';
 import { type CheckedServiceConfig, configOf, type MethodConfig } from './service-config.js';
@@ -15,6 +16,8 @@ export class ClientMethod implements MethodInfo {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly output: MessageType<any, any>;
   readonly config: MethodConfig | undefined;
+  /** Of requests, unless their call says otherwise. */
+  readonly encoding: Encoding;
   /** The number of the method for `#thread`. */
   #id = -1;
   #thread: ClientThread | undefined;
@@ -23,6 +26,7 @@ export class ClientMethod implements MethodInfo {
     service: string,
     descriptor: MethodDescriptor,
     config: CheckedServiceConfig | undefined,
+    encoding: Encoding = 'identity',
   ) {
     this.service = service;
     this.name = descriptor.name;
@@ -31,6 +35,7 @@ export class ClientMethod implements MethodInfo {
     this.input = descriptor.input;
     this.output = descriptor.output;
     this.config = configOf(config, service, descriptor.name);
+    this.encoding = encoding;
   }
 
   idFor(thread: ClientThread): number {

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { NativeClientTls } from '../bridge/native.js';
+import { checkEncoding, type Encoding } from '../context/compression.js';
 import { MillraceError } from '../errors.js';
 import { checkLimits, checkNumber, type Limits, limitTable } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
@@ -43,6 +44,8 @@ export interface ConnectionOptions {
   readonly userAgent?: string | undefined;
   /** Speak TLS: `true` trusts the system's authorities. Default: in the clear. */
   readonly tls?: boolean | ClientTlsOptions | undefined;
+  /** How requests are compressed, unless client or call say otherwise. Default `identity`: not at all. */
+  readonly compression?: Encoding | undefined;
   /** What streams keep to be sent again: per call 256 KiB, in all 16 MiB by default. */
   readonly retryBuffer?:
     | { readonly callBytes?: number | undefined; readonly connectionBytes?: number | undefined }
@@ -74,6 +77,7 @@ export interface CheckedConnectionOptions {
   readonly authority: string | undefined;
   readonly userAgent: string | undefined;
   readonly tls: NativeClientTls | undefined;
+  readonly encoding: Encoding;
   readonly retryBuffer: { readonly callBytes: number; readonly connectionBytes: number };
   readonly interceptors: readonly ClientInterceptor[];
   readonly engine: EngineOptions;
@@ -92,6 +96,7 @@ const known = [
   'authority',
   'userAgent',
   'tls',
+  'compression',
   'retryBuffer',
   'interceptors',
   'limits',
@@ -161,6 +166,7 @@ export function checkConnectionOptions(given: ConnectionOptions): CheckedConnect
     authority: given.authority,
     userAgent: given.userAgent,
     tls: readClientTls(given.tls),
+    encoding: checkEncoding('compression', given.compression ?? 'identity'),
     retryBuffer: {
       callBytes: checkNumber(
         'retryBuffer.callBytes',

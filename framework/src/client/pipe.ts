@@ -3,14 +3,28 @@ import { MillraceError } from '../errors.js';
 /** Messages that may wait between a writer and the interceptors before `write` says false. */
 const MARK = 16;
 
+/** Whether messages are compressed: as the writer says when it writes, told when they are read. */
+export interface PipeHost {
+  readonly packs: boolean;
+  /** The message that is read now. */
+  taken(packs: boolean): void;
+}
+
 /** What is written at one end is read at the other: a call object's requests for its interceptors. */
 export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
+  readonly #host: PipeHost;
   #messages: I[] = [];
+  /** Beside each message: whether it is compressed. */
+  #packs: boolean[] = [];
   #ended = false;
   #failed = false;
   #failure: unknown;
   #reader: PromiseWithResolversOf<IteratorResult<I, undefined>> | undefined;
   #writer: PromiseWithResolversOf<void> | undefined;
+
+  constructor(host: PipeHost) {
+    this.#host = host;
+  }
 
   write(message: I): boolean {
     if (this.#failed) return false;
@@ -18,11 +32,13 @@ export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
     if (this.#reader !== undefined) {
       const reader = this.#reader;
       this.#reader = undefined;
+      this.#host.taken(this.#host.packs);
       reader.resolve({ value: message, done: false });
       return true;
     }
     if (this.#messages.length >= 2 * MARK) throw new MillraceError('MILLRACE_WRITE_OVERRUN');
     this.#messages.push(message);
+    this.#packs.push(this.#host.packs);
     return this.#messages.length < MARK;
   }
 
@@ -44,6 +60,7 @@ export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
     this.#failed = true;
     this.#failure = error;
     this.#messages = [];
+    this.#packs = [];
     this.#writer?.reject(error);
     this.#writer = undefined;
     this.#reader?.resolve({ value: undefined, done: true });
@@ -57,6 +74,7 @@ export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
   next(): Promise<IteratorResult<I, undefined>> {
     const message = this.#messages.shift();
     if (message !== undefined) {
+      this.#host.taken(this.#packs.shift()!);
       if (this.#messages.length < MARK && this.#writer !== undefined) {
         this.#writer.resolve();
         this.#writer = undefined;
@@ -71,6 +89,7 @@ export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
   return(): Promise<IteratorResult<I, undefined>> {
     this.#ended = true;
     this.#messages = [];
+    this.#packs = [];
     this.#writer?.resolve();
     this.#writer = undefined;
     return Promise.resolve({ value: undefined, done: true });

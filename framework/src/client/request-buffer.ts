@@ -7,6 +7,8 @@ const INITIAL_BYTES = 512;
 export class RequestBuffer extends Writer {
   /** Where each message ends. */
   readonly #ends: number[] = [];
+  /** Messages that must not be compressed, by their number. */
+  #plain: Set<number> | undefined;
 
   constructor() {
     super(new Uint8Array(INITIAL_BYTES));
@@ -21,13 +23,17 @@ export class RequestBuffer extends Writer {
   }
 
   /** Adds a message; returns its length. @throws EncodeError; nothing is added then */
-  append<Init>(type: MessageType<unknown, Init>, message: Init): number {
+  append<Init>(type: MessageType<unknown, Init>, message: Init, packs: boolean): number {
     this.begin();
     try {
       type.encode(message, this);
     } catch (error) {
       this.rollback();
       throw error;
+    }
+    if (!packs) {
+      this.#plain ??= new Set();
+      this.#plain.add(this.size);
     }
     this.#ends.push(this.pos);
     return this.finish();
@@ -38,9 +44,15 @@ export class RequestBuffer extends Writer {
     return this.bytes.subarray(index === 0 ? 0 : this.#ends[index - 1], this.#ends[index]);
   }
 
+  /** Whether a message may be compressed. */
+  packs(index: number): boolean {
+    return this.#plain?.has(index) !== true;
+  }
+
   /** Takes the last message back. */
   pop(): void {
     this.#ends.pop();
+    this.#plain?.delete(this.size);
     this.pos = this.byteLength;
   }
 

@@ -1,3 +1,4 @@
+import { encodingNumbers } from '../context/compression.js';
 import { MillraceError } from '../errors.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
@@ -21,6 +22,8 @@ export class RequestStream {
   #charged = 0;
   /** One for each attempt under way: more than one only while a call is hedged. */
   #outbounds: Outbound<unknown>[] = [];
+  /** What the attempts under way were told: that of the last message. */
+  #packs = true;
   #ended = false;
   #failure: StatusError | undefined;
   #isWritable = true;
@@ -51,6 +54,7 @@ export class RequestStream {
     if (this.#buffer !== undefined) return this.#writeBuffered(this.#buffer, message);
     const outbound = this.#outbounds[0]!;
     if (!this.#isWritable) this.#checkOverrun(outbound.unsent);
+    if (this.#packs !== this.#call.packs) this.#switch(this.#call.packs);
     this.#isWritable = outbound.write(message);
     return this.#isWritable;
   }
@@ -82,8 +86,14 @@ export class RequestStream {
     const outbound = new Outbound<unknown>(engine, reference, method.input, undefined);
     this.#outbounds.push(outbound);
     const buffer = this.#buffer;
+    // A new attempt begins by compressing.
+    this.#packs = true;
     if (buffer !== undefined) {
       for (let index = 0; index < buffer.size; index++) {
+        if (buffer.packs(index) !== this.#packs) {
+          this.#packs = !this.#packs;
+          this.#say(reference);
+        }
         this.#isWritable = outbound.sent(engine.sendEncoded(reference, buffer.at(index)));
       }
       if (buffer.byteLength > this.#bufferBytesMax) this.commit();
@@ -137,7 +147,8 @@ export class RequestStream {
   #writeBuffered(buffer: RequestBuffer, message: unknown): boolean {
     const { engine, method, channel } = this.#call;
     if (!this.#isWritable) this.#checkOverrun(this.#unsent());
-    const length = buffer.append(method.input, message);
+    const { packs } = this.#call;
+    const length = buffer.append(method.input, message, packs);
     if (length > channel.sendMessageBytes) {
       buffer.pop();
       throw new StatusError(
@@ -149,6 +160,7 @@ export class RequestStream {
     channel.bufferedBytes += length;
     const outbounds = this.#outbounds;
     if (outbounds.length > 0) {
+      if (packs !== this.#packs) this.#switch(packs);
       const bytes = buffer.at(buffer.size - 1);
       for (const outbound of outbounds) {
         outbound.sent(engine.sendEncoded(outbound.call, bytes));
@@ -162,6 +174,17 @@ export class RequestStream {
     }
     this.#isWritable = this.#admits();
     return this.#isWritable;
+  }
+
+  /** The next message is compressed, or not, other than the last. */
+  #switch(packs: boolean): void {
+    this.#packs = packs;
+    for (const outbound of this.#outbounds) this.#say(outbound.call);
+  }
+
+  #say(reference: number): void {
+    const { engine, encoding } = this.#call;
+    engine.sayCompression(reference, encodingNumbers[encoding], this.#packs);
   }
 
   #unsent(): number {

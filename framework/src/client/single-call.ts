@@ -4,6 +4,7 @@ import type { StatusError } from '../status/status-error.js';
 import { ClientCall } from './call.js';
 import type { CheckedCallOptions } from './call-options.js';
 import type { Channel } from './channel.js';
+import type { ClientCallCompression } from './compression.js';
 import type { ClientMethod } from './method.js';
 
 /** What calls with one response return: a promise of it, with the rest at hand. */
@@ -12,6 +13,7 @@ export interface UnaryCall<R> extends Promise<R> {
   readonly headers: Promise<Metadata>;
   /** The trailers' metadata, whatever the status. Never rejects. */
   readonly trailers: Promise<Metadata>;
+  readonly compression: ClientCallCompression;
   /** Gives the call up; the promise rejects with CANCELLED. */
   cancel(reason?: unknown): void;
 }
@@ -20,6 +22,7 @@ export interface UnaryCall<R> extends Promise<R> {
 export interface SidesOfCall {
   readonly headers: Promise<Metadata>;
   readonly trailers: Promise<Metadata>;
+  readonly compression: ClientCallCompression;
   cancel(reason?: unknown): void;
 }
 
@@ -57,6 +60,10 @@ export class ResponsePromise<R> extends Promise<R> implements UnaryCall<R> {
     return this.#sides.trailers;
   }
 
+  get compression(): ClientCallCompression {
+    return this.#sides.compression;
+  }
+
   cancel(reason?: unknown): void {
     this.#sides.cancel(reason);
   }
@@ -68,6 +75,7 @@ Object.defineProperty(ResponsePromise.prototype, 'constructor', { value: Promise
 
 /** A call with one response: unary and client-streaming. */
 export class SingleCall<R> extends ClientCall {
+  override messageCompressed = false;
   readonly promise: ResponsePromise<R>;
   readonly #resolve: (value: R) => void;
   readonly #reject: (error: unknown) => void;
@@ -88,6 +96,7 @@ export class SingleCall<R> extends ClientCall {
 
   protected override only(slot: number): void {
     let response: R;
+    this.messageCompressed = this.engine.isCompressed(slot);
     try {
       response = this.engine.decode(this.method.output, slot) as R;
     } catch (error) {
@@ -136,6 +145,10 @@ export class UploadCall<I, R> {
 
   get trailers(): Promise<Metadata> {
     return this.#call.trailers;
+  }
+
+  get compression(): ClientCallCompression {
+    return this.#call.compression;
   }
 
   /**

@@ -1,8 +1,10 @@
+import { FLAG_COMPRESSED } from '../bridge/layout.js';
 import type { Metadata } from '../context/metadata.js';
 import { Status } from '../status/status.js';
 import type { StatusError } from '../status/status-error.js';
 import { Inbound } from '../stream/inbound.js';
 import { ClientCall } from './call.js';
+import type { ClientCallCompression } from './compression.js';
 
 type Result<R> = IteratorResult<R, undefined>;
 
@@ -19,6 +21,7 @@ export interface ResponseStream<R> extends AsyncIterableIterator<R, undefined, v
   readonly headers: Promise<Metadata>;
   /** The trailers' metadata, whatever the status. Never rejects. */
   readonly trailers: Promise<Metadata>;
+  readonly compression: ClientCallCompression;
   /** Gives the call up; reading throws CANCELLED from then on. */
   cancel(reason?: unknown): void;
 }
@@ -43,6 +46,7 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
   /** A pull that came before the call had a connection. */
   #earlyPulls: (() => void)[] | undefined;
   #error: unknown;
+  #mayBeCompressed = false;
 
   // --- for the caller ---
 
@@ -72,6 +76,10 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
     });
   }
 
+  override get messageCompressed(): boolean {
+    return this.#responses?.compressed === true;
+  }
+
   write(message: unknown): boolean {
     return this.requests!.write(message);
   }
@@ -94,6 +102,7 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
 
   override response(flags: number): void {
     super.response(flags);
+    this.#mayBeCompressed = (flags & FLAG_COMPRESSED) !== 0;
     this.#open();
   }
 
@@ -104,7 +113,7 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
   #open(): Responses<R> {
     if (this.#responses === undefined) {
       this.commit();
-      this.#responses = new Responses<R>(this, this.reference);
+      this.#responses = new Responses<R>(this, this.reference, this.#mayBeCompressed);
       this.#pullAgain();
     }
     return this.#responses;
@@ -164,8 +173,8 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
 class Responses<R> extends Inbound<R> {
   readonly #call: StreamCall<R>;
 
-  constructor(call: StreamCall<R>, reference: number) {
-    super(call.engine, reference, call.method.output, undefined);
+  constructor(call: StreamCall<R>, reference: number, mayBeCompressed: boolean) {
+    super(call.engine, reference, call.method.output, undefined, mayBeCompressed);
     this.#call = call;
   }
 

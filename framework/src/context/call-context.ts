@@ -30,7 +30,6 @@ export interface CallEnvironment {
 }
 
 const resourceOptions = { requireManualDestroy: true };
-const noMetadata = new Metadata();
 const processPrefix = Math.random().toString(36).slice(2, 8);
 let requestCount = 0;
 
@@ -108,8 +107,12 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
   }
 
   get metadata(): Metadata {
-    if (!this.#hasMetadata) return noMetadata;
     if (this.#metadata === undefined) {
+      // Of its own, also when empty: interceptors may add to it.
+      if (!this.#hasMetadata) {
+        this.#metadata = new Metadata();
+        return this.#metadata;
+      }
       const metadata = this.#environment.closed
         ? undefined
         : this.#environment.port.metadata(this.reference);

@@ -1,20 +1,38 @@
+import { inspect } from 'node:util';
 import { MillraceError } from '../errors.js';
+import { describe, refusalOfName } from './metadata-names.js';
 
 /** A value: text, or bytes where the name ends in `-bin`. */
 export type MetadataValue = string | Uint8Array;
 
-/** What metadata can be made of. */
+/** The values of a name: bytes if it ends in `-bin`, text otherwise; either if only run time knows. */
+export type MetadataValueOf<Name extends string> = string extends Name
+  ? MetadataValue
+  : Lowercase<Name> extends `${string}-bin`
+    ? Uint8Array
+    : string;
+
+/**
+ * What metadata can be made of: metadata, pairs, or an object whose properties have one value or
+ * several; those that are `undefined` are left out.
+ */
 export type MetadataInit =
   | Metadata
   | Iterable<readonly [name: string, value: MetadataValue]>
-  | { readonly [name: string]: MetadataValue | readonly MetadataValue[] };
+  | MetadataObject;
 
-const legalName = /^[0-9a-z_.-]+$/;
-const legalValue = /^[\x20-\x7e]*$/;
+/** Names with one value or several. */
+export interface MetadataObject {
+  readonly [name: `${string}-bin`]: Uint8Array | readonly Uint8Array[] | undefined;
+  readonly [name: string]: MetadataValue | readonly MetadataValue[] | undefined;
+}
+
+const illegal = /[^\x20-\x7e]/u;
 
 /**
  * The custom headers or trailers of a call: names in lower case, each with one or more values, in
- * order. Values of names that end in `-bin` are bytes, all others printable ASCII.
+ * order. Values of names that end in `-bin` are bytes, all others printable ASCII, without spaces
+ * around them.
  *
  * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md (Custom-Metadata)
  */
@@ -22,24 +40,9 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
   /** Names and values in turn. */
   readonly #flat: MetadataValue[] = [];
 
+  /** A copy, or metadata of pairs or an object. @throws MillraceError MILLRACE_METADATA_INVALID */
   static from(init: MetadataInit): Metadata {
-    const metadata = new Metadata();
-    if (init instanceof Metadata) {
-      // Checked when it was made.
-      metadata.#flat.push(...init.#flat);
-      return metadata;
-    }
-    if (Symbol.iterator in init) {
-      for (const [name, value] of init as Iterable<readonly [string, MetadataValue]>) {
-        metadata.append(name, value);
-      }
-      return metadata;
-    }
-    for (const [name, value] of Object.entries(init)) {
-      if (Array.isArray(value)) for (const one of value) metadata.append(name, one);
-      else metadata.append(name, value as MetadataValue);
-    }
-    return metadata;
+    return new Metadata().merge(init);
   }
 
   /** Metadata as it came from a peer: the native core has checked it. */
@@ -59,38 +62,61 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
   }
 
   /** The first value of a name. */
-  get(name: `${string}-bin`): Uint8Array | undefined;
-  get(name: string): string | undefined;
-  get(name: string): MetadataValue | undefined {
+  get<Name extends string>(name: Name): MetadataValueOf<Name> | undefined {
     const at = this.#find(name.toLowerCase());
-    return at < 0 ? undefined : this.#flat[at + 1];
+    return at < 0 ? undefined : (this.#flat[at + 1] as MetadataValueOf<Name>);
   }
 
   /** All values of a name, in order. */
-  getAll(name: `${string}-bin`): Uint8Array[];
-  getAll(name: string): string[];
-  getAll(name: string): MetadataValue[] {
+  getAll<Name extends string>(name: Name): MetadataValueOf<Name>[] {
     const lower = name.toLowerCase();
-    return this.#flat.filter((_, index) => index % 2 === 1 && this.#flat[index - 1] === lower);
+    return this.#flat.filter(
+      (_, index) => index % 2 === 1 && this.#flat[index - 1] === lower,
+    ) as MetadataValueOf<Name>[];
+  }
+
+  /** The names, each once, in the order in which they first occur. */
+  keys(): IterableIterator<string> {
+    return new Set(this.#flat.filter((_, index) => index % 2 === 0) as string[]).values();
   }
 
   /** Adds a value. @throws MillraceError MILLRACE_METADATA_INVALID */
-  append(name: string, value: MetadataValue): this {
-    const lower = name.toLowerCase();
-    check(lower, value);
-    this.#flat.push(lower, value);
+  append<Name extends string>(name: Name, value: MetadataValueOf<Name>): this {
+    const lower = checkName(name);
+    this.#flat.push(lower, checkValue(lower, value));
     return this;
   }
 
   /** Replaces all values of a name. @throws MillraceError MILLRACE_METADATA_INVALID */
-  set(name: string, value: MetadataValue): this {
-    const lower = name.toLowerCase();
-    check(lower, value);
+  set<Name extends string>(name: Name, value: MetadataValueOf<Name>): this {
+    const lower = checkName(name);
+    const checked = checkValue(lower, value);
     this.delete(lower);
-    this.#flat.push(lower, value);
+    this.#flat.push(lower, checked);
     return this;
   }
 
+  /** Adds all values of the other, behind those that are here. @throws as `append` */
+  merge(other: MetadataInit): this {
+    if (other instanceof Metadata) {
+      // Checked when it was made.
+      this.#flat.push(...other.#flat);
+      return this;
+    }
+    if (Symbol.iterator in other) {
+      for (const [name, value] of other as Iterable<readonly [string, MetadataValue]>) {
+        this.append(name, value);
+      }
+      return this;
+    }
+    for (const [name, value] of Object.entries(other)) {
+      if (Array.isArray(value)) for (const one of value) this.append(name, one);
+      else if (value !== undefined) this.append(name, value as MetadataValue);
+    }
+    return this;
+  }
+
+  /** Removes all values of a name; whether there were any. */
   delete(name: string): boolean {
     const lower = name.toLowerCase();
     let found = false;
@@ -101,10 +127,28 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
     return found;
   }
 
+  /** A copy that shares nothing, bytes included. */
+  clone(): Metadata {
+    return Metadata.received(
+      this.#flat.map((value) => (typeof value === 'string' ? value : new Uint8Array(value))),
+    );
+  }
+
   *[Symbol.iterator](): Generator<[name: string, value: MetadataValue]> {
     for (let at = 0; at < this.#flat.length; at += 2) {
       yield [this.#flat[at] as string, this.#flat[at + 1]!];
     }
+  }
+
+  /** Names with all of their values, bytes in base64. */
+  toJSON(): Record<string, string[]> {
+    const text = (value: MetadataValue) =>
+      typeof value === 'string' ? value : Buffer.from(value).toString('base64');
+    return Object.fromEntries([...this.keys()].map((name) => [name, this.getAll(name).map(text)]));
+  }
+
+  [inspect.custom](): Record<string, string[]> {
+    return this.toJSON();
   }
 
   #find(name: string): number {
@@ -115,18 +159,36 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
   }
 }
 
-function check(name: string, value: MetadataValue): void {
-  if (!legalName.test(name) || name.startsWith('grpc-')) {
-    throw new MillraceError('MILLRACE_METADATA_INVALID', `"${name}" is no name for metadata`);
-  }
+/** The name in lower case. */
+function checkName(name: string): string {
+  if (typeof name !== 'string') throw invalid(`a name is ${shown(name)}, not text`);
+  const lower = name.toLowerCase();
+  const refusal = refusalOfName(lower);
+  if (refusal !== undefined) throw invalid(refusal);
+  return lower;
+}
+
+/** The value as it is sent. */
+function checkValue(name: string, value: MetadataValue): MetadataValue {
   if (name.endsWith('-bin')) {
-    if (!(value instanceof Uint8Array)) {
-      throw new MillraceError('MILLRACE_METADATA_INVALID', `"${name}" takes bytes, not text`);
-    }
-  } else if (typeof value !== 'string' || !legalValue.test(value)) {
-    throw new MillraceError(
-      'MILLRACE_METADATA_INVALID',
-      `the value of "${name}" is not printable ASCII`,
-    );
+    if (value instanceof Uint8Array) return value;
+    throw invalid(`the value of "${name}" is ${shown(value)}, not a Uint8Array`);
   }
+  if (typeof value !== 'string') {
+    throw invalid(`the value of "${name}" is ${shown(value)}, not text`);
+  }
+  const found = illegal.exec(value);
+  if (found !== null) throw invalid(`the value of "${name}" has an illegal ${describe(found[0])}`);
+  // HTTP/2 forbids spaces around a value (RFC 9113, section 8.2.1): the peer would not see them.
+  return value.trim();
+}
+
+function shown(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (value instanceof Uint8Array) return 'a Uint8Array';
+  return typeof value === 'string' ? 'text' : `of type ${typeof value}`;
+}
+
+function invalid(what: string): MillraceError {
+  return new MillraceError('MILLRACE_METADATA_INVALID', `metadata: ${what}`);
 }

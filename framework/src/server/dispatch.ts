@@ -470,11 +470,8 @@ function trailersOf(call: CallContext<Route>, status: StatusError): Metadata | u
   if (details.length === 0 && status.metadata.size === 0) return given;
   const trailers = Metadata.received([...(given ?? []), ...status.metadata].flat());
   if (details.length > 0) {
-    return Metadata.received([
-      ...[...trailers].flat(),
-      'grpc-status-details-bin',
-      encodeStatusDetails(status.code, status.message, details),
-    ]);
+    const bytes = encodeStatusDetails(status.code, status.message, details);
+    trailers.set('grpc-status-details-bin', bytes);
   }
   return trailers;
 }

@@ -145,6 +145,17 @@ export const echo = service(Echo, {
         ctx.compression.encoding = mode.slice(9) as 'gzip';
         return { data: new Uint8Array(10_000) };
       }
+      if (mode === 'mirror') {
+        const given = [...ctx.metadata].filter(([name]) => name.startsWith('x-'));
+        ctx.sendHeaders(given);
+        ctx.trailers.merge(given).set('grpc-retry-pushback-ms', '-1');
+        return { text: [...ctx.metadata.keys()].join() };
+      }
+      if (request.text === 'add metadata') {
+        const before = ctx.metadata.size;
+        ctx.metadata.set('x-added', 'by the handler');
+        return { text: String(before) };
+      }
       if (mode === 'length') return { text: String(request.data.length) };
       if (mode === 'metadata') {
         ctx.sendHeaders({

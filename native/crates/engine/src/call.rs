@@ -97,7 +97,7 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<u64>,
     pub(crate) metadata: Option<Box<[u8]>>,
 
-    /// How the request's compressed messages are packed.
+    /// How the compressed messages that are received are packed.
     pub(crate) encoding: Encoding,
     /// The message whose prefix was read last is compressed.
     pub(crate) message_compressed: bool,
@@ -105,9 +105,10 @@ pub(crate) struct Call {
     pub(crate) unpacked_waiting: u64,
     /// What the message that comes next has unpacked, once there was no room for it.
     pub(crate) unpacked_needed: u32,
-    /// What the client takes, what it gets, and whether the next message is packed so.
+    /// What a server's peer takes, how the compressed messages that are sent are packed, and whether
+    /// the next one is.
     pub(crate) accepted: Accepted,
-    pub(crate) reply_encoding: Encoding,
+    pub(crate) send_encoding: Encoding,
     pub(crate) packs: bool,
 
     pub(crate) deframer: Deframer,
@@ -179,7 +180,7 @@ impl Call {
             unpacked_waiting: 0,
             unpacked_needed: 0,
             accepted: Accepted::default(),
-            reply_encoding: Encoding::Identity,
+            send_encoding: Encoding::Identity,
             packs: false,
             deframer,
             assembly: None,

@@ -317,7 +317,7 @@ impl Engine {
         call.encoding = encoding;
         call.accepted = accepted;
         if self.reply_encoding != Encoding::Identity && accepted.contains(self.reply_encoding) {
-            call.reply_encoding = self.reply_encoding;
+            call.send_encoding = self.reply_encoding;
             call.packs = true;
         }
         if has_metadata {
@@ -496,7 +496,15 @@ impl Engine {
                 | Step::Begin {
                     compressed: true, ..
                 } if !packs => {
-                    return Err(GrpcError::CompressedWithoutEncoding);
+                    let Some(name) = &call.client.unknown_encoding else {
+                        return Err(GrpcError::CompressedWithoutEncoding);
+                    };
+                    let text = format!(
+                        "the server compressed a message by {name}, which is none of the encodings offered: {}",
+                        String::from_utf8_lossy(grpc::encoding::ENCODINGS)
+                    );
+                    self.fail_call(index, CAUSE_MESSAGE, Code::Internal, &text);
+                    return Ok((input.len(), Stop::Done));
                 }
                 Step::Whole {
                     start,

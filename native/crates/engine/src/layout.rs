@@ -64,7 +64,7 @@ pub const FLAG_HAS_METADATA: u32 = 1;
 pub const FLAG_HAS_DEADLINE: u32 = 2;
 /// Flag of a record: the request stream ends with it.
 pub const FLAG_END: u32 = 4;
-/// Flag of a record: of CALL, messages may be compressed; of REQUEST, the message was.
+/// Flag of a record: of CALL and RESPONSE, messages may be compressed; of REQUEST, the message was.
 pub const FLAG_COMPRESSED: u32 = 8;
 
 /// Cause of a cancellation: the peer reset the stream.
@@ -121,15 +121,15 @@ pub const OPERATION_START: u32 = 10;
 pub const OPERATION_END: u32 = 11;
 /// A client gives a call up; the flags are the gRPC status code with which it ends.
 pub const OPERATION_CANCEL: u32 = 12;
-/// The encoding of replies, operand a, unless headers have left or the client does not take it;
-/// operand b: 1 if the messages that follow are compressed.
+/// Of a server, the encoding of replies, operand a, unless headers have left or the client does not
+/// take it; operand b: 1 if the messages that follow are compressed.
 pub const OPERATION_COMPRESSION: u32 = 16;
 
 /// Flag of START: the next operation is HEADERS for the same call.
 pub const START_HAS_METADATA: u32 = 1;
-/// Flag of START: request messages may be compressed by gzip.
+/// Flag of START: request messages are compressed by gzip, until COMPRESSION says otherwise.
 pub const START_GZIP: u32 = 2;
-/// Flag of START: request messages may be compressed by deflate.
+/// Flag of START: the same by deflate.
 pub const START_DEFLATE: u32 = 4;
 /// Flag of MESSAGE from a client: the request stream ends with it.
 pub const MESSAGE_END: u32 = 1;

@@ -150,7 +150,7 @@ impl Engine {
         let call = &mut self.calls[index];
         let stream = call.stream;
         let given = message.len();
-        let packed = call.packs && self.codec.deflate(call.reply_encoding, message);
+        let packed = call.packs && self.codec.deflate(call.send_encoding, message);
         let buffer = packed.then(|| std::mem::take(&mut self.codec.deflated));
         let message = buffer.as_deref().unwrap_or(message);
         let connection_index = call.connection;
@@ -272,16 +272,16 @@ impl Engine {
         }
     }
 
-    /// How a handler wants its replies packed. The encoding is fixed once headers have left, and is
-    /// never one that the client does not take.
+    /// How JavaScript wants its messages packed. The encoding is fixed once headers have left (a
+    /// client fixes it when the call starts), and is never one that a server's peer does not take.
     pub(crate) fn set_compression(&mut self, index: u32, encoding: u32, packs: bool) {
         let call = &mut self.calls[index];
         if !call.headers_sent {
             let wanted = Encoding::from_number(encoding).unwrap_or_default();
             let takes = call.accepted.contains(wanted);
-            call.reply_encoding = if takes { wanted } else { Encoding::Identity };
+            call.send_encoding = if takes { wanted } else { Encoding::Identity };
         }
-        call.packs = packs && call.reply_encoding != Encoding::Identity;
+        call.packs = packs && call.send_encoding != Encoding::Identity;
     }
 
     /// Response headers, with metadata where the handler gave some.
@@ -325,7 +325,7 @@ impl Engine {
         connection.http2.send_headers(
             stream,
             fields(grpc::response::headers(
-                call.reply_encoding,
+                call.send_encoding,
                 call.encoding != Encoding::Identity,
                 metadata,
             )),

@@ -1,4 +1,4 @@
-//! Compressed requests: unpacked when they are complete, into memory that was admitted first.
+//! Compressed messages that are received: unpacked when they are complete, into memory that was admitted first.
 //!
 //! How large a message becomes is known only once it was unpacked. So it is unpacked into a buffer of
 //! the thread, of at most the limit for messages, and leaves it for overflow memory if there is room.
@@ -10,7 +10,7 @@ use crate::{Engine, compression::Failure, inbound::Stop, overflow::Block, slots:
 
 impl Engine {
     /// Unpacks a complete message into the codec's buffer, and says whether it may wait for its
-    /// handler now.
+    /// reader now.
     pub(crate) fn unpack(&mut self, index: u32, message: &[u8]) -> Result<Stop, GrpcError> {
         let limit = self.options.receive_message_bytes;
         let encoding = self.calls[index].encoding;
@@ -70,7 +70,7 @@ impl Engine {
         stop
     }
 
-    /// What was unpacked last becomes a message that waits for its handler.
+    /// What was unpacked last becomes a message that waits for its reader.
     pub(crate) fn unpacked_message(&mut self, index: u32, credit: u32) {
         let bytes = std::mem::take(&mut self.codec.inflated);
         let place = if bytes.is_empty() {

@@ -1081,3 +1081,231 @@ fn shutting_waits_for_calls_and_aborting_does_not() {
         client.settle();
     }
 }
+
+/// How a message stands on the wire when it is compressed by an encoding.
+fn packed(encoding: &str, message: &[u8]) -> Vec<u8> {
+    use flate2::{Compression, write::GzEncoder, write::ZlibEncoder};
+    let level = Compression::default();
+    let bytes = if encoding == "gzip" {
+        let mut encoder = GzEncoder::new(Vec::new(), level);
+        encoder.write_all(message).unwrap();
+        encoder.finish().unwrap()
+    } else {
+        let mut encoder = ZlibEncoder::new(Vec::new(), level);
+        encoder.write_all(message).unwrap();
+        encoder.finish().unwrap()
+    };
+    flagged(&bytes)
+}
+
+/// Bytes in a message that says that it is compressed.
+fn flagged(bytes: &[u8]) -> Vec<u8> {
+    let mut message = framed(bytes);
+    message[0] = 1;
+    message
+}
+
+/// The flag of each message of a request, and what it is.
+fn unpacked(encoding: &str, mut body: &[u8]) -> Vec<(bool, Vec<u8>)> {
+    use flate2::read::{MultiGzDecoder, ZlibDecoder};
+    let mut messages = Vec::new();
+    while let Some((prefix, rest)) = body.split_first_chunk::<5>() {
+        let [flag, length @ ..] = *prefix;
+        let (message, rest) = rest.split_at(u32::from_be_bytes(length) as usize);
+        let mut bytes = Vec::new();
+        match (flag, encoding) {
+            (0, _) => bytes.extend(message),
+            (_, "gzip") => drop(
+                MultiGzDecoder::new(message)
+                    .read_to_end(&mut bytes)
+                    .unwrap(),
+            ),
+            _ => drop(ZlibDecoder::new(message).read_to_end(&mut bytes).unwrap()),
+        }
+        messages.push((flag == 1, bytes));
+        body = rest;
+    }
+    messages
+}
+
+const ENCODED: [(&str, u32); 2] = [("gzip", START_GZIP), ("deflate", START_DEFLATE)];
+
+#[test]
+fn requests_are_compressed_as_their_call_says() {
+    for (driver, (encoding, flag)) in DRIVERS
+        .iter()
+        .flat_map(|&driver| ENCODED.map(|one| (driver, one)))
+    {
+        // One stream at a time: the second call's messages wait without one.
+        let limits = Limits {
+            max_concurrent_streams: 1,
+            ..Limits::default()
+        };
+        let (mut client, mut peer, link) = ready(driver, limits);
+        let large = [7; 100_000];
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let call = client.start(link, CHAT, NO_TIMEOUT);
+            let count = client.control.get(CONTROL_OPERATION_COUNT) as usize;
+            let at = (count - 1) * OPERATION_WORDS;
+            client
+                .operations
+                .set(at, OPERATION_START | flag << 8 | CHAT << 16);
+            client.message(call, &large, false);
+            client.push([OPERATION_COMPRESSION, call, 1, 0]);
+            client.message(call, &large, false);
+            client.push([OPERATION_COMPRESSION, call, 1, 1]);
+            client.message(call, b"short", false);
+            client.message(call, &large, true);
+            calls.push(call);
+        }
+        for number in 0..2 {
+            until(&mut client, &mut peer, |_, peer| {
+                peer.streams.get(number).is_some_and(|seen| seen.ended)
+            });
+            let seen = &peer.streams[number];
+            assert_eq!(seen.field("grpc-encoding"), Some(encoding));
+            assert_eq!(
+                seen.field("grpc-accept-encoding"),
+                Some("identity,deflate,gzip")
+            );
+            let messages = unpacked(encoding, &seen.body);
+            let flags: Vec<bool> = messages.iter().map(|message| message.0).collect();
+            // What would grow is left alone.
+            assert_eq!(flags, [true, false, false, true]);
+            for number in [0, 1, 3] {
+                assert_eq!(messages[number].1, large);
+            }
+            assert_eq!(messages[2].1, b"short");
+            peer.answer(number, b"");
+        }
+        until(&mut client, &mut peer, |client, _| {
+            calls.iter().all(|call| client.calls[call].is_over())
+        });
+        assert_eq!(client.stat("messagesCompressed"), 4);
+        client.settle();
+    }
+}
+
+#[test]
+fn compressed_responses_are_unpacked_wherever_they_are_cut() {
+    let message = b"what repeats ".repeat(100);
+    for (driver, (encoding, _)) in DRIVERS
+        .iter()
+        .flat_map(|&driver| ENCODED.map(|one| (driver, one)))
+    {
+        let bytes = [
+            packed(encoding, &message),
+            framed(b"plain"),
+            packed(encoding, &message),
+        ]
+        .concat();
+        let head = [HEAD[0], HEAD[1], ("grpc-encoding", encoding)];
+        let (mut client, mut peer, link) = ready(driver, Limits::default());
+        for (number, cut) in (1..bytes.len()).step_by(5).enumerate() {
+            let call = client.start(link, CHAT, NO_TIMEOUT);
+            until(&mut client, &mut peer, |_, peer| {
+                peer.streams.len() > number
+            });
+            peer.headers(number, &head, false);
+            peer.data(number, &bytes[..cut], false);
+            until(&mut client, &mut peer, |client, _| {
+                client.calls[&call].response.is_some()
+            });
+            assert_eq!(client.calls[&call].response, Some(FLAG_COMPRESSED));
+            peer.data(number, &bytes[cut..], false);
+            peer.headers(number, &[("grpc-status", "0")], true);
+            until(&mut client, &mut peer, |client, _| {
+                client.calls[&call].is_over()
+            });
+            let expected = [&message[..], b"plain", &message];
+            assert_eq!(client.calls[&call].messages, expected, "cut at {cut}");
+        }
+        client.settle();
+        let (outcome, _) = answered(driver, SAY, |peer| {
+            peer.headers(0, &head, false);
+            peer.data(0, &packed(encoding, &message), false);
+            peer.headers(0, &[("grpc-status", "0")], true);
+        });
+        assert_eq!(outcome.reply, Some(message.clone()));
+    }
+}
+
+#[test]
+fn compressed_responses_that_are_wrong_end_their_call() {
+    let bomb = packed("gzip", &vec![0; 16 * 1024 * 1024]);
+    let gzip = packed("gzip", &[7; 1000]);
+    let broken = flagged(&gzip[5..gzip.len() - 1]);
+    let cases: [(&[u8], Option<&str>, u32, &str); 6] = [
+        (
+            &bomb,
+            Some("gzip"),
+            8,
+            "more than the limit of 4194304 bytes",
+        ),
+        (&broken, Some("gzip"), 13, "not a complete stream"),
+        (&gzip, Some("deflate"), 13, "not a complete stream"),
+        (&gzip, None, 13, "grpc-encoding names no encoding"),
+        (
+            &gzip,
+            Some("identity"),
+            13,
+            "grpc-encoding names no encoding",
+        ),
+        (
+            &gzip,
+            Some("br"),
+            13,
+            "by br, which is none of the encodings offered",
+        ),
+    ];
+    for driver in DRIVERS {
+        for (bytes, encoding, code, text) in cases {
+            for method in [SAY, EXPAND] {
+                let (outcome, peer) = answered(driver, method, |peer| {
+                    let mut head = HEAD.to_vec();
+                    head.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
+                    peer.headers(0, &head, false);
+                    peer.data(0, bytes, false);
+                });
+                outcome.is(
+                    code,
+                    STATUS_LOCAL | STATUS_HEADERS_SEEN,
+                    STATUS_UNPROCESSED,
+                    text,
+                );
+                assert_eq!(peer.resets, [(0, Reason::CANCEL)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn unread_responses_are_unpacked_no_further_than_a_window() {
+    for driver in DRIVERS {
+        let (mut client, mut peer, link) = ready(driver, Limits::default());
+        client.reads = false;
+        let call = client.start(link, EXPAND, NO_TIMEOUT);
+        client.push([OPERATION_READING, call, 0, 0]);
+        until(&mut client, &mut peer, |_, peer| peer.streams.len() == 1);
+        let message = packed("gzip", &[0; 50_000]);
+        let count = 300;
+        peer.headers(0, &[HEAD[0], HEAD[1], ("grpc-encoding", "gzip")], false);
+        peer.data(0, &message.repeat(count), false);
+        peer.headers(0, &[("grpc-status", "0")], true);
+        until(&mut client, &mut peer, |client, _| {
+            !client.calls[&call].waiting.is_empty()
+        });
+        assert!(client.stat("overflowBytes") < 512 * 1024);
+        assert!(!client.calls[&call].is_over());
+        while !client.calls[&call].is_over() || !client.calls[&call].waiting.is_empty() {
+            client.consume(call);
+            client.turn();
+        }
+        let messages = &client.calls[&call].messages;
+        assert_eq!(messages.len(), count);
+        assert!(messages.iter().all(|message| message == &[0; 50_000]));
+        client.settle();
+        assert_eq!(client.stat("overflowBytes"), 0);
+    }
+}

@@ -2,14 +2,12 @@
 //! (PROTOCOL-HTTP2, "Requests" and "Responses").
 
 use crate::content_type;
+use crate::encoding::{ENCODINGS, Encoding};
 use crate::mapping::code_of_http_status;
 use crate::message;
 use crate::metadata::{self, Entry, Wire};
 use crate::response::Field;
 use crate::status::Code;
-
-/// The encodings of replies that are understood, as `grpc-accept-encoding` lists them.
-const ACCEPTED: &[u8] = b"identity";
 
 /// What the head of a call says.
 #[derive(Clone, Debug)]
@@ -24,6 +22,8 @@ pub struct Call<'a> {
     pub user_agent: &'a [u8],
     /// An encoded timeout ([`crate::timeout::encode`]).
     pub timeout: Option<&'a [u8]>,
+    /// How messages flagged as compressed are packed.
+    pub encoding: Encoding,
     /// What the application adds.
     pub metadata: Wire<'a>,
 }
@@ -48,10 +48,10 @@ impl<'a> Call<'a> {
             value,
             repeats: false,
         });
-        let tail = [
-            lasting(b"content-type", content_type::GRPC),
-            lasting(b"grpc-accept-encoding", ACCEPTED),
-        ];
+        let content_type = lasting(b"content-type", content_type::GRPC);
+        let encoding = (self.encoding != Encoding::Identity)
+            .then(|| lasting(b"grpc-encoding", self.encoding.name()));
+        let accepted = lasting(b"grpc-accept-encoding", ENCODINGS);
         let agent = (!self.user_agent.is_empty()).then(|| lasting(b"user-agent", self.user_agent));
         let custom = self.metadata.map(|(name, value)| Field {
             name,
@@ -60,7 +60,9 @@ impl<'a> Call<'a> {
         });
         head.into_iter()
             .chain(timeout)
-            .chain(tail)
+            .chain([content_type])
+            .chain(encoding)
+            .chain([accepted])
             .chain(agent)
             .chain(custom)
     }
@@ -84,6 +86,9 @@ pub enum Answer {
     Begins {
         /// There is custom metadata ([`metadata::encode_block`] gets it from the same fields).
         has_metadata: bool,
+        /// How messages flagged as compressed are packed; the name of an encoding that is not built
+        /// in, which matters only if such a message comes.
+        encoding: Result<Encoding, String>,
     },
     /// The call is over with it.
     Ends(Ended),
@@ -98,11 +103,13 @@ pub fn read_head<'a>(fields: impl Iterator<Item = Entry<'a>>, end_stream: bool) 
     let mut http_status: u16 = 0;
     let mut content_type = None;
     let mut has_metadata = false;
+    let mut encoding = Ok(Encoding::Identity);
     let mut status = Trailers::default();
     for (name, value) in fields {
         match name {
             b":status" => http_status = value.iter().fold(0, digits),
             b"content-type" => content_type = Some(value),
+            b"grpc-encoding" => encoding = Encoding::parse(value).ok_or(value),
             _ if status.take(name, value) => {}
             _ => has_metadata |= metadata::is_custom_name(name),
         }
@@ -127,7 +134,10 @@ pub fn read_head<'a>(fields: impl Iterator<Item = Entry<'a>>, end_stream: bool) 
     if end_stream {
         return Answer::Ends(status.ended());
     }
-    Answer::Begins { has_metadata }
+    Answer::Begins {
+        has_metadata,
+        encoding: encoding.map_err(shown),
+    }
 }
 
 /// Reads the trailers of a call.
@@ -219,12 +229,23 @@ mod tests {
 
     #[test]
     fn a_response_begins() {
-        let plain = Answer::Begins {
-            has_metadata: false,
+        let begins = |has_metadata, encoding: Result<_, &str>| Answer::Begins {
+            has_metadata,
+            encoding: encoding.map_err(str::to_owned),
         };
+        let plain = begins(false, Ok(Encoding::Identity));
         assert_eq!(head(&[OK, GRPC], false), plain);
-        let custom = Answer::Begins { has_metadata: true };
+        let custom = begins(true, Ok(Encoding::Identity));
         assert_eq!(head(&[OK, GRPC, ("x-a", "b")], false), custom);
+        for (name, encoding) in [
+            ("gzip", Ok(Encoding::Gzip)),
+            ("deflate", Ok(Encoding::Deflate)),
+            ("identity", Ok(Encoding::Identity)),
+            ("br", Err("br")),
+        ] {
+            let answer = head(&[OK, GRPC, ("grpc-encoding", name)], false);
+            assert_eq!(answer, begins(false, encoding));
+        }
         // A status in headers that do not end the stream is not the call's.
         assert_eq!(head(&[OK, GRPC, ("grpc-status", "5")], false), plain);
     }
@@ -285,10 +306,11 @@ mod tests {
             authority: b"host:1",
             user_agent: b"agent",
             timeout: Some(b"1S"),
+            encoding: Encoding::Deflate,
             metadata: Wire::NONE,
         };
-        let names: Vec<&[u8]> = call.fields().map(|field| field.name).collect();
-        let expected: [&[u8]; 9] = [
+        let names: Vec<&[u8]> = call.clone().fields().map(|field| field.name).collect();
+        let expected: [&[u8]; 10] = [
             b":method",
             b":scheme",
             b":path",
@@ -296,9 +318,15 @@ mod tests {
             b"te",
             b"grpc-timeout",
             b"content-type",
+            b"grpc-encoding",
             b"grpc-accept-encoding",
             b"user-agent",
         ];
         assert_eq!(names, expected);
+        let plain = Call {
+            encoding: Encoding::Identity,
+            ..call
+        };
+        assert!(plain.fields().all(|field| field.name != b"grpc-encoding"));
     }
 }

@@ -17,11 +17,13 @@ const COUNT_BYTES: usize = 4;
 const ENTRY_HEAD_BYTES: usize = 8;
 
 /// Names that begin with `grpc-` and are the application's business all the same: status details
-/// (a trailer), and the two fields of retries (proposal A6).
-const SHARED_NAMES: [&[u8]; 3] = [
+/// (a trailer), the two fields of retries (proposal A6), and what tracing hands on.
+const SHARED_NAMES: [&[u8]; 5] = [
     b"grpc-status-details-bin",
     b"grpc-retry-pushback-ms",
     b"grpc-previous-rpc-attempts",
+    b"grpc-trace-bin",
+    b"grpc-tags-bin",
 ];
 
 /// Whether the name consists of what metadata names may: `0-9 a-z _ - .`, at least one of them.

@@ -111,13 +111,15 @@ fn reserved_names_stay_out() {
             ("te", "trailers"),
             ("user-agent", "grpc-node-js/1"),
             ("grpc-timeout", "1S"),
-            ("grpc-trace-bin", "AAAA"),
+            ("grpc-internal-encoding-request", "x"),
             ("x-request-id", "7"),
             ("grpc-status-details-bin", "AAAA"),
+            ("grpc-trace-bin", "AAE"),
         ]),
         [
             ("x-request-id".into(), b"7".to_vec()),
             ("grpc-status-details-bin".into(), vec![0, 0, 0]),
+            ("grpc-trace-bin".into(), vec![0, 1]),
         ]
     );
 }

@@ -1,6 +1,6 @@
 //! Calls that a client makes: how they start, what is sent for them, and how they end.
 
-use millrace_grpc::{self as grpc, Code, client::Answer, client::Ended, metadata::Wire};
+use millrace_grpc::{self as grpc, Code, Encoding, client::Answer, client::Ended, metadata::Wire};
 use millrace_http2::{HeadersKind, Initiator, OpenError, Reason, StreamKey};
 
 use crate::{Engine, call::MethodKind, layout::*, notice::Severity, outbound::fields};
@@ -15,6 +15,8 @@ pub(crate) struct ClientCall {
     /// JavaScript has ended the request.
     pub(crate) ends: bool,
     headers_seen: bool,
+    /// The response's encoding, where it is none that is built in.
+    pub(crate) unknown_encoding: Option<Box<str>>,
     /// The server has ended the call, and messages before that are not all divided yet.
     pub(crate) ended: Option<(Code, u32)>,
     /// What `status()` answers.
@@ -45,6 +47,12 @@ impl Engine {
         call.announced = true;
         call.headers_sent = true;
         call.deadline = deadline;
+        call.send_encoding = match head >> 8 & (START_GZIP | START_DEFLATE) {
+            START_GZIP => Encoding::Gzip,
+            START_DEFLATE => Encoding::Deflate,
+            _ => Encoding::Identity,
+        };
+        call.packs = call.send_encoding != Encoding::Identity;
         self.consumed.set(index as usize, 0);
         self.pending.set(index as usize, 0);
         self.totals.calls += 1;
@@ -218,6 +226,7 @@ impl Engine {
             authority: &link.authority,
             user_agent: &link.user_agent,
             timeout,
+            encoding: call.send_encoding,
             metadata,
         };
         connection.building.end_tail();
@@ -318,17 +327,27 @@ impl Engine {
         }
         match grpc::client::read_head(connection.http2.fields(), end_stream) {
             Answer::Ends(ended) => self.server_ended(index, call_index, ended),
-            Answer::Begins { has_metadata } => {
+            Answer::Begins {
+                has_metadata,
+                encoding,
+            } => {
                 let call = &mut self.calls[call_index];
                 call.client.headers_seen = true;
                 call.has_metadata = has_metadata;
+                match encoding {
+                    Ok(encoding) => call.encoding = encoding,
+                    Err(name) => call.client.unknown_encoding = Some(name.into()),
+                }
                 if has_metadata {
                     let mut block = Vec::new();
                     grpc::metadata::encode_block(connection.http2.fields(), &mut block);
                     call.metadata = Some(block.into_boxed_slice());
                 }
                 if has_metadata || !call.takes_one {
-                    let flags = if has_metadata { FLAG_HAS_METADATA } else { 0 };
+                    let mut flags = if has_metadata { FLAG_HAS_METADATA } else { 0 };
+                    if call.encoding != Encoding::Identity {
+                        flags |= FLAG_COMPRESSED;
+                    }
                     let reference = self.calls.reference(call_index);
                     self.push_record([RECORD_RESPONSE | flags << 8, reference, NO_SLOT, 0]);
                 }
