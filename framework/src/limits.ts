@@ -38,7 +38,9 @@ export const limitTable = {
   sendProgressTimeoutMs: { default: 30_000, least: 1, most: day },
   connections: { default: 65536, least: 1, most: U32 },
   handshakeTimeoutMs: { default: 10_000, least: 1, most: day },
-  connectionIdleMs: { default: 0, least: 0, most: 365 * day },
+  maxConnectionIdleMs: { default: 0, least: 0, most: 365 * day },
+  maxConnectionAgeMs: { default: 0, least: 0, most: 365 * day },
+  maxConnectionAgeGraceMs: { default: 0, least: 0, most: 365 * day },
   keepaliveTimeMs: { default: 7_200_000, least: 0, most: 365 * day },
   keepaliveTimeoutMs: { default: 20_000, least: 1, most: day },
   keepaliveMinTimeMs: { default: 300_000, least: 0, most: 365 * day },
@@ -92,8 +94,12 @@ export interface Limits {
   readonly connections: number;
   /** Time for preface, SETTINGS and a begun header block. Default 10 s. */
   readonly handshakeTimeoutMs: number;
-  /** An idle connection is closed after this; 0: never. Default 0. */
-  readonly connectionIdleMs: number;
+  /** A connection without a call is closed after this, in two steps; 0: never. Default 0. */
+  readonly maxConnectionIdleMs: number;
+  /** A connection is closed after this, 10 % more or less, in two steps; 0: never. Default 0. */
+  readonly maxConnectionAgeMs: number;
+  /** Calls that are open then end with UNAVAILABLE after this; 0: never. Default 0. */
+  readonly maxConnectionAgeGraceMs: number;
   /** A silent connection is probed after this; 0: never. Default 2 h. */
   readonly keepaliveTimeMs: number;
   /** Time to answer a probe. Default 20 s. */

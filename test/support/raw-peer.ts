@@ -46,6 +46,8 @@ export interface RawPeerOptions {
   readonly autoCredit?: boolean;
   /** Keep received messages (default). Otherwise only count their bytes. */
   readonly keep?: boolean;
+  /** Acknowledge PINGs (default). */
+  readonly answersPings?: boolean;
 }
 
 export interface RequestOptions {
@@ -115,6 +117,7 @@ export class RawPeer {
 
   readonly #autoCredit: boolean;
   readonly keep: boolean;
+  readonly answersPings: boolean;
   readonly #decoder = new FieldDecoder();
   #pending: Buffer[] = [];
   #pendingBytes = 0;
@@ -130,6 +133,7 @@ export class RawPeer {
     this.socket = socket;
     this.#autoCredit = options.autoCredit ?? true;
     this.keep = options.keep ?? true;
+    this.answersPings = options.answersPings ?? true;
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
         this.isClosed = true;
@@ -300,6 +304,7 @@ export class RawPeer {
         if ((flags & Flag.ACK) === 0) this.#settings(payload);
         break;
       case FrameType.PING:
+        if ((flags & Flag.ACK) === 0 && !this.answersPings) break;
         if ((flags & Flag.ACK) === 0) this.write(rawFrame(FrameType.PING, Flag.ACK, 0, payload));
         else this.#pings.get(payload.toString('hex'))?.();
         break;

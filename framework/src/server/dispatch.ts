@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Engine, EngineHandler, Notice } from '../bridge/engine.js';
 import {
+  CAUSE_AGE,
   CAUSE_CONNECTION_LOST,
   CAUSE_DEADLINE,
   CAUSE_DRAIN,
@@ -459,6 +460,8 @@ function reasonOf(call: CallContext<Route>, cause: number): string {
       return 'the client broke the protocol';
     case CAUSE_MESSAGE:
       return 'a message was too large or not framed as gRPC asks';
+    case CAUSE_AGE:
+      return 'the connection reached its greatest age, and the grace for its last calls is over';
     default:
       return 'the call was cancelled';
   }

@@ -62,8 +62,8 @@ limits! {
     connection_budget_bytes, buffered_bytes_max, stream_unsent_bytes, connection_unsent_bytes,
     unsent_bytes_max, concurrent_streams, concurrent_calls, receive_message_bytes,
     send_message_bytes, header_list_bytes, stalled_stream_timeout_ms, send_progress_timeout_ms,
-    connections, handshake_timeout_ms, connection_idle_ms, keepalive_time_ms,
-    keepalive_timeout_ms, keepalive_min_time_ms, reply_encoding,
+    connections, handshake_timeout_ms, max_connection_idle_ms,
+    max_connection_age_ms, max_connection_age_grace_ms, keepalive_time_ms, keepalive_timeout_ms, keepalive_min_time_ms, reply_encoding,
 }
 
 /// Reads what `open()` is given; what is absent or undefined has its default.

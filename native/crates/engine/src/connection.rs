@@ -192,6 +192,8 @@ pub(crate) struct Connection {
     pub(crate) held_buffers: u32,
     /// When the first GOAWAY of a drain was sent.
     pub(crate) draining: Option<u64>,
+    /// Why, in the words of gRFC A9; for the peer's log.
+    pub(crate) drain_reason: &'static [u8],
     /// The second was sent too.
     pub(crate) drain_final: bool,
     /// After its GOAWAY it takes input for a moment longer, and drops it: closing a socket with
@@ -237,6 +239,7 @@ impl Connection {
             held: VecDeque::new(),
             held_buffers: 0,
             draining: None,
+            drain_reason: b"",
             drain_final: false,
             lingers: false,
             closing_since: 0,

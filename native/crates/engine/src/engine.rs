@@ -558,7 +558,7 @@ impl Engine {
             keepalive_interval: positive(options.keepalive_time_ms),
             keepalive_timeout: options.keepalive_timeout_ms,
             ping_strike_interval: positive(options.keepalive_min_time_ms),
-            max_connection_idle: positive(options.connection_idle_ms),
+            max_connection_idle: positive(options.max_connection_idle_ms),
             ..http2::Limits::default()
         }
     }

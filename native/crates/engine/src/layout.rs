@@ -81,6 +81,8 @@ pub const CAUSE_DRAIN: u32 = 5;
 pub const CAUSE_PROTOCOL: u32 = 6;
 /// Cause of a cancellation: a message was too large, or not framed as gRPC asks.
 pub const CAUSE_MESSAGE: u32 = 7;
+/// Cause of a cancellation: its connection was too old, and the grace for its last calls over.
+pub const CAUSE_AGE: u32 = 8;
 
 /// Words of a slot: region, offset, length, 1 if the message came compressed.
 pub const SLOT_WORDS: usize = 4;

@@ -17,6 +17,7 @@ mod options;
 mod outbound;
 mod overflow;
 mod pressure;
+mod retirement;
 mod shared;
 mod slots;
 mod stats;

@@ -61,7 +61,7 @@ impl Engine {
         }
         debug_assert!(self.connections[index].is_none());
         self.serial = self.serial.wrapping_add(1);
-        let http2 = http2::Connection::new(http2::Role::Server, self.http2_limits(), self.now);
+        let http2 = http2::Connection::new(http2::Role::Server, self.server_limits(), self.now);
         let pool = self.driver.chunks().clone();
         let tls = self.begin_tls(&pool);
         let mut connection = Box::new(Connection::new(socket, http2, peer, pool, self.serial));
@@ -108,7 +108,6 @@ impl Engine {
         let peer = self.peer_of(index);
         let (severity, event) = match error.kind {
             _ if self.is_client() => (Severity::Debug, "connection_error"),
-            ErrorKind::Idle => (Severity::Debug, "connection_idle"),
             ErrorKind::Http1 => (Severity::Warn, "http1_request"),
             ErrorKind::Abuse => (Severity::Warn, "abuse"),
             _ => (Severity::Warn, "connection_error"),
@@ -127,9 +126,7 @@ impl Engine {
             );
             message.push('"');
         }
-        if error.kind != ErrorKind::Idle {
-            self.totals.connection_errors += 1;
-        }
+        self.totals.connection_errors += 1;
         self.notices.push(severity, event, peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
         let Some(connection) = self
@@ -431,10 +428,7 @@ impl Engine {
                     .next_timeout()
                     .is_some_and(|due| due <= now)
             {
-                if let Err(error) = connection.http2.handle_timeout(now) {
-                    self.connection_error(index, error, &[]);
-                }
-                self.mark_dirty(index);
+                self.run_connection_timers(index);
                 continue;
             }
             if connection.withheld > 0 {
@@ -474,21 +468,29 @@ impl Engine {
             self.driver.stop_listening(listener);
         }
         for index in 0..self.connections.len() as u32 {
-            if let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
-                && connection.state == State::Open
-            {
-                connection.draining = Some(self.now);
-                connection
-                    .http2
-                    .send_go_away(GoAwayLast::Max, Reason::NO_ERROR, b"");
-                connection.http2.send_ping(DRAIN_PING);
-                self.mark_dirty(index);
-            }
+            self.drain_connection(index, b"");
         }
         self.check_drained();
+    }
+
+    /// Lets a connection finish its calls, in the two steps of [`Engine::drain`]; a drain that has
+    /// begun goes on.
+    pub(crate) fn drain_connection(&mut self, index: u32, reason: &'static [u8]) {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+            && connection.state == State::Open
+            && connection.draining.is_none()
+        {
+            connection.draining = Some(self.now);
+            connection.drain_reason = reason;
+            connection
+                .http2
+                .send_go_away(GoAwayLast::Max, Reason::NO_ERROR, reason);
+            connection.http2.send_ping(DRAIN_PING);
+            self.mark_dirty(index);
+        }
     }
 
     /// Whether a drain has been asked for and every connection has ended.
@@ -514,9 +516,10 @@ impl Engine {
             return;
         }
         connection.drain_final = true;
+        let reason = connection.drain_reason;
         connection
             .http2
-            .send_go_away(GoAwayLast::Real, Reason::NO_ERROR, b"");
+            .send_go_away(GoAwayLast::Real, Reason::NO_ERROR, reason);
         self.mark_dirty(index);
         self.check_drain(index);
     }

@@ -65,8 +65,12 @@ pub struct Options {
     pub connections: u32,
     /// Preface, SETTINGS and header blocks have to arrive within this time.
     pub handshake_timeout_ms: u64,
-    /// An idle connection is closed after this time; 0 means never.
-    pub connection_idle_ms: u64,
+    /// A connection without a call is closed after this time; 0 means never.
+    pub max_connection_idle_ms: u64,
+    /// A connection is closed after this time, a tenth more or less; 0 means never.
+    pub max_connection_age_ms: u64,
+    /// Calls that are open then may take so much longer; 0 means as long as they want.
+    pub max_connection_age_grace_ms: u64,
     /// A silent connection is probed with PING after this time; 0 means never.
     pub keepalive_time_ms: u64,
     /// A probe has to be answered within this time.
@@ -105,7 +109,9 @@ impl Default for Options {
             send_progress_timeout_ms: 30_000,
             connections: 65_536,
             handshake_timeout_ms: 10_000,
-            connection_idle_ms: 0,
+            max_connection_idle_ms: 0,
+            max_connection_age_ms: 0,
+            max_connection_age_grace_ms: 0,
             keepalive_time_ms: 7_200_000,
             keepalive_timeout_ms: 20_000,
             keepalive_min_time_ms: 300_000,

@@ -97,8 +97,6 @@ pub enum ErrorKind {
     Timeout,
     /// The peer did not answer a keepalive PING.
     KeepaliveTimeout,
-    /// No stream was open for `Limits::max_connection_idle`: a graceful end.
-    Idle,
 }
 
 /// The connection cannot go on. Unless the kind is `Http1` or `NotHttp2`, a GOAWAY is in

@@ -23,7 +23,7 @@ mod output;
 mod stream;
 mod timer;
 
-pub use connection::{Connection, GoAwayLast, Role};
+pub use connection::{Connection, Expired, GoAwayLast, Role};
 pub use error::{ConnectionError, ErrorKind, Initiator, OpenError, Reason};
 pub use event::{Event, HeadersKind, StreamKey};
 pub use hpack::{Field, Fields, Indexing};

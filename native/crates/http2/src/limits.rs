@@ -99,9 +99,16 @@ limits! {
     /// Strikes that are forgiven until we send HEADERS or DATA. Beyond: GOAWAY ENHANCE_YOUR_CALM
     /// "too_many_pings"; counter `ping_strikes`.
     ping_strikes: u32 = 2;
-    /// Milliseconds without an open stream until the connection ends gracefully; `None`: never.
-    /// Counter `idle_closes`.
+    /// Milliseconds without an open stream until the connection has to end gracefully; `None`:
+    /// never. Counter `idle_closes`.
     max_connection_idle: Option<Millis> = None;
+    /// Milliseconds of its whole life until the connection has to end gracefully; `None`: never. The
+    /// caller spreads it, so that connections made together do not end together (gRFC A9). Counter
+    /// `age_closes`.
+    max_connection_age: Option<Millis> = None;
+    /// Milliseconds that streams have after that; `None`: as long as they take. Counter
+    /// `age_grace_closes`.
+    max_connection_age_grace: Option<Millis> = None;
 }
 
 macro_rules! counters {
@@ -193,8 +200,12 @@ counters! {
     header_block_timeouts;
     /// Connections ended: `keepalive_timeout`.
     keepalive_timeouts;
-    /// Connections ended: `max_connection_idle`.
+    /// Connections asked to end: `max_connection_idle`.
     idle_closes;
+    /// Connections asked to end: `max_connection_age`.
+    age_closes;
+    /// Connections ended with open streams: `max_connection_age_grace`.
+    age_grace_closes;
     /// Connections ended by any error of the peer, those above included.
     connection_errors;
 }

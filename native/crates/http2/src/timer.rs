@@ -16,9 +16,13 @@ pub(crate) enum Timer {
     KeepaliveAnswer,
     /// No stream was open for long enough.
     Idle,
+    /// The connection is old enough.
+    Age,
+    /// And its last streams have had their time.
+    AgeGrace,
 }
 
-const COUNT: usize = 6;
+const COUNT: usize = 8;
 const ALL: [Timer; COUNT] = [
     Timer::Handshake,
     Timer::SettingsAcknowledgement,
@@ -26,6 +30,8 @@ const ALL: [Timer; COUNT] = [
     Timer::Keepalive,
     Timer::KeepaliveAnswer,
     Timer::Idle,
+    Timer::Age,
+    Timer::AgeGrace,
 ];
 const OFF: Millis = Millis::MAX;
 

@@ -1,7 +1,7 @@
 //! GOAWAY in both directions (RFC 9113 section 6.8), and the end by an error.
 
 use super::{Connection, Phase, Role};
-use crate::error::{ConnectionError, ErrorKind, Initiator, Reason};
+use crate::error::{ConnectionError, Initiator, Reason};
 use crate::event::Event;
 use crate::flow;
 use crate::frame::go_away;
@@ -116,9 +116,7 @@ impl Connection {
             Reason::FLOW_CONTROL_ERROR => self.counters.flow_control_errors += 1,
             _ => {}
         }
-        if error.kind != ErrorKind::Idle {
-            self.counters.connection_errors += 1;
-        }
+        self.counters.connection_errors += 1;
         // Before the preface there is no HTTP/2 to end.
         if !matches!(self.phase, Phase::Preface) {
             let accepted = self.go_away.accepted;

@@ -32,6 +32,7 @@ use header_block::{Block, Memo};
 use input::Phase;
 use ping::Pings;
 use settings::PeerSettings;
+pub use timeout::Expired;
 
 /// The largest payload of a frame, in both directions.
 pub(crate) const MAX_FRAME_SIZE: usize = 16_384;

@@ -1,8 +1,8 @@
 //! One endpoint fed with raw bytes, and two endpoints joined to each other, in virtual time.
 
 use millrace_http2::{
-    Connection, ConnectionError, Event, Field, HeadersKind, Indexing, Initiator, Limits, Reason,
-    Role, StreamKey,
+    Connection, ConnectionError, Event, Expired, Field, HeadersKind, Indexing, Initiator, Limits,
+    Reason, Role, StreamKey,
 };
 
 pub(crate) const DATA: u8 = 0;
@@ -156,6 +156,7 @@ pub(crate) struct Endpoint {
     pub(crate) now: u64,
     pub(crate) seen: Vec<Seen>,
     pub(crate) error: Option<ConnectionError>,
+    pub(crate) expired: Vec<Expired>,
     /// What was written for `ordered` to stand behind.
     pub(crate) written: Vec<u8>,
     /// Give credit for DATA as it comes.
@@ -170,6 +171,7 @@ impl Endpoint {
             now: 0,
             seen: Vec::new(),
             error: None,
+            expired: Vec::new(),
             written: Vec::new(),
             credits: true,
             keys: Vec::new(),
@@ -294,8 +296,15 @@ impl Endpoint {
 
     pub(crate) fn advance(&mut self, milliseconds: u64) {
         self.now += milliseconds;
-        if let Err(error) = self.connection.handle_timeout(self.now) {
-            self.error = Some(error);
+        loop {
+            match self.connection.handle_timeout(self.now) {
+                Ok(Some(expired)) => self.expired.push(expired),
+                Ok(None) => return,
+                Err(error) => {
+                    self.error = Some(error);
+                    return;
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the passing of time brings.
 
 use crate::pair::*;
-use millrace_http2::{ErrorKind, Limits, Reason, Role};
+use millrace_http2::{ErrorKind, Expired, Limits, Reason, Role};
 
 #[test]
 fn a_silent_peer_is_cut_after_ten_seconds() {
@@ -84,7 +84,7 @@ fn a_silent_peer_is_asked_and_cut_without_an_answer() {
 }
 
 #[test]
-fn an_idle_connection_ends_if_so_configured() {
+fn an_idle_connection_is_reported_if_so_configured() {
     let limits = Limits {
         max_connection_idle: Some(1_000),
         ..Limits::default()
@@ -101,10 +101,45 @@ fn an_idle_connection_ends_if_so_configured() {
     server.assert_fine("not yet");
     server.advance(2_000);
     server.advance(1_000);
-    assert_eq!(server.error.map(|e| e.kind), Some(ErrorKind::Idle));
-    server.assert_error(Reason::NO_ERROR, "idle");
-    assert_eq!(server.connection.counters().connection_errors, 0);
+    assert_eq!(server.expired, [Expired::Idle]);
+    server.assert_fine("to end it is for the caller");
+    assert_eq!(server.connection.counters().idle_closes, 1);
+    server.feed(&request(3, END_STREAM));
+    assert_eq!(server.take_seen().len(), 2, "still served");
     let mut server = Endpoint::server();
     server.advance(6_000_000);
     server.assert_fine("off by default");
+    assert_eq!(server.expired, []);
+}
+
+#[test]
+fn an_old_connection_is_reported_and_so_is_the_end_of_its_grace() {
+    let limits = Limits {
+        max_connection_age: Some(10_000),
+        max_connection_age_grace: Some(3_000),
+        ..Limits::default()
+    };
+    let mut server = Endpoint::server_with(limits.clone());
+    server.feed(&request(1, 0));
+    server.advance(9_999);
+    assert_eq!(server.expired, []);
+    server.advance(1);
+    assert_eq!(server.expired, [Expired::Age]);
+    server.advance(2_999);
+    assert_eq!(server.expired, [Expired::Age]);
+    server.advance(1);
+    assert_eq!(server.expired, [Expired::Age, Expired::AgeGrace]);
+    server.assert_fine("to end it is for the caller");
+    server.advance(6_000_000);
+    assert_eq!(server.expired.len(), 2, "each once");
+    let counters = server.connection.counters();
+    assert_eq!((counters.age_closes, counters.age_grace_closes), (1, 1));
+    let endless = Limits {
+        max_connection_age_grace: None,
+        ..limits
+    };
+    let mut server = Endpoint::server_with(endless);
+    server.feed(&request(1, 0));
+    server.advance(6_000_000);
+    assert_eq!(server.expired, [Expired::Age]);
 }
