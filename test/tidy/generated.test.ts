@@ -5,18 +5,22 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { files, root, text } from './tree.js';
 
-const projects = files(/^((examples|services)\/[^/]+|framework|test)\/package\.json$/)
-  .map((manifest) => manifest.slice(0, -'/package.json'.length))
-  .filter((project) => JSON.parse(text(`${project}/package.json`)).scripts?.generate !== undefined);
+/** What every `generate` script of every project runs. */
+const scripts = files(/^((examples|services)\/[^/]+|framework|test)\/package\.json$/).flatMap(
+  (manifest) => {
+    const project = manifest.slice(0, -'/package.json'.length);
+    return Object.entries<string>(JSON.parse(text(manifest)).scripts ?? {})
+      .filter(([name]) => /^generate(:|$)/.test(name))
+      .map(([name, line]) => ({ project, name, line }));
+  },
+);
 
 test('there are projects with generated code', () => {
-  expect(projects).toContain('examples/echo');
+  expect(scripts.map(({ project }) => project)).toContain('examples/echo');
 });
 
-test.each(projects)('%s: generated code is up to date', (project) => {
-  const [program, ...words] = String(
-    JSON.parse(text(`${project}/package.json`)).scripts.generate,
-  ).split(' ');
+test.each(scripts)('$project: what `npm run $name` makes is up to date', ({ project, line }) => {
+  const [program, ...words] = line.split(' ');
   expect(program).toBe('millrace');
   const { status, stdout, stderr } = spawnSync(
     process.execPath,

@@ -16,6 +16,16 @@ export const commandTable: readonly CommandRow[] = [
     load: async () => (await import('./commands/generate.js')).generateCommand(),
   },
   {
+    name: 'call',
+    summary: 'call a method with JSON, by reflection or with a .proto file',
+    load: async () => (await import('./commands/call.js')).callCommand(),
+  },
+  {
+    name: 'list',
+    summary: 'list the services of a server, or describe a service or a message',
+    load: async () => (await import('./commands/list.js')).listCommand(),
+  },
+  {
     name: 'completion',
     summary: 'print a script that completes commands and options in your shell',
     load: async () => (await import('./commands/completion.js')).completionCommand(loadCommands),
