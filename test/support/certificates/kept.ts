@@ -21,8 +21,7 @@ const VALID_MS = 30 * DAY_MS;
 /** The third name is the one that gRPC's own test certificates have. */
 const NAMES = ['localhost', '127.0.0.1', '*.test.google.fr'];
 
-const cache = fileURLToPath(new URL('../../../node_modules/.cache/millrace/', import.meta.url));
-const folder = join(cache, 'test-certificates');
+const ourCache = fileURLToPath(new URL('../../../node_modules/.cache/millrace/', import.meta.url));
 
 /** Paths of PEM files. */
 export interface Kept {
@@ -34,7 +33,8 @@ export interface Kept {
 }
 
 /** The kept certificates; made when there are none, or when they expire within a day. */
-export function keptCertificates(): Kept {
+export function keptCertificates(cache: string = ourCache): Kept {
+  const folder = join(cache, 'test-certificates');
   const kept = {
     ca: join(folder, 'ca.pem'),
     cert: join(folder, 'cert.pem'),
