@@ -30,6 +30,8 @@ export async function h2load(load) {
       ...['-d', load.bodyFile],
       ...['-H', 'content-type: application/grpc', '-H', 'te: trailers'],
       ...(load.smallWindows === true ? ['-w', '16', '-W', '20'] : []),
+      // The same for every server, whichever it would prefer.
+      ...(load.tls === true ? ['--tls13-ciphers=TLS_AES_128_GCM_SHA256'] : []),
       ...(load.logFile === undefined ? [] : [`--log-file=${load.logFile}`]),
       `${load.tls === true ? 'https' : 'http'}://127.0.0.1:${load.port}${load.path}`,
     ],
