@@ -78,7 +78,7 @@ const repeat = (count, piece) =>
 const bomb = Buffer.concat([block(REQUEST), Buffer.alloc(16_000, 0x82)]);
 
 /** @type {{ name: string, counter: string, bytes: Buffer }[]} */
-const attacks = [
+export const attacks = [
   {
     name: 'Rapid Reset',
     counter: 'rapidResets',
@@ -130,7 +130,7 @@ const OPENING = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 
  * @param {number} port
  * @param {Buffer} bytes
  */
-function attack(port, bytes) {
+export function attack(port, bytes) {
   const sockets = new Set();
   let connections = 0;
   const timer = setInterval(() => {

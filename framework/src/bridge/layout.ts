@@ -32,6 +32,8 @@ export const RECORD_WORDS = 4;
 /** A record that names no message. */
 export const NO_SLOT = 0xffffffff;
 
+/** Nothing: the call that it named ended in the same batch. */
+export const RECORD_NONE = 0;
 /** A call whose request is a stream has begun. */
 export const RECORD_CALL = 1;
 /** A call with its one, complete request message: its slot is valid in this batch only. */

@@ -3,6 +3,7 @@ import {
   RECORD_CANCEL,
   RECORD_END,
   RECORD_MESSAGE,
+  RECORD_NONE,
   RECORD_REQUEST,
   RECORD_WRITABLE,
 } from './layout.js';
@@ -43,6 +44,8 @@ export function readRecords(table: Uint32Array, count: number, sink: RecordSink)
         break;
       case RECORD_CANCEL:
         sink.cancel(call, (head >>> 8) & 0xff, table[at + 3]!);
+        break;
+      case RECORD_NONE:
         break;
       default:
         throw new Error(`record ${at / 4} of a batch is of unknown kind ${head & 0xff}`);

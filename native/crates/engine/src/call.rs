@@ -83,6 +83,9 @@ pub(crate) struct Call {
 
     /// A CALL or REQUEST record named it, and JavaScript has not let go of it.
     pub(crate) announced: bool,
+    /// In which turn, and by which record of its batch.
+    pub(crate) announced_in: u32,
+    pub(crate) announced_at: u32,
     /// JavaScript has let go of it.
     pub(crate) released: bool,
     /// Its connection is gone, and it is in no connection's list.
@@ -165,6 +168,8 @@ impl Call {
             next_of_connection: NOBODY,
             previous_of_connection: NOBODY,
             announced: false,
+            announced_in: 0,
+            announced_at: 0,
             released: false,
             connection_lost: false,
             cancelled: false,

@@ -37,6 +37,9 @@ const RECORDS_SOFT: usize = 4096;
 /// Received bytes from which no further input is parsed in a batch: copying them, in the kernel and
 /// here, takes time in which the application's timers wait.
 const BYTES_SOFT: usize = 512 * 1024;
+/// Resets that a connection has to its credit from the start while the thread is under attack; others
+/// it earns by calls that it lets finish.
+const DISTRUSTED_RESETS: u32 = 100;
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
 
@@ -171,6 +174,8 @@ pub struct Engine {
     pub(crate) now: u64,
     next_sweep: u64,
     pub(crate) accepting_failed: bool,
+    /// Until then the thread is under attack: a connection was cut for abuse lately.
+    pub(crate) attacked_until: u64,
     pub(crate) draining: bool,
     pub(crate) drained_notice: bool,
     /// A client's connections that are not ready yet.
@@ -278,6 +283,7 @@ impl Engine {
             now: 0,
             next_sweep: SWEEP_MS,
             accepting_failed: false,
+            attacked_until: 0,
             draining: false,
             drained_notice: false,
             setups: 0,
@@ -548,7 +554,13 @@ impl Engine {
     pub(crate) fn http2_limits(&self) -> http2::Limits {
         let options = &self.options;
         let positive = |milliseconds: u64| (milliseconds > 0).then_some(milliseconds);
+        let limits = http2::Limits::default();
         http2::Limits {
+            reset_burst_initial: if self.now < self.attacked_until {
+                DISTRUSTED_RESETS
+            } else {
+                limits.reset_burst
+            },
             max_concurrent_streams: options.concurrent_streams,
             initial_window_bytes: options.stream_window_bytes,
             header_list_soft_bytes: options.header_list_bytes,
@@ -559,7 +571,7 @@ impl Engine {
             keepalive_timeout: options.keepalive_timeout_ms,
             ping_strike_interval: positive(options.keepalive_min_time_ms),
             max_connection_idle: positive(options.max_connection_idle_ms),
-            ..http2::Limits::default()
+            ..limits
         }
     }
 }

@@ -235,7 +235,7 @@ impl Engine {
                     Initiator::Remote => (CAUSE_RESET, Code::Cancelled),
                     _ => (CAUSE_PROTOCOL, Code::Internal),
                 };
-                if initiator == Initiator::Local {
+                if initiator == Initiator::Local && self.is_stream_error_told(index) {
                     let peer = self.peer_of(index);
                     self.notices.push(
                         Severity::Info,
@@ -252,6 +252,15 @@ impl Engine {
             Event::GoAway { reason, .. } => self.link_going_away(index, reason),
             Event::Headers { .. } => {}
         }
+    }
+
+    /// Whether the log hears of one more rule that a connection has broken; the rest is counted.
+    fn is_stream_error_told(&self, index: u32) -> bool {
+        const TOLD: u64 = 8;
+        let connection = self.connections.get(index as usize);
+        connection
+            .and_then(Option::as_ref)
+            .is_some_and(|connection| connection.http2.counters().resets_provoked <= TOLD)
     }
 
     #[inline]
@@ -375,7 +384,37 @@ impl Engine {
             flags |= FLAG_COMPRESSED;
         }
         let method = u32::from(call.method);
+        let at = self.record_count;
         self.push_record([kind | flags << 8 | method << 16, reference, slot, left]);
+        if self.record_count > at {
+            let call = &mut self.calls[index];
+            call.announced_in = self.turn;
+            call.announced_at = at as u32;
+        }
+    }
+
+    /// Takes back what the batch says of a call, so that no handler starts for nothing; false if
+    /// JavaScript has heard of it.
+    pub(crate) fn withdraw(&mut self, index: u32) -> bool {
+        let call = &self.calls[index];
+        let at = call.announced_at as usize;
+        if !self.collecting || call.announced_in != self.turn || !self.late_records.is_empty() {
+            return false;
+        }
+        let reference = self.calls.reference(index);
+        let ends = self.records.get4(at)[0] & FLAG_END << 8 != 0;
+        let has_more = !call.takes_one && (call.delivered > 0 || call.end_delivered && !ends);
+        let last = if has_more { self.record_count } else { at + 1 };
+        for number in at..last {
+            if self.records.get4(number)[1] == reference {
+                self.records
+                    .set4(number, [RECORD_NONE, reference, NO_SLOT, 0]);
+            }
+        }
+        while self.record_count > 0 && self.records.get4(self.record_count - 1)[0] == RECORD_NONE {
+            self.record_count -= 1;
+        }
+        true
     }
 
     fn data(

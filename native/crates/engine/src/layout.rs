@@ -38,6 +38,8 @@ pub const RECORD_CAPACITY: usize = 8192;
 /// A record that names no message.
 pub const NO_SLOT: u32 = u32::MAX;
 
+/// Nothing: the call that it named ended in the same batch.
+pub const RECORD_NONE: u32 = 0;
 /// A call whose request is a stream has begun.
 pub const RECORD_CALL: u32 = 1;
 /// A call with its one, complete request message.

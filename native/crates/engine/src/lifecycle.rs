@@ -20,6 +20,9 @@ const DRAIN_PING: [u8; 8] = *b"draining";
 /// How long that answer is waited for.
 const DRAIN_PING_MS: u64 = 1000;
 
+/// How long a thread distrusts new connections after it has cut one for abuse.
+const DISTRUST_MS: u64 = 60_000;
+
 /// How long a connection that ended with an error still takes input.
 const LINGER_MS: u64 = 500;
 
@@ -127,6 +130,9 @@ impl Engine {
             message.push('"');
         }
         self.totals.connection_errors += 1;
+        if error.kind == ErrorKind::Abuse {
+            self.attacked_until = self.now + DISTRUST_MS;
+        }
         self.notices.push(severity, event, peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
         let Some(connection) = self
@@ -223,6 +229,9 @@ impl Engine {
         call.cancelled = true;
         call.stream_over = true;
         self.totals.calls_cancelled += 1;
+        if self.calls[index].announced && self.withdraw(index) {
+            self.calls[index].announced = false;
+        }
         self.drop_inbound(index);
         self.drop_pending(index);
         let call = &self.calls[index];

@@ -11,9 +11,10 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn full(burst: u32, now: Millis) -> Self {
+    /// A bucket with so many tokens.
+    pub(crate) fn new(tokens: u32, now: Millis) -> Self {
         Self {
-            thousandths: u64::from(burst) * 1_000,
+            thousandths: u64::from(tokens) * 1_000,
             refilled: now,
         }
     }
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_bucket_refills_with_time_and_no_further_than_its_burst() {
-        let mut bucket = Bucket::full(2, 0);
+        let mut bucket = Bucket::new(2, 0);
         assert!(bucket.take(2, 10, 0) && bucket.take(2, 10, 0));
         assert!(!bucket.take(2, 10, 99));
         assert!(bucket.take(2, 10, 100));

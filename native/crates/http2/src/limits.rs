@@ -49,6 +49,8 @@ limits! {
     /// budget is empty: ENHANCE_YOUR_CALM; counter `rapid_resets`, `made_you_resets` or
     /// `refused_stream_floods`, after what came most often.
     reset_burst: u32 = 1_000;
+    /// What of it a connection begins with; each stream that finishes adds to it as below.
+    reset_burst_initial: u32 = 1_000;
     /// Refill of that budget per second.
     reset_refill_per_second: u32 = 33;
     /// One more for so many streams that finished normally (0: none). Where every call is hedged,

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each user of this module takes a part of it
 
 pub(crate) mod client;
+pub(crate) mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -230,6 +231,7 @@ impl Script {
                         self.push([OPERATION_RELEASE, call, 0, 0]);
                     }
                 }
+                RECORD_NONE => {}
                 other => panic!("unknown record {other}"),
             }
         }

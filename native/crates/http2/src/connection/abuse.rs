@@ -51,7 +51,7 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(limits: &Limits, now: Millis) -> Self {
         Self {
-            resets: Bucket::full(limits.reset_burst, now),
+            resets: Bucket::new(limits.reset_burst_initial.min(limits.reset_burst), now),
             reset_counts: ResetCounts::default(),
             settings: Second::default(),
             pings: Second::default(),
