@@ -99,7 +99,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(code).toBe(0);
     expect(complete(script, ['millrace', ''])).toEqual(expect.arrayContaining(names));
     expect(complete(script, ['millrace', 'gen'])).toEqual(['generate']);
-    expect(complete(script, ['millrace', 'generate', '--c'])).toEqual(['--check']);
+    expect(complete(script, ['millrace', 'generate', '--ch'])).toEqual(['--check']);
     expect(complete(script, ['millrace', 'completion', 'f'])).toEqual(['fish']);
     // Then it is the shell's turn, with names of files.
     expect(complete(script, ['millrace', 'generate', '--out', ''])).toEqual([]);

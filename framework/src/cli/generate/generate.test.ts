@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { generate, write } from './generate.js';
+import { generate } from './generate.js';
 import { GenerateError } from './generate-error.js';
 import { importGenerated, TEST_PROTOS } from './modules.test-support.js';
 import { generateWellKnown } from './well-known.js';
+import { write } from './write.js';
 
 const require = createRequire(import.meta.url);
 const framework = fileURLToPath(new URL('../../..', import.meta.url));

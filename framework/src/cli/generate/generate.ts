@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { printModule } from './module.js';
 import { resolveFiles } from './resolve.js';
 import { readSources } from './sources.js';
@@ -23,7 +23,7 @@ export interface GeneratedFile {
 /**
  * Generates the modules of the .proto files and of those they use. Writes nothing.
  *
- * @throws GenerateError naming file, line and column.
+ * @throws GenerateError with everything that is wrong, by file, line and column
  */
 export function generate(options: GenerateOptions): GeneratedFile[] {
   const files = resolveFiles(readSources(options.proto, options.importPaths ?? []));
@@ -42,13 +42,4 @@ export function outdated(files: readonly GeneratedFile[], out: string): Generate
       return true;
     }
   });
-}
-
-/** Writes the files into the output folder. */
-export function write(files: readonly GeneratedFile[], out: string): void {
-  for (const { path, text } of files) {
-    const file = join(out, path);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, text);
-  }
 }

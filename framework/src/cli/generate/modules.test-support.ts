@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MessageType } from '../../codec/index.js';
-import { generate, write } from './generate.js';
+import { generate } from './generate.js';
+import { write } from './write.js';
 
 /** The .proto files that the tests of the generator and the codecs share. */
 export const TEST_PROTOS = fileURLToPath(new URL('../../../test/codegen/protos', import.meta.url));

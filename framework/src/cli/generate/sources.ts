@@ -44,7 +44,7 @@ export const WELL_KNOWN_FILES: readonly string[] = [
 export function readSources(inputs: readonly string[], importPaths: readonly string[]): Sources {
   const files = findAll(inputs);
   const folders = [...inputs.filter(isFolder), ...importPaths].map((folder) => resolve(folder));
-  const roots = [...new Set([...folders, ...files.map((file) => rootOf(file, folders))])];
+  const roots = rootsOf(files, folders);
   const reader = new SourceReader(roots);
   const asked = new Set<string>();
   for (const file of files) {
@@ -63,6 +63,24 @@ export function readSources(inputs: readonly string[], importPaths: readonly str
   ];
   if (diagnostics.length > 0) throw new GenerateError(diagnostics);
   return { root: parseAll(byPath), byPath, asked: [...asked].sort() };
+}
+
+/** What has to be watched to see every change of what `readSources` reads. */
+export function watchedPaths(inputs: readonly string[], importPaths: readonly string[]): string[] {
+  const folders = [...inputs.filter(isFolder), ...importPaths].map((folder) => resolve(folder));
+  return [
+    ...new Set([
+      ...inputs,
+      ...rootsOf(
+        inputs.filter(isFile).map((file) => resolve(file)),
+        folders,
+      ),
+    ]),
+  ];
+}
+
+function rootsOf(files: readonly string[], folders: readonly string[]): string[] {
+  return [...new Set([...folders, ...files.map((file) => rootOf(file, folders))])];
 }
 
 /** The well-known files alone, as if they had been asked for. */

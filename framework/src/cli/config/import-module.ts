@@ -1,0 +1,49 @@
+import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { CliError } from '../cli-error.js';
+import { findBundler } from './bundler.js';
+
+/**
+ * Imports a module of the project as it is now, however often it was imported before. TypeScript is
+ * bundled by the project's bundler, or left to Node.js where that strips types.
+ *
+ * @param file absolute
+ */
+export async function importModule(file: string): Promise<Record<string, unknown>> {
+  const shown = relative('', file);
+  try {
+    if (!/\.[cm]?ts$/.test(file)) return await fresh(file);
+    const bundler = await findBundler(file);
+    if (bundler) return await importText(file, await bundler.bundle(file));
+    if (stripsTypes()) return await fresh(file);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CliError(`${shown} cannot be loaded: ${reason}`, { cause: error });
+  }
+  throw new CliError(`${shown} is TypeScript, and this project has no bundler to load it with`, {
+    remedy: `Install one (npm install --save-dev rolldown, or esbuild), or rename the file to ${basename(shown).replace(/ts$/, 'js').replace(/\.js$/, '.mjs')} and write JavaScript.`,
+  });
+}
+
+/** Whether this Node.js runs TypeScript by itself; 20.19 does not. */
+function stripsTypes(): boolean {
+  const { typescript } = process.features as { readonly typescript?: string | false };
+  return Boolean(typescript);
+}
+
+async function fresh(file: string): Promise<Record<string, unknown>> {
+  return (await import(`${pathToFileURL(file).href}?${randomUUID()}`)) as Record<string, unknown>;
+}
+
+/** Imports from beside the file, so that packages and `import.meta` are what they are for it. */
+async function importText(file: string, text: string): Promise<Record<string, unknown>> {
+  const copy = join(dirname(file), `.${basename(file)}.${randomUUID()}.mjs`);
+  try {
+    await writeFile(copy, text);
+    return (await import(pathToFileURL(copy).href)) as Record<string, unknown>;
+  } finally {
+    await rm(copy, { force: true });
+  }
+}

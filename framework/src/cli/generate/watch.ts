@@ -1,0 +1,60 @@
+import { basename } from 'node:path';
+import { type FSWatcher, watch } from 'chokidar';
+
+/** Editors and version control change several files at once; what comes within this is one change. */
+const SETTLE_MS = 50;
+
+/** Runs a job now and after each change of files, one run at a time. */
+export interface Watch {
+  /** Ends after the run that is under way. */
+  close(): Promise<void>;
+}
+
+/**
+ * Watches .proto files, and the configuration, and runs `job` now and after changes. What changes
+ * during a run leads to another.
+ *
+ * @param job does the work, and answers the files and folders to watch from then on; must not throw
+ */
+export async function watchProtos(job: () => Promise<readonly string[]>): Promise<Watch> {
+  let paths = new Set(await job());
+  let running: Promise<void> | undefined;
+  let again = false;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  const watcher: FSWatcher = watch([...paths], {
+    // What is found when watching begins counts as changed: it may have, since it was read.
+    ignoreInitial: false,
+    ignored: (path, stats) =>
+      stats?.isFile() === true
+        ? !path.endsWith('.proto') && !paths.has(path)
+        : ['node_modules', '.git'].includes(basename(path)),
+  });
+  const run = async (): Promise<void> => {
+    do {
+      again = false;
+      const next = await job();
+      watcher.add(next.filter((path) => !paths.has(path)));
+      paths = new Set([...paths, ...next]);
+    } while (again && !closed);
+    running = undefined;
+  };
+  watcher.on('all', () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (running) again = true;
+      else running = run();
+    }, SETTLE_MS);
+  });
+  // A folder that cannot be watched is not worth ending for; the rest goes on.
+  watcher.on('error', (error) => process.stderr.write(`cannot watch: ${String(error)}\n`));
+  await new Promise<void>((resolve) => watcher.once('ready', resolve));
+  return {
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await watcher.close();
+      await running;
+    },
+  };
+}

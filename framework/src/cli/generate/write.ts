@@ -1,0 +1,44 @@
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { GeneratedFile } from './generate.js';
+
+/**
+ * Puts the files into the output folder: all of them, or, when that fails, none. They are written
+ * beside the folder first and then renamed, so that nobody ever reads half of one.
+ */
+export function write(files: readonly GeneratedFile[], out: string): void {
+  if (files.length === 0) return;
+  const folder = resolve(out);
+  mkdirSync(dirname(folder), { recursive: true });
+  const staging = mkdtempSync(join(dirname(folder), `.${basename(folder)}-`));
+  const undo: (() => void)[] = [];
+  try {
+    for (const [index, { text }] of files.entries()) writeFileSync(join(staging, `${index}`), text);
+    for (const [index, { path }] of files.entries()) {
+      const target = join(folder, path);
+      const previous = join(staging, `${index}.previous`);
+      const made = mkdirSync(dirname(target), { recursive: true });
+      if (made !== undefined) undo.push(() => rmSync(made, { recursive: true }));
+      if (existsSync(target)) {
+        copyFileSync(target, previous);
+        undo.push(() => renameSync(previous, target));
+      } else {
+        undo.push(() => rmSync(target, { force: true }));
+      }
+      renameSync(join(staging, `${index}`), target);
+    }
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    throw error;
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}

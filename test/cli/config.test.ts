@@ -1,0 +1,99 @@
+// millrace.config.*: found, loaded, checked, and overridden by the command line.
+
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { millrace } from '../support/cli.js';
+import { linkPackages, project } from '../support/project.js';
+
+const A = 'syntax = "proto3";\npackage a.v1;\nmessage A { string text = 1; }\n';
+
+test('a TypeScript configuration is bundled by the project, with what it imports', async () => {
+  const cwd = project({
+    'api/a.proto': A,
+    'names.ts': "export const out: string = 'lib/made';\n",
+    'millrace.config.ts': `import { defineConfig } from 'millrace/config';
+import { out } from './names.ts';
+const port: number = 5000;
+export default defineConfig({ protos: 'api', out, port });`,
+  });
+  linkPackages(cwd, 'rolldown', 'millrace');
+  const { code, stdout, stderr } = await millrace(['generate'], { cwd });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toBe('lib/made: 1 written, 0 up to date\n');
+  expect(readdirSync(cwd).sort()).toEqual([
+    'api',
+    'lib',
+    'millrace.config.ts',
+    'names.ts',
+    'node_modules',
+    'package.json',
+  ]);
+});
+
+test('a JavaScript configuration needs no bundler; options override it', async () => {
+  const cwd = project({
+    'api/a.proto': A,
+    'millrace.config.mjs':
+      "export default { protos: ['api'], out: 'lib/gen', runtime: './codec.js' };",
+  });
+  expect((await millrace(['generate'], { cwd })).stdout).toContain('lib/gen: 1 written');
+  const overridden = await millrace(['generate', '--out', 'src/other'], { cwd });
+  expect(overridden.stdout).toContain('src/other: 1 written');
+});
+
+test('--config names another, and its paths are relative to it', async () => {
+  const cwd = project({
+    'settings/api/a.proto': A,
+    'settings/mine.mjs': "export default { protos: 'api', out: 'gen' };",
+  });
+  const { stdout } = await millrace(['generate', '--config', 'settings/mine.mjs'], { cwd });
+  expect(stdout).toBe('settings/gen: 1 written, 0 up to date\n');
+});
+
+describe('what is wrong with it', () => {
+  const failed = async (files: Record<string, string>, ...words: string[]) => {
+    const cwd = project({ 'protos/a.proto': A, ...files });
+    const { code, stdout, stderr } = await millrace(['generate', ...words], { cwd });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).not.toContain('    at ');
+    expect(existsSync(join(cwd, 'src'))).toBe(false);
+    return stderr;
+  };
+
+  test('each value, by its path', async () => {
+    const text = "export default { protos: ['a', 1], port: 70000, ports: 1, out: '' };";
+    const said = await failed({ 'millrace.config.mjs': text });
+    expect(said).toContain('millrace.config.mjs: protos: expected a path or an array of paths\n');
+    expect(said).toContain('millrace.config.mjs: port: too big: expected number to be <=65535\n');
+    expect(said).toContain('millrace.config.mjs: out: too small');
+    expect(said).toContain('millrace.config.mjs: unrecognized key: "ports"\n');
+    expect(said).toContain('The keys are protos, out, importPaths, runtime, entry, host, port.');
+  });
+
+  test('no default export, and one that is no object', async () => {
+    expect(await failed({ 'millrace.config.js': 'export const protos = 1;' })).toBe(
+      'millrace.config.js has no default export\nWrite export default defineConfig({ … }), with defineConfig of millrace/config.\n',
+    );
+    expect(await failed({ 'millrace.config.js': 'export default 5;' })).toContain(
+      'millrace.config.js: expected an object',
+    );
+  });
+
+  test('it throws, or cannot be read', async () => {
+    expect(await failed({ 'millrace.config.js': "throw new Error('no such luck');" })).toBe(
+      'millrace.config.js cannot be loaded: no such luck\n',
+    );
+    expect(await failed({}, '--config', 'gone.mjs')).toBe(
+      'gone.mjs does not exist\nGive the path of a configuration with --config, or leave it out.\n',
+    );
+  });
+
+  const strips = (process.features as { typescript?: unknown }).typescript;
+  test.skipIf(strips)('TypeScript without a bundler', async () => {
+    const said = await failed({ 'millrace.config.ts': 'export default {};' });
+    expect(said).toBe(
+      'millrace.config.ts is TypeScript, and this project has no bundler to load it with\nInstall one (npm install --save-dev rolldown, or esbuild), or rename the file to millrace.config.mjs and write JavaScript.\n',
+    );
+  });
+});
