@@ -53,6 +53,16 @@ export declare class NativeEngine {
   /** Listens on an address and answers its port, which is the system's choice for 0. */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
   /**
+   * Listens on a Unix socket, `unix:/path` or `unix-abstract:name`; `mode` is the permission of
+   * the file. With `shared`, other engines of this process may accept from the same socket.
+   */
+  listenUnix(
+    address: string,
+    mode: number | undefined | null,
+    shared: boolean,
+    backlog: number,
+  ): void;
+  /**
    * Drains the operation table and the arena; for when one of them is full. Nothing happens
    * once the engine is closed.
    */

@@ -73,13 +73,13 @@ function path(from: unknown, names: string[]): unknown {
   return names.reduce((at, name) => (at as Record<string, unknown>)[name], from);
 }
 
-/** A client with a connection of its own. */
+/** A client with a connection of its own, to a port of this machine or a target. */
 export function echoClient(
-  port: number,
+  target: number | string,
   options: grpc.ClientOptions = {},
   credentials = grpc.credentials.createInsecure(),
 ): EchoClient {
-  return new Echo(`127.0.0.1:${port}`, credentials, {
+  return new Echo(typeof target === 'number' ? `127.0.0.1:${target}` : target, credentials, {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': -1,
     'grpc.enable_retries': 0,
@@ -89,7 +89,7 @@ export function echoClient(
 
 /** The same, closed when the test is finished. */
 export function clientOf(
-  server: { readonly port: number },
+  server: { readonly port: number | string },
   options?: grpc.ClientOptions,
   credentials?: grpc.ChannelCredentials,
 ): EchoClient {

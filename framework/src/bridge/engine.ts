@@ -131,6 +131,11 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
     return this.native.listen(host, port, reusePort, backlog);
   }
 
+  /** @throws Error with a MILLRACE_* code */
+  listenUnix(address: string, mode: number | undefined, shared: boolean, backlog: number): void {
+    this.native.listenUnix(address, mode, shared, backlog);
+  }
+
   stats(): Record<string, unknown> {
     return this.closed ? {} : (JSON.parse(this.native.stats()) as Record<string, unknown>);
   }

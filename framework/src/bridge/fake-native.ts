@@ -158,6 +158,8 @@ export class FakeNative implements NativeEngine {
     return 1;
   }
 
+  listenUnix(): void {}
+
   flush(): void {
     const count = this.control[CONTROL_OPERATION_COUNT]!;
     if (count === 0) return;

@@ -39,6 +39,11 @@ export interface NativeEngine {
   secure(tls: NativeTls): void;
   /** Returns the port. @throws Error with a `code` */
   listen(host: string, port: number, reusePort: boolean, backlog: number): number;
+  /**
+   * Listens on `unix:/path` or `unix-abstract:name`, `shared` with other engines of the process.
+   * @throws Error with a `code`
+   */
+  listenUnix(address: string, mode: number | undefined, shared: boolean, backlog: number): void;
   /** Drains operations and arena now. */
   flush(): void;
   /**
@@ -59,7 +64,7 @@ export interface NativeEngine {
 }
 
 /** What the engine of a client offers beside. */
-export interface NativeClientEngine extends Omit<NativeEngine, 'listen' | 'drain'> {
+export interface NativeClientEngine extends Omit<NativeEngine, 'listen' | 'listenUnix' | 'drain'> {
   /** Begins to connect; returns the connection's reference. What comes of it is a notice. */
   open(target: NativeTarget): number;
   /** No new calls; closes when the present ones are over. */

@@ -17,8 +17,7 @@ test('defaults', () => {
   vi.stubEnv('MILLRACE_DRIVER', undefined);
   vi.stubEnv('LOG_LEVEL', undefined);
   expect(checkOptions({ services: [notes] })).toMatchObject({
-    host: '127.0.0.1',
-    port: 50051,
+    endpoint: { host: '127.0.0.1', port: 50051 },
     threads: 1,
     signals: true,
     logLevel: 'info',
@@ -47,6 +46,13 @@ test.each<[object, string]>([
   [{ driver: 'fast' }, 'one of auto, bundle'],
   [{ log: { level: 'loud' } }, 'log.level'],
   [{ host: '' }, 'host'],
+  [{ host: 'unix:/run/x.sock' }, 'given as path'],
+  [{ path: '' }, "a file's path or unix-abstract:name"],
+  [{ path: 'unix-abstract:' }, "a file's path or unix-abstract:name"],
+  [{ path: '/run/x.sock', port: 1 }, 'no host and no port'],
+  [{ path: '/run/x.sock', pathMode: 0o1000 }, 'pathMode is 512'],
+  [{ path: 'unix-abstract:x', pathMode: 0o600 }, 'an abstract socket has none'],
+  [{ pathMode: 0o600 }, 'give path too'],
   [{ signals: 1 }, 'signals'],
   [{ drainTimeoutMs: -1 }, 'drainTimeoutMs'],
   [{ limits: { ringBuffers: 3 } }, 'ringBuffers'],
@@ -56,6 +62,18 @@ test.each<[object, string]>([
   [{ services: './services.js' }, 'MILLRACE_SERVICE_INVALID'],
 ])('%j is refused', (options, text) => {
   expect(() => checkOptions({ services: [notes], ...options } as ServeOptions)).toThrow(text);
+});
+
+test('a Unix socket, by its path or its address', () => {
+  const endpoint = (given: object) => checkOptions({ services: [notes], ...given }).endpoint;
+  const file = { unix: 'unix:/run/x.sock', mode: undefined };
+  expect(endpoint({ path: '/run/x.sock' })).toEqual(file);
+  expect(endpoint({ path: 'unix:/run/x.sock' })).toEqual(file);
+  expect(endpoint({ path: '/run/x.sock', pathMode: 0o660 })).toEqual({ ...file, mode: 0o660 });
+  expect(endpoint({ path: 'unix-abstract:x' })).toEqual({
+    unix: 'unix-abstract:x',
+    mode: undefined,
+  });
 });
 
 test('totals: sums, but the lowest and highest of all threads', () => {

@@ -7,6 +7,7 @@ import { checkLimits, checkNumber, type Limits } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
 import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
+import { checkEndpoint, type Endpoint } from './endpoint.js';
 import { checkTls, type TlsOptions } from './tls.js';
 
 /** The I/O drivers, best first; `auto` takes the best that this machine admits. */
@@ -24,6 +25,14 @@ export interface ServeOptions {
   readonly host?: string;
   /** 0 for any free port. Default 50051. */
   readonly port?: number;
+  /**
+   * A Unix socket to listen on, instead of host and port: the path of a file, or
+   * `unix-abstract:name` (Linux). A file that a dead process left behind is replaced; that of a
+   * server that is alive is an error. The file is removed when the server closes.
+   */
+  readonly path?: string;
+  /** The permission of that file, 0o660 for example. Default: as the umask says. */
+  readonly pathMode?: number;
   /** Connections that may wait to be accepted. Default 4,096; the kernel may allow less. */
   readonly backlog?: number;
   /** Server threads; beyond 1, `services` has to be a URL. Default 1. */
@@ -69,8 +78,7 @@ export interface ThreadOptions {
 /** Options with their defaults, all valid. */
 export interface CheckedOptions {
   readonly services: readonly (Service | AttachedServices)[] | URL;
-  readonly host: string;
-  readonly port: number;
+  readonly endpoint: Endpoint;
   readonly threads: number;
   readonly interceptors: readonly Interceptor[];
   readonly logger: Logger;
@@ -87,6 +95,8 @@ const known = [
   'services',
   'host',
   'port',
+  'path',
+  'pathMode',
   'backlog',
   'threads',
   'driver',
@@ -121,8 +131,6 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
     checkServices(services);
     if (threads > 1) throw new MillraceError('MILLRACE_THREADS_NEED_MODULE');
   }
-  const host = given.host ?? '127.0.0.1';
-  if (typeof host !== 'string' || host === '') invalid('host', host, 'a name or an address');
   const driver = given.driver ?? (process.env['MILLRACE_DRIVER'] || 'auto');
   if (!drivers.includes(driver)) invalid('driver', driver, `one of ${drivers.join(', ')}`);
   const level = given.log?.level ?? process.env['LOG_LEVEL'] ?? 'info';
@@ -131,8 +139,7 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
   if (typeof signals !== 'boolean') invalid('signals', signals, 'true or false');
   return {
     services,
-    host,
-    port: checkNumber('port', given.port ?? 50051, 0, 65535),
+    endpoint: checkEndpoint(given),
     threads,
     interceptors: checkInterceptors(given.interceptors ?? []),
     logger: given.logger ?? createLogger(level as LogLevel),

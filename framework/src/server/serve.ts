@@ -2,17 +2,20 @@ import type { Logger } from 'pino';
 import { loadNative } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import { always } from '../logging/logger.js';
+import { isLocal } from './endpoint.js';
 import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
 import { loadServices } from './services-module.js';
 import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
 import { type ServerStats, serverStats } from './stats.js';
 import { type CloseResult, ThreadServer, type Threads } from './thread.js';
 import { ThreadPool } from './threads.js';
-import { isLoopback, readTls, type TlsOptions, watchTls } from './tls.js';
+import { readTls, type TlsOptions, watchTls } from './tls.js';
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
+  /** As it was given. With a Unix socket: its address as a client's target names it, `unix:/run/x.sock`. */
   readonly host: string;
+  /** 0 with a Unix socket. */
   readonly port: number;
   /** The driver that runs: `bundle`, `ring`, `classic` or `portable`. */
   readonly driver: string;
@@ -50,8 +53,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
   always(
     logger,
     {
-      host: checked.host,
-      port,
+      ...('unix' in checked.endpoint ? { path: server.host } : { host: server.host, port }),
       tls: checked.tls !== undefined,
       driver: threads.driver,
       driverReason: threads.driverReason,
@@ -59,9 +61,9 @@ export async function serve(options: ServeOptions): Promise<Server> {
     },
     'listening',
   );
-  if (checked.tls === undefined && !isLoopback(checked.host)) {
+  if (checked.tls === undefined && !isLocal(checked.endpoint)) {
     logger.warn(
-      { host: checked.host },
+      { host: server.host },
       'without TLS on an address that others may reach, they can read and change what is said: give serve() tls, put a proxy with TLS before it, or listen on 127.0.0.1',
     );
   }
@@ -91,7 +93,7 @@ async function start(checked: CheckedOptions): Promise<[Threads, number]> {
   let port: number;
   try {
     if (tls !== undefined) thread.secure(tls);
-    port = thread.listen(checked.host, checked.port, false);
+    port = thread.listen(checked.endpoint, false);
   } catch (error) {
     await thread.close(0);
     throw error;
@@ -123,7 +125,7 @@ class RunningServer implements Signalled {
   constructor(threads: Threads, checked: CheckedOptions, port: number) {
     this.#threads = threads;
     this.#drainTimeoutMs = checked.drainTimeoutMs;
-    this.host = checked.host;
+    this.host = 'unix' in checked.endpoint ? checked.endpoint.unix : checked.endpoint.host;
     this.port = port;
     this.logger = checked.logger;
     this.#tls = checked.tls;

@@ -8,6 +8,7 @@ import type { AttachedServices } from '../service/attached.js';
 import type { Service } from '../service/service.js';
 import { attachAll } from './attach.js';
 import { Dispatcher } from './dispatch.js';
+import type { Endpoint } from './endpoint.js';
 import type { ThreadOptions } from './options.js';
 import { routesOf } from './route.js';
 import type { ThreadStats } from './stats.js';
@@ -86,9 +87,18 @@ export class ThreadServer {
     this.#engine.secure(tls);
   }
 
-  /** Returns the port. @throws Error with a MILLRACE_* code */
-  listen(host: string, port: number, reusePort: boolean): number {
-    return this.#engine.listen(host, port, reusePort, this.#options.backlog);
+  /**
+   * Returns the port, 0 for a Unix socket. `shared`: with the other threads of this server.
+   *
+   * @throws Error with a MILLRACE_* code
+   */
+  listen(endpoint: Endpoint, shared: boolean): number {
+    const { backlog } = this.#options;
+    if ('unix' in endpoint) {
+      this.#engine.listenUnix(endpoint.unix, endpoint.mode, shared, backlog);
+      return 0;
+    }
+    return this.#engine.listen(endpoint.host, endpoint.port, shared, backlog);
   }
 
   stats(): ThreadStats {

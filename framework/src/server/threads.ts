@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { NativeTls } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
+import type { Endpoint } from './endpoint.js';
 import type { CheckedOptions } from './options.js';
 import type { ThreadStats } from './stats.js';
 import type { CloseResult, Threads } from './thread.js';
@@ -20,14 +21,18 @@ const RESTART_MS_MAX = 30_000;
 /** A thread that lived so long was no early death. */
 const SETTLED_MS = 60_000;
 
-/** Server threads that share a port; the kernel spreads connections over them (SO_REUSEPORT). */
+/**
+ * Server threads that share a port; the kernel spreads connections over them (SO_REUSEPORT). A Unix
+ * socket they share as such: whoever is awake first accepts.
+ */
 export class ThreadPool implements Threads {
   readonly #options: CheckedOptions;
   readonly #url: URL;
   readonly #logger: Logger;
   readonly #workers: (ServerWorker | undefined)[];
   readonly #restarts = new Set<NodeJS.Timeout>();
-  #port = 0;
+  /** With the port that the first thread found. */
+  #endpoint: Endpoint;
   #first: Listening | undefined;
   #tls: NativeTls | undefined;
   #closing = false;
@@ -38,7 +43,7 @@ export class ThreadPool implements Threads {
     this.#url = url;
     this.#logger = options.logger;
     this.#workers = new Array(options.threads).fill(undefined);
-    this.#port = options.port;
+    this.#endpoint = options.endpoint;
   }
 
   /** The first thread finds the port, so that port 0 is the same for all. */
@@ -50,14 +55,16 @@ export class ThreadPool implements Threads {
     const pool = new ThreadPool(options, url, tls);
     try {
       pool.#first = await pool.#startWorker(0);
-      pool.#port = pool.#first.port;
+      if ('port' in pool.#endpoint) {
+        pool.#endpoint = { ...pool.#endpoint, port: pool.#first.port };
+      }
       const rest = Array.from({ length: options.threads - 1 }, (_, index) => index + 1);
       await Promise.all(rest.map((thread) => pool.#startWorker(thread)));
     } catch (error) {
       await pool.close(0);
       throw error;
     }
-    return [pool, pool.#port];
+    return [pool, pool.#first.port];
   }
 
   get driver(): string {
@@ -121,8 +128,7 @@ export class ThreadPool implements Threads {
       services: this.#url.href,
       logLevel: this.#options.logLevel,
       options: this.#options.thread,
-      host: this.#options.host,
-      port: this.#port,
+      endpoint: this.#endpoint,
       tls: this.#tls,
     };
     const startedAt = performance.now();

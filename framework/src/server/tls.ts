@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import { isIP } from 'node:net';
 import type { NativeTls } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import { isTlsSource, pathOf, readSource, type TlsSource } from '../tls-source.js';
@@ -98,12 +97,6 @@ export function watchTls(options: TlsOptions, changed: () => void): (() => void)
   }, watchMs);
   timer.unref();
   return () => clearInterval(timer);
-}
-
-/** Whether an address is this machine's own, where nobody else listens in. */
-export function isLoopback(host: string): boolean {
-  if (isIP(host) === 4) return host.startsWith('127.');
-  return host === 'localhost' || host === '::1' || host === '[::1]' || host.startsWith('unix');
 }
 
 function fingerprint(file: string): string {

@@ -1,5 +1,6 @@
 import type { NativeTls } from '../bridge/native.js';
 import type { LogLevel } from '../logging/logger.js';
+import type { Endpoint } from './endpoint.js';
 import type { ThreadOptions } from './options.js';
 import type { ThreadStats } from './stats.js';
 import type { CloseResult } from './thread.js';
@@ -10,8 +11,7 @@ export interface WorkerSetup {
   readonly services: string;
   readonly logLevel: LogLevel;
   readonly options: ThreadOptions;
-  readonly host: string;
-  readonly port: number;
+  readonly endpoint: Endpoint;
   readonly tls: NativeTls | undefined;
 }
 

@@ -14,7 +14,7 @@ const { services, interceptors } = await loadServices(setup.services);
 const logger = createLogger(setup.logLevel).child({ thread: setup.thread });
 const server = new ThreadServer(await loadNative(), services, interceptors, logger, setup.options);
 if (setup.tls !== undefined) server.secure(setup.tls);
-const listening = server.listen(setup.host, setup.port, true);
+const listening = server.listen(setup.endpoint, true);
 
 port.on('message', async (asked: Asked) => {
   if (asked.kind === 'stats') {

@@ -10,8 +10,7 @@ const { threads = 1 } = configuration;
 const server = await serve({
   services: threads > 1 ? new URL('./services.js', import.meta.url) : [echo],
   threads,
-  host: '127.0.0.1',
-  port: 0,
+  ...(configuration.serve?.['path'] === undefined ? { host: '127.0.0.1', port: 0 } : {}),
   signals: configuration.signals ?? false,
   log: { level: configuration.logLevel ?? 'info' },
   limits: configuration.limits ?? {},

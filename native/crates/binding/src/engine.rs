@@ -181,6 +181,25 @@ impl NativeEngine {
         })
     }
 
+    /// Listens on a Unix socket, `unix:/path` or `unix-abstract:name`; `mode` is the permission of
+    /// the file. With `shared`, other engines of this process may accept from the same socket.
+    #[napi]
+    pub fn listen_unix(
+        &self,
+        address: String,
+        mode: Option<u32>,
+        shared: bool,
+        backlog: i32,
+    ) -> Result<()> {
+        guard(|| {
+            self.host.command(|engine| {
+                engine
+                    .listen_unix(&address, mode, shared, backlog)
+                    .map_err(from_engine)
+            })
+        })
+    }
+
     /// Drains the operation table and the arena; for when one of them is full. Nothing happens
     /// once the engine is closed.
     #[napi]

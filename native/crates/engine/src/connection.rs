@@ -158,6 +158,8 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Box<Tls>>,
     pub(crate) http2: http2::Connection,
     pub(crate) peer: Option<SocketAddr>,
+    /// It came in by a Unix socket, where clients have no address.
+    pub(crate) is_unix: bool,
     /// What only a client's connection has.
     pub(crate) link: Option<Box<Link>>,
     pub(crate) state: State,
@@ -216,6 +218,7 @@ impl Connection {
             tls: None,
             http2,
             peer,
+            is_unix: false,
             link: None,
             state: State::Open,
             serial,
@@ -300,6 +303,9 @@ impl Connection {
     pub(crate) fn peer_name(&self) -> String {
         if let Some(link) = &self.link {
             return link.address.clone();
+        }
+        if self.is_unix {
+            return "unix:".to_owned();
         }
         self.peer
             .map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())

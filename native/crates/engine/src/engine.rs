@@ -25,6 +25,7 @@ use crate::{
     slots::Slots,
     stats::Totals,
     tls::HANDSHAKES,
+    unix_listener::UnixListener,
     wheel::Wheel,
 };
 use millrace_grpc::Encoding;
@@ -126,6 +127,7 @@ pub struct Engine {
     pub(crate) methods: Vec<Method>,
     pub(crate) paths: HashMap<Box<[u8]>, u16>,
     pub(crate) listeners: Vec<ListenerId>,
+    pub(crate) unix_listeners: Vec<Arc<UnixListener>>,
     completions: Vec<Completion>,
     more_completions: bool,
     pub(crate) part: Option<Part>,
@@ -248,6 +250,7 @@ impl Engine {
             methods: Vec::new(),
             paths: HashMap::new(),
             listeners: Vec::new(),
+            unix_listeners: Vec::new(),
             completions: Vec::new(),
             more_completions: false,
             part: None,
@@ -352,6 +355,27 @@ impl Engine {
         self.listeners.push(listener);
         self.submit();
         Ok(local.port())
+    }
+
+    /// Accepts connections on a Unix socket, `unix:/path` or `unix-abstract:name`, from the next
+    /// [`Engine::apply`] on. `mode` is the permission of the file; with `shared`, other engines of
+    /// this process may accept from the same socket.
+    ///
+    /// # Errors
+    /// Another server listens there, or the path cannot be used; the message names the remedy.
+    pub fn listen_unix(
+        &mut self,
+        address: &str,
+        mode: Option<u32>,
+        shared: bool,
+        backlog: i32,
+    ) -> Result<(), EngineError> {
+        let listener = UnixListener::open(address, mode, shared, backlog)?;
+        let descriptor = listener.descriptor(address)?;
+        self.listeners.push(self.driver.listen(descriptor));
+        self.unix_listeners.push(listener);
+        self.submit();
+        Ok(())
     }
 
     /// The driver's name.
@@ -502,6 +526,7 @@ impl Engine {
             self.connections.clear();
             self.live_connections = 0;
             self.listeners.clear();
+            self.unix_listeners.clear();
             self.driver.shutdown();
         }
     }

@@ -22,6 +22,7 @@ mod shared;
 mod slots;
 mod stats;
 mod tls;
+mod unix_listener;
 mod unpacking;
 mod wheel;
 

@@ -38,11 +38,11 @@ impl Engine {
             self.totals.connections_refused += 1;
             return;
         }
+        let mut is_unix = false;
         let peer = peer.or_else(|| {
-            socket2::SockRef::from(&descriptor)
-                .peer_addr()
-                .ok()?
-                .as_socket()
+            let address = socket2::SockRef::from(&descriptor).peer_addr().ok()?;
+            is_unix = address.is_unix();
+            address.as_socket()
         });
         let socket = match self.driver.attach(descriptor) {
             Ok(socket) => socket,
@@ -69,6 +69,7 @@ impl Engine {
         let tls = self.begin_tls(&pool);
         let mut connection = Box::new(Connection::new(socket, http2, peer, pool, self.serial));
         let refused = tls.as_ref().err().cloned();
+        connection.is_unix = is_unix;
         connection.tls = tls.ok().flatten();
         self.connections[index] = Some(connection);
         self.live_connections += 1;
@@ -476,6 +477,7 @@ impl Engine {
         for listener in std::mem::take(&mut self.listeners) {
             self.driver.stop_listening(listener);
         }
+        self.unix_listeners.clear();
         for index in 0..self.connections.len() as u32 {
             self.drain_connection(index, b"");
         }

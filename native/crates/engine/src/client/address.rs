@@ -1,4 +1,4 @@
-//! Addresses to connect to, as text.
+//! Addresses to connect to, or to listen on, as text.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use socket2::SockAddr;
 ///
 /// # Errors
 /// What is wrong with it, and what would be right.
-pub(super) fn parse(text: &str) -> Result<SockAddr, String> {
+pub(crate) fn parse(text: &str) -> Result<SockAddr, String> {
     let unix = |path: &str| {
         SockAddr::unix(path).map_err(|error| format!("the address {text} cannot be used: {error}"))
     };

@@ -1,6 +1,6 @@
 //! The client's side of an engine: connections that are opened, and calls that are made on them.
 
-mod address;
+pub(crate) mod address;
 mod calls;
 mod link;
 
