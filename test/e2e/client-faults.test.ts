@@ -179,6 +179,33 @@ test('what came before an error is read before it is thrown', async () => {
   await expect(stream.next()).rejects.toMatchObject({ code: Status.UNKNOWN });
 });
 
+test('all that came before a loss is read, however much of it had to wait', async () => {
+  const count = 3000;
+  const port = await http2((stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    // More than may wait as messages, and the beginning of one that is cut off.
+    const bytes = Buffer.concat([...Array.from({ length: count }, () => EMPTY), Buffer.alloc(3)]);
+    stream.write(bytes, () => stream.session?.destroy());
+  });
+  const { client, connection: own } = ourConnection(port);
+  const stream = client.expand({});
+  await stream.headers;
+  await eventually(
+    'the loss',
+    () => own.state,
+    (state) => state !== 'ready',
+  );
+  let read = 0;
+  const error = await statusOf(
+    (async () => {
+      for await (const _ of stream) read++;
+    })(),
+  );
+  expect(read).toBe(count);
+  expect(error.code).toBe(Status.UNAVAILABLE);
+  expect(error.message).toContain(`/millrace.echo.v1.Echo/Expand at 127.0.0.1:${port}`);
+});
+
 test('a server that comes back is found again, and wait-for-ready waits for it', async () => {
   const first = await startForeign(honest);
   const { client, connection: own } = ourConnection(first.port, {

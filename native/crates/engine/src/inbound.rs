@@ -36,6 +36,8 @@ pub(crate) enum Stop {
     Reader,
     /// There is no memory for a message: goes on when some is given back.
     Memory,
+    /// The stream has ended, and what is left is the beginning of a message.
+    Cut,
 }
 
 /// Where the bytes being divided lie.
@@ -663,6 +665,9 @@ impl Engine {
                 connection.http2.receive_window(stream).max(0) as u64
             });
         let raw: u64 = call.raw.iter().map(|raw| u64::from(raw.length)).sum();
+        if call.remote_ended && u64::from(length) > raw {
+            return Stop::Cut;
+        }
         let eager = u64::from(length) > window + raw && !call.remote_ended;
         if eager && !call.takes_one && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
@@ -963,6 +968,11 @@ impl Engine {
             }
         }
         self.scratch = copy;
+        if stop == Stop::Cut {
+            while let Some(raw) = self.calls[index].raw.pop_front() {
+                self.give_back(raw.block);
+            }
+        }
         let call = &self.calls[index];
         if call.in_use && !call.cancelled && call.raw.is_empty() && call.remote_ended {
             self.request_ended(index);

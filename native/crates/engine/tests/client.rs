@@ -879,6 +879,120 @@ fn a_lost_connection_ends_its_calls_and_leaves_what_arrived() {
     }
 }
 
+/// More messages than may wait at once, and the beginning of another.
+fn many_and_a_half(count: u32) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let messages: Vec<Vec<u8>> = (0..count).map(|at| at.to_be_bytes().to_vec()).collect();
+    let mut bytes: Vec<u8> = messages
+        .iter()
+        .flat_map(|message| framed(message))
+        .collect();
+    bytes.extend(&framed(&[7; 5000])[..3000]);
+    (messages, bytes)
+}
+
+#[test]
+fn what_arrived_and_had_to_wait_is_read_before_the_loss() {
+    for (driver, reset) in DRIVERS
+        .map(|driver| [(driver, false), (driver, true)])
+        .into_iter()
+        .flatten()
+    {
+        let (mut client, mut peer, link) = ready(driver, Limits::default());
+        client.reads = false;
+        let call = client.start(link, CHAT, NO_TIMEOUT);
+        client.message(call, b"x", false);
+        until(&mut client, &mut peer, |_, peer| peer.streams.len() == 1);
+        let (messages, bytes) = many_and_a_half(3000);
+        peer.headers(0, &HEAD, false);
+        peer.data(0, &bytes, false);
+        if reset {
+            let key = peer.streams[0].key;
+            peer.turn();
+            peer.http2.send_reset(key, Reason::INTERNAL_ERROR);
+        }
+        until(&mut client, &mut peer, |client, _| {
+            client.calls[&call].waiting.len() == 1024
+        });
+        drop(peer.socket.take());
+        until(&mut client, &mut peer, |client, _| {
+            client.state(link, "closed").is_some()
+        });
+        for _ in 0..20 {
+            client.turn();
+        }
+        assert!(!client.calls[&call].is_over(), "told before it was read");
+        while !client.calls[&call].is_over() {
+            let before = client.calls[&call].messages.len();
+            client.consume(call);
+            client.turn();
+            client.turn();
+            let outcome = &client.calls[&call];
+            assert!(
+                outcome.messages.len() > before || outcome.is_over(),
+                "no progress behind {before} messages on {driver:?}"
+            );
+        }
+        client.consume(call);
+        assert!(
+            client.calls[&call].messages == messages,
+            "bytes differ on {driver:?}"
+        );
+        let (code, text) = if reset {
+            (13, "INTERNAL_ERROR")
+        } else {
+            (14, "127.0.0.1:")
+        };
+        client.calls[&call].is(
+            code,
+            STATUS_LOCAL | STATUS_HEADERS_SEEN,
+            STATUS_UNPROCESSED,
+            text,
+        );
+        client.settle();
+        assert_eq!(client.stat("bufferedBytes"), 0);
+    }
+}
+
+#[test]
+fn who_gives_a_lost_call_up_leaves_nothing() {
+    for driver in DRIVERS {
+        let (mut client, mut peer, link) = ready(driver, Limits::default());
+        client.reads = false;
+        let forgotten = client.start(link, CHAT, NO_TIMEOUT);
+        let cancelled = client.start(link, CHAT, NO_TIMEOUT);
+        let late = client.start(link, EXPAND, 700);
+        for call in [forgotten, cancelled, late] {
+            client.message(call, b"x", false);
+        }
+        until(&mut client, &mut peer, |_, peer| peer.streams.len() == 3);
+        let (_, bytes) = many_and_a_half(1200);
+        for stream in 0..3 {
+            peer.headers(stream, &HEAD, false);
+            peer.data(stream, &bytes, false);
+        }
+        until(&mut client, &mut peer, |client, _| {
+            client.calls.values().all(|call| call.waiting.len() == 1024)
+        });
+        drop(peer.socket.take());
+        until(&mut client, &mut peer, |client, _| {
+            client.state(link, "closed").is_some()
+        });
+        client.push([OPERATION_CANCEL | 1 << 8, cancelled, 0, 0]);
+        client.push([OPERATION_RELEASE, forgotten, 0, 0]);
+        client.turn();
+        client.calls[&cancelled].is(1, STATUS_LOCAL, STATUS_UNPROCESSED, "on this side");
+        assert!(!client.calls[&forgotten].is_over());
+        client.calls.remove(&forgotten);
+        // Nobody reads, so the deadline is what ends it.
+        until(&mut client, &mut peer, |client, _| {
+            client.calls[&late].is_over()
+        });
+        client.calls[&late].is(4, STATUS_LOCAL | STATUS_HEADERS_SEEN, 0, "deadline");
+        client.settle();
+        assert_eq!(client.stat("bufferedBytes"), 0);
+    }
+}
+
 #[test]
 fn connections_that_cannot_be_made_say_why() {
     for driver in DRIVERS {

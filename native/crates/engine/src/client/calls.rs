@@ -437,6 +437,10 @@ impl Engine {
             return self.message_error(index, &error);
         }
         if !call.takes_one {
+            if call.assembly.is_some() {
+                // The rest of that message will never come.
+                self.drop_undelivered(index);
+            }
             return self.tell_status(index, code, bits);
         }
         let slot = call.first;
@@ -496,7 +500,32 @@ impl Engine {
                 STATUS_UNPROCESSED,
             ),
         };
-        self.end_locally(index, code, &text, bits);
+        self.end_lost(index, code, &text, bits);
+    }
+
+    /// The stream of a call is gone. What had arrived and is not divided yet is divided first, and
+    /// the status is told behind the messages that are whole, no faster than they are read.
+    pub(crate) fn end_lost(&mut self, index: u32, code: Code, text: &str, bits: u32) {
+        let call = &mut self.calls[index];
+        if call.takes_one || call.released || call.raw.is_empty() {
+            return self.end_locally(index, code, text, bits);
+        }
+        if call.client.over || call.client.ended.is_some() {
+            return;
+        }
+        let bits = bits | STATUS_LOCAL | STATUS_HAS_DETAILS | STATUS_HEADERS_SEEN;
+        call.client.ended = Some((code, bits));
+        call.client.details = Some(details_of(text));
+        call.remote_ended = true;
+        let waits = call.blocked;
+        self.leave_stream(index, Reason::CANCEL);
+        if waits {
+            // Nothing that is written now is sent; a writer that waited must not keep its reader.
+            let reference = self.calls.reference(index);
+            self.push_record([RECORD_WRITABLE, reference, NO_SLOT, 0]);
+        }
+        self.wake_raw(index);
+        self.raw_wake = true;
     }
 
     /// Ends a call with a status of ours. Messages that JavaScript knows of stay readable.
@@ -515,12 +544,8 @@ impl Engine {
             }
             self.leave_stream(index, Reason::CANCEL);
         }
-        let mut details = Vec::with_capacity(8 + text.len());
-        details.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        details.extend_from_slice(text.as_bytes());
-        details.extend_from_slice(&0u32.to_le_bytes());
         let call = &mut self.calls[index];
-        call.client.details = Some(details.into_boxed_slice());
+        call.client.details = Some(details_of(text));
         if call.takes_one {
             self.drop_inbound(index);
         } else {
@@ -576,4 +601,13 @@ impl Engine {
         let details = self.calls[index].client.details.as_ref()?;
         Some(details.to_vec())
     }
+}
+
+/// What `status()` answers for a call that was ended here: a message and no trailers.
+fn details_of(text: &str) -> Box<[u8]> {
+    let mut details = Vec::with_capacity(8 + text.len());
+    details.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    details.extend_from_slice(text.as_bytes());
+    details.extend_from_slice(&0u32.to_le_bytes());
+    details.into_boxed_slice()
 }

@@ -514,7 +514,7 @@ impl Engine {
             let reference = self.calls.reference(first);
             self.calls[first].connection_lost = true;
             if self.calls[first].client.ended.is_none() {
-                self.end_locally(first, Code::Unavailable, &text, 0);
+                self.end_lost(first, Code::Unavailable, &text, 0);
             }
             if self.calls.find(reference).is_some() {
                 // The socket's number may soon be another connection's.
