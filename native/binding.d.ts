@@ -90,6 +90,11 @@ export declare class NativeEngine {
    */
   drain(): void;
   /**
+   * Moves the engine's clock ahead: what it times comes due as if that much time had passed.
+   * For tests. Nothing happens once the engine is closed.
+   */
+  advance(milliseconds: number): void;
+  /**
    * Ends every call and connection and detaches the views; inside `onBatch` when it is over.
    * Again is nothing.
    */

@@ -148,6 +148,11 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
     if (!this.closed) this.operations.flush();
   }
 
+  /** What the engine times comes due as if that much time had passed. */
+  advance(milliseconds: number): void {
+    if (!this.closed) this.native.advance(milliseconds);
+  }
+
   /** The views are detached from here on; calls must have been told before. */
   close(): void {
     if (this.closed) return;

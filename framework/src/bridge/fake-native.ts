@@ -213,6 +213,10 @@ export class FakeNative implements NativeEngine {
     this.events.push('drain');
   }
 
+  advance(milliseconds: number): void {
+    this.events.push(`advance ${milliseconds}`);
+  }
+
   close(): void {
     this.events.push('close');
   }

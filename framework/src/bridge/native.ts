@@ -59,6 +59,8 @@ export interface NativeEngine {
   stats(): string;
   /** Stops listening and asks clients to go; the notice `drained` says when the last has gone. */
   drain(): void;
+  /** Moves the clock ahead, for tests. */
+  advance(milliseconds: number): void;
   /** Cancels everything and detaches the views. */
   close(): void;
 }

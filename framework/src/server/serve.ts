@@ -107,12 +107,14 @@ async function start(checked: CheckedOptions): Promise<[Threads, number]> {
       close: (timeoutMs) => thread.close(timeoutMs),
       unfinished: () => thread.unfinished(),
       secure: async (material) => thread.secure(material),
+      advance: (milliseconds) => thread.advance(milliseconds),
     },
     port,
   ];
 }
 
-class RunningServer implements Signalled {
+/** As `millrace/testing` sees it. */
+export class RunningServer implements Signalled {
   readonly host: string;
   readonly port: number;
   readonly logger: Logger;
@@ -170,6 +172,11 @@ class RunningServer implements Signalled {
 
   unfinished(): string[] {
     return this.#threads.unfinished();
+  }
+
+  /** Moves the clock of the engine ahead; a server of several threads has none that could be moved. */
+  advance(milliseconds: number): void {
+    this.#threads.advance?.(milliseconds);
   }
 
   async #close(timeoutMs: number): Promise<CloseResult> {

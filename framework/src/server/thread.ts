@@ -31,6 +31,8 @@ export interface Threads {
   unfinished(): string[];
   /** Takes other certificates for connections to come. */
   secure(tls: NativeTls): Promise<void>;
+  /** Moves the clock ahead, for tests. */
+  advance?(milliseconds: number): void;
 }
 
 /** The server of one thread: an engine, and the dispatcher that runs its calls. */
@@ -85,6 +87,10 @@ export class ThreadServer {
   /** @throws Error with a code MILLRACE_TLS_*; what was there before stays */
   secure(tls: NativeTls): void {
     this.#engine.secure(tls);
+  }
+
+  advance(milliseconds: number): void {
+    this.#engine.advance(milliseconds);
   }
 
   /**

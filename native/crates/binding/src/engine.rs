@@ -265,6 +265,18 @@ impl NativeEngine {
         })
     }
 
+    /// Moves the engine's clock ahead: what it times comes due as if that much time had passed.
+    /// For tests. Nothing happens once the engine is closed.
+    #[napi]
+    pub fn advance(&self, milliseconds: u32) -> Result<()> {
+        guard(|| {
+            unless_closed(self.host.command(|engine| {
+                engine.advance(u64::from(milliseconds));
+                Ok(())
+            }))
+        })
+    }
+
     /// Ends every call and connection and detaches the views; inside `onBatch` when it is over.
     /// Again is nothing.
     #[napi]
