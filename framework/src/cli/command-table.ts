@@ -26,6 +26,11 @@ export const commandTable: readonly CommandRow[] = [
     load: async () => (await import('./commands/list.js')).listCommand(),
   },
   {
+    name: 'add',
+    summary: 'add a service or a method: .proto file, handler and test',
+    load: async () => (await import('./commands/add.js')).addCommand(),
+  },
+  {
     name: 'completion',
     summary: 'print a script that completes commands and options in your shell',
     load: async () => (await import('./commands/completion.js')).completionCommand(loadCommands),

@@ -1,13 +1,14 @@
 import { Command, Option } from 'commander';
 import { CliError } from '../cli-error.js';
 import { type LoadedConfig, loadConfig } from '../config/load-config.js';
+import { explained } from '../generate/explained.js';
 import { generate, outdated } from '../generate/generate.js';
 import { GenerateError } from '../generate/generate-error.js';
 import { watchedPaths } from '../generate/sources.js';
 import { watchProtos } from '../generate/watch.js';
 import { write } from '../generate/write.js';
 import { examples } from '../help.js';
-import { render, toJson } from '../proto/diagnostic.js';
+import { toJson } from '../proto/diagnostic.js';
 
 interface Options {
   readonly proto?: string[];
@@ -156,12 +157,4 @@ async function watch(options: Options): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
   await watching.close();
-}
-
-/** Every error with its line of source, and how many there are. */
-function explained(error: GenerateError): CliError {
-  const { diagnostics } = error;
-  const count = diagnostics.length === 1 ? '1 error' : `${diagnostics.length} errors`;
-  const text = `${diagnostics.map(render).join('\n')}\n${count}; nothing was written`;
-  return new CliError(text, { cause: error });
 }

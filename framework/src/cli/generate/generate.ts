@@ -11,6 +11,8 @@ export interface GenerateOptions {
   readonly importPaths?: readonly string[];
   /** What the modules import the codec runtime from: `millrace/codec`, if not given. */
   readonly runtime?: string;
+  /** Texts of .proto files by absolute path, which count as if they had been written. */
+  readonly drafts?: ReadonlyMap<string, string>;
 }
 
 /** A module that was generated. */
@@ -26,7 +28,8 @@ export interface GeneratedFile {
  * @throws GenerateError with everything that is wrong, by file, line and column
  */
 export function generate(options: GenerateOptions): GeneratedFile[] {
-  const files = resolveFiles(readSources(options.proto, options.importPaths ?? []));
+  const { proto, importPaths = [], drafts } = options;
+  const files = resolveFiles(readSources(proto, importPaths, drafts));
   return files.flatMap((file) => {
     const text = printModule(file, { runtime: options.runtime ?? 'millrace/codec' });
     return text === undefined ? [] : [{ path: file.path.replace(/\.proto$/, '.ts'), text }];

@@ -39,13 +39,19 @@ export const WELL_KNOWN_FILES: readonly string[] = [
  * folders that were given, then in `importPaths`, then among the files of Google's that come with
  * the parser.
  *
+ * @param drafts texts of files by absolute path, which count as if they had been written
  * @throws GenerateError with all that is wrong in any of them
  */
-export function readSources(inputs: readonly string[], importPaths: readonly string[]): Sources {
-  const files = findAll(inputs);
-  const folders = [...inputs.filter(isFolder), ...importPaths].map((folder) => resolve(folder));
+export function readSources(
+  inputs: readonly string[],
+  importPaths: readonly string[],
+  drafts: ReadonlyMap<string, string> = new Map(),
+): Sources {
+  const files = findAll(inputs, drafts);
+  const searched = inputs.filter((input) => isFolder(input) || holdsDraft(input, drafts));
+  const folders = [...searched, ...importPaths].map((folder) => resolve(folder));
   const roots = rootsOf(files, folders);
-  const reader = new SourceReader(roots);
+  const reader = new SourceReader(roots, drafts);
   const asked = new Set<string>();
   for (const file of files) {
     const root = rootOf(file, folders);
@@ -85,7 +91,7 @@ function rootsOf(files: readonly string[], folders: readonly string[]): string[]
 
 /** The well-known files alone, as if they had been asked for. */
 export function readWellKnown(): Sources {
-  const reader = new SourceReader([]);
+  const reader = new SourceReader([], new Map());
   for (const path of WELL_KNOWN_FILES) reader.read(path, undefined);
   return { root: parseAll(reader.byPath), byPath: reader.byPath, asked: WELL_KNOWN_FILES };
 }
@@ -94,9 +100,11 @@ class SourceReader {
   readonly byPath = new Map<string, Source>();
   readonly diagnostics: Diagnostic[] = [];
   private readonly roots: readonly string[];
+  private readonly drafts: ReadonlyMap<string, string>;
 
-  constructor(roots: readonly string[]) {
+  constructor(roots: readonly string[], drafts: ReadonlyMap<string, string>) {
     this.roots = roots;
+    this.drafts = drafts;
   }
 
   /** Reads the file of that import path, and what it imports, once. */
@@ -113,7 +121,8 @@ class SourceReader {
       return;
     }
     const shown = relative('', file) || file;
-    const proto = readProto(path, shown, readFileSync(file, 'utf8'));
+    const text = this.drafts.get(file) ?? readFileSync(file, 'utf8');
+    const proto = readProto(path, shown, text);
     const { imports } = proto.outline;
     const source = { ...proto, imports: importsOf(imports) };
     this.diagnostics.push(...proto.diagnostics);
@@ -124,7 +133,7 @@ class SourceReader {
   private find(path: string): string | undefined {
     for (const root of this.roots) {
       const file = join(root, path);
-      if (isFile(file)) return file;
+      if (this.drafts.has(file) || isFile(file)) return file;
     }
     const shipped = join(dirname(require.resolve('protobufjs/package.json')), path);
     return path.startsWith('google/') && isFile(shipped) ? shipped : undefined;
@@ -149,20 +158,26 @@ function isFile(path: string): boolean {
 }
 
 /** The .proto files that the inputs are or hold. */
-function findAll(inputs: readonly string[]): string[] {
+function findAll(inputs: readonly string[], drafts: ReadonlyMap<string, string>): string[] {
   const wrong: Diagnostic[] = [];
   const files = inputs.flatMap((input) => {
-    if (!existsSync(input)) {
+    const added = [...drafts.keys()].filter((file) => file.startsWith(resolve(input) + sep));
+    if (!existsSync(input) && added.length === 0) {
       const remedy = 'name a .proto file or a folder that holds some with --proto';
       wrong.push({ message: `${input} does not exist; ${remedy}` });
       return [];
     }
-    const found = findFiles(input);
-    if (found.length === 0) wrong.push({ message: `${input} holds no .proto file` });
-    return found;
+    const found = existsSync(input) ? findFiles(input) : [];
+    const all = [...new Set([...found, ...added])];
+    if (all.length === 0) wrong.push({ message: `${input} holds no .proto file` });
+    return all;
   });
   if (wrong.length > 0) throw new GenerateError(wrong);
   return files;
+}
+
+function holdsDraft(folder: string, drafts: ReadonlyMap<string, string>): boolean {
+  return [...drafts.keys()].some((file) => file.startsWith(resolve(folder) + sep));
 }
 
 function findFiles(input: string): string[] {

@@ -11,19 +11,25 @@ import { basename, dirname, join, resolve } from 'node:path';
 import type { GeneratedFile } from './generate.js';
 
 /**
- * Puts the files into the output folder: all of them, or, when that fails, none. They are written
- * beside the folder first and then renamed, so that nobody ever reads half of one.
+ * Puts the files into the folder: all of them, or, when that fails, none. They are written elsewhere
+ * first and then renamed, so that nobody ever reads half of one.
+ *
+ * @param beside where they are written first, in a folder of their own: on the same file system
  */
-export function write(files: readonly GeneratedFile[], out: string): void {
+export function write(
+  files: readonly GeneratedFile[],
+  out: string,
+  beside = dirname(resolve(out)),
+): void {
   if (files.length === 0) return;
   const folder = resolve(out);
-  mkdirSync(dirname(folder), { recursive: true });
-  const staging = mkdtempSync(join(dirname(folder), `.${basename(folder)}-`));
+  mkdirSync(beside, { recursive: true });
+  const staging = mkdtempSync(join(beside, `.${basename(folder)}-`));
   const undo: (() => void)[] = [];
   try {
     for (const [index, { text }] of files.entries()) writeFileSync(join(staging, `${index}`), text);
     for (const [index, { path }] of files.entries()) {
-      const target = join(folder, path);
+      const target = resolve(folder, path);
       const previous = join(staging, `${index}.previous`);
       const made = mkdirSync(dirname(target), { recursive: true });
       if (made !== undefined) undo.push(() => rmSync(made, { recursive: true }));
