@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { runToEnd } from './processes.mjs';
 import * as suites from './suites.mjs';
-import { installTools } from './tools.mjs';
+import { findPython, installTools } from './tools.mjs';
 
 const BUILD_MS = 900_000;
 const page = new URL('../../docs/conformance.md', import.meta.url);
@@ -21,6 +21,7 @@ let skipped = 0;
 
 const peer = await buildPeer();
 const tools = await installTools();
+const python = await findPython();
 await rows(tools.h2spec, (path, ...on) => suites.http2Server(path, peer, ...on));
 await rows(tools.h2specd, (path, ...on) => suites.http2Client(path, peer, ...on));
 await rows(tools.client, suites.grpcGoClient);
@@ -28,6 +29,8 @@ await rows(tools.server, suites.grpcGoServer);
 await rows(undefined, (_path, ...on) => suites.grpcJsClient(...on));
 await rows(undefined, (_path, ...on) => suites.grpcJsServer(...on));
 await rows(undefined, (_path, ...on) => suites.ourselves(...on));
+await rows(python, suites.pythonClient);
+await rows(python, suites.pythonServer);
 
 if (skipped === 0) write();
 else console.log(`docs/conformance.md is left as it is: ${skipped} suites could not run.`);
@@ -41,7 +44,7 @@ process.exit(failed > 0 ? 1 : 0);
 /**
  * A suite over each transport, on each driver.
  *
- * @param {import('./tools.mjs').Tool | undefined} tool undefined where npm has brought what it needs
+ * @param {import('./tools.mjs').Tool | undefined} tool undefined where npm has brought all that it needs
  * @param {(path: string, transport: import('./suites.mjs').Transport, driver: string) => Promise<import('./suites.mjs').Result>} row
  */
 async function rows(tool, row) {
@@ -86,7 +89,8 @@ async function buildPeer() {
 
 function write() {
   const grpcJs = createRequire(import.meta.url)('@grpc/grpc-js/package.json').version;
-  const versions = [...Object.values(tools).map(({ title }) => title), `grpc-js ${grpcJs}`];
+  const installed = [...Object.values(tools), python].map(({ title }) => title);
+  const versions = [...installed, `grpc-js ${grpcJs}`];
   const lines = [
     '| suite | transport | driver | passed | failed |',
     '|---|---|---|---:|---:|',

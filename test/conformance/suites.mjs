@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { keptCertificates } from '#certificates';
-import { CASES, runCase } from '../interop/grpc-js-client.mjs';
+import { CASES, COMPRESSED_CASES, runCase } from '../interop/grpc-js-client.mjs';
 import { runToEnd, startListening, startOnPort } from './processes.mjs';
 
 /** What grpc-go's client runs without a cloud account. */
@@ -27,11 +27,17 @@ const GRPC_GO_CASES = [
   'channel_soak',
 ];
 
+/** Of these the client compresses its requests, of the others the server its responses. */
+const CLIENT_COMPRESSED = ['client_compressed_unary', 'client_compressed_streaming'];
+const COMPRESSED = [...CLIENT_COMPRESSED, 'server_compressed_unary', 'server_compressed_streaming'];
+
 /** Where h2specd listens from, one port for each case. */
 const H2SPECD_PORT = 30_100;
 /** A case is over long before; one that hangs must not hold the others up. */
 const CASE_MS = 60_000;
 const SUITE_MS = 300_000;
+
+const pythonProgram = fileURLToPath(new URL('../interop/grpcio.py', import.meta.url));
 
 /** @typedef {'plaintext' | 'TLS'} Transport */
 
@@ -137,7 +143,7 @@ export async function grpcJsClient(transport, driver) {
       suite: 'gRPC interop: grpc-js client, our server',
       transport,
       driver,
-      ...(await eachCase(CASES, async (name) => {
+      ...(await eachCase([...CASES, ...COMPRESSED_CASES], async (name) => {
         try {
           await runCase(name, { target, ...tls });
           return { code: 0, output: '' };
@@ -178,7 +184,7 @@ export async function grpcGoServer(server, transport, driver) {
 }
 
 /**
- * Our client, against grpc-js's server.
+ * Our client, against grpc-js's server, which takes compressed requests and does not compress.
  *
  * @param {Transport} transport
  * @param {string} driver
@@ -197,7 +203,9 @@ export async function grpcJsServer(transport, driver) {
       suite: 'gRPC interop: our client, grpc-js server',
       transport,
       driver,
-      ...(await eachCase(CASES, (name) => ourClient(port, name, transport, driver))),
+      ...(await eachCase([...CASES, ...CLIENT_COMPRESSED], (name) =>
+        ourClient(port, name, transport, driver, ['--no_probe']),
+      )),
     };
   } finally {
     await stop();
@@ -218,7 +226,63 @@ export async function ourselves(transport, driver) {
       suite: 'gRPC interop: our client, our server',
       transport,
       driver,
-      ...(await eachCase(CASES, (name) => ourClient(port, name, transport, driver))),
+      ...(await eachCase([...CASES, ...COMPRESSED], (name) =>
+        ourClient(port, name, transport, driver),
+      )),
+    };
+  } finally {
+    await stop();
+  }
+}
+
+/**
+ * Our interop server, by the client of gRPC for Python: the compressed cases.
+ *
+ * @param {string} python
+ * @param {Transport} transport
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function pythonClient(python, transport, driver) {
+  const server = await interopServer(transport, driver);
+  const tls = transport === 'TLS' ? [`--ca_file=${keptCertificates().ca}`] : [];
+  const words = [pythonProgram, 'client', `--server_port=${server.port}`, ...tls];
+  try {
+    return {
+      suite: 'gRPC interop, compressed: Python client, our server',
+      transport,
+      driver,
+      ...(await eachCase(COMPRESSED, (name) =>
+        runToEnd(python, [...words, `--test_case=${name}`], { timeoutMs: CASE_MS }),
+      )),
+    };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * Our client, against the server of gRPC for Python: the compressed cases.
+ *
+ * @param {string} python
+ * @param {Transport} transport
+ * @param {string} driver
+ * @returns {Promise<Result>}
+ */
+export async function pythonServer(python, transport, driver) {
+  const { cert, key } = keptCertificates();
+  const certified = [`--tls_cert_file=${cert}`, `--tls_key_file=${key}`];
+  const tls = transport === 'TLS' ? certified : [];
+  const words = [pythonProgram, 'server', '--port=0', ...tls];
+  const { port, stop } = await startListening(python, words);
+  try {
+    return {
+      suite: 'gRPC interop, compressed: our client, Python server',
+      transport,
+      driver,
+      ...(await eachCase(COMPRESSED, (name) =>
+        ourClient(port, name, transport, driver, ['--no_probe']),
+      )),
     };
   } finally {
     await stop();
@@ -230,11 +294,12 @@ export async function ourselves(transport, driver) {
  * @param {string} name
  * @param {Transport} transport
  * @param {string} driver
+ * @param {readonly string[]} [flags]
  */
-function ourClient(port, name, transport, driver) {
+function ourClient(port, name, transport, driver, flags = []) {
   // What gRPC's own scripts say; `--tls` says both in one.
   const tls = transport === 'TLS' ? ['--use_tls', '--use_test_ca=true'] : [];
-  const words = [built('client.js'), ...to(port), ...tls, `--test_case=${name}`];
+  const words = [built('client.js'), ...to(port), ...tls, ...flags, `--test_case=${name}`];
   return runToEnd(process.execPath, words, {
     timeoutMs: CASE_MS,
     environment: { MILLRACE_DRIVER: driver },

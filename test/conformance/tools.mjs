@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { runToEnd } from './processes.mjs';
 
 const INSTALL_MS = 600_000;
+const PYTHON_MS = 20_000;
 
 const H2SPEC = 'af83a65f0b62';
 const GRPC_GO = 'v1.83.0';
@@ -60,6 +61,24 @@ export async function installTools() {
     tools[name] = await install(name, code === 0);
   }
   return /** @type {Record<ToolName, Tool>} */ (tools);
+}
+
+/**
+ * A Python that has gRPC.
+ *
+ * @returns {Promise<Tool>}
+ */
+export async function findPython() {
+  for (const path of ['python3', '/usr/bin/python3']) {
+    const words = ['-c', 'import grpc; print(grpc.__version__)'];
+    const { code, output } = await runToEnd(path, words, { timeoutMs: PYTHON_MS });
+    if (code === 0) return { title: `gRPC for Python ${output.trim()}`, path, reason: '' };
+  }
+  return {
+    title: 'gRPC for Python',
+    path: undefined,
+    reason: 'no python3 has it (Debian, Ubuntu: python3-grpcio; else pip install grpcio)',
+  };
 }
 
 /**

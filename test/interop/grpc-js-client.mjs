@@ -35,6 +35,7 @@ const payload = (bytes) => ({ body: Buffer.alloc(bytes) });
  * @typedef {object} Server
  * @property {string} target host and port
  * @property {Buffer} [ca] PEM: speak TLS and trust this authority
+ * @property {boolean} [compresses] requests, by gzip
  */
 
 /** @type {Record<string, (client: Client, server: Server) => Promise<unknown>>} */
@@ -157,7 +158,50 @@ const cases = {
   },
 };
 
+/**
+ * Those of compression but client_compressed_streaming, since there is no switch for single messages.
+ * A caller does not see whether a response came compressed.
+ *
+ * @type {Record<string, (client: Client, server: Server) => Promise<unknown>>}
+ */
+const compressedCases = {
+  async client_compressed_unary(client, server) {
+    /** @param {boolean} value */
+    const request = (value) => ({
+      expectCompressed: { value },
+      responseSize: LARGE_RESPONSE_BYTES,
+      payload: payload(LARGE_REQUEST_BYTES),
+    });
+    const refused = { code: grpc.status.INVALID_ARGUMENT };
+    await fails(unary(client, 'UnaryCall', request(true)), refused);
+    await withClient({ ...server, compresses: true }, async (compressing) => {
+      const { response } = await unary(compressing, 'UnaryCall', request(true));
+      assert.equal(response.payload.body.length, LARGE_RESPONSE_BYTES);
+      await fails(unary(compressing, 'UnaryCall', request(false)), refused);
+    });
+    const { response } = await unary(client, 'UnaryCall', request(false));
+    assert.equal(response.payload.body.length, LARGE_RESPONSE_BYTES);
+  },
+  async server_compressed_unary(client) {
+    for (const value of [true, false]) {
+      const request = { responseCompressed: { value }, responseSize: LARGE_RESPONSE_BYTES };
+      const { response } = await unary(client, 'UnaryCall', request);
+      assert.equal(response.payload.body.length, LARGE_RESPONSE_BYTES);
+    }
+  },
+  async server_compressed_streaming(client) {
+    const responseParameters = [
+      { compressed: { value: true }, size: 31_415 },
+      { compressed: { value: false }, size: 92_653 },
+    ];
+    const call = client['StreamingOutputCall']?.({ responseParameters }, deadline());
+    assert.deepEqual(await sizes(call), [31_415, 92_653]);
+  },
+};
+
+/** What every server of TestService answers. */
 export const CASES = Object.keys(cases);
+export const COMPRESSED_CASES = Object.keys(compressedCases);
 
 /**
  * Runs a case; it has failed when this rejects.
@@ -166,7 +210,7 @@ export const CASES = Object.keys(cases);
  * @param {Server} server
  */
 export async function runCase(name, server) {
-  const body = cases[name];
+  const body = cases[name] ?? compressedCases[name];
   if (body === undefined) throw new Error(`there is no case ${name}`);
   await withClient(server, (client) => body(client, server));
 }
@@ -188,9 +232,12 @@ async function withClient(server, body) {
  * @param {Server} server
  * @returns {[string, grpc.ChannelCredentials, grpc.ChannelOptions]}
  */
-function channelTo({ target, ca }) {
+function channelTo({ target, ca, compresses = false }) {
   // A pool of subchannels of its own, so that every client connects anew.
-  const options = { 'grpc.use_local_subchannel_pool': 1 };
+  const options = {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.default_compression_algorithm': compresses ? grpc.compressionAlgorithms.gzip : 0,
+  };
   if (ca === undefined) return [target, grpc.credentials.createInsecure(), options];
   // Node.js would send an address as the server's name, and warns of that.
   const name = { 'grpc.ssl_target_name_override': 'localhost' };

@@ -3,41 +3,26 @@
 // Source: https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md
 
 import assert from 'node:assert/strict';
+import { type Connection, connect, connection, Status, type UnaryCall } from 'millrace';
 import {
-  type Client,
-  type Connection,
-  type ConnectionOptions,
-  connect,
-  connection,
-  Status,
-  StatusError,
-  statusName,
-  type UnaryCall,
-} from 'millrace';
+  type Case,
+  fails,
+  LARGE_REQUEST_BYTES,
+  LARGE_RESPONSE_BYTES,
+  payload,
+  type Server,
+  sizes,
+  type TestClient,
+  timeoutMs,
+} from './case.js';
+import { compressedCases } from './compressed-cases.js';
 import { TestService, UnimplementedService } from './gen/grpc/testing/test.js';
 import { ECHO_INITIAL, ECHO_TRAILING } from './service.js';
 
 const REQUEST_BYTES = [27_182, 8, 1828, 45_904];
 const RESPONSE_BYTES = [31_415, 9, 2653, 58_979];
-const LARGE_REQUEST_BYTES = 271_828;
-const LARGE_RESPONSE_BYTES = 314_159;
 const SOAK_CALLS = 10;
 const MESSAGE = '\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n';
-
-/** Longer than any case takes; a case that hangs fails by it. */
-const timeoutMs = 20_000;
-
-type TestClient = Client<typeof TestService>;
-
-/** Whom a case calls. */
-export interface Server {
-  readonly target: string;
-  readonly tls: ConnectionOptions['tls'];
-}
-
-type Case = (client: TestClient, shared: Connection, server: Server) => Promise<void>;
-
-const payload = (bytes: number) => ({ body: new Uint8Array(bytes) });
 
 const cases: Readonly<Record<string, Case>> = {
   async empty_unary(client) {
@@ -146,9 +131,10 @@ const cases: Readonly<Record<string, Case>> = {
       await withConnection(server, (shared) => largeUnary(connect(TestService, shared)));
     }
   },
+  ...compressedCases,
 };
 
-/** Cases that need nothing but the service, by their standard names. */
+/** Cases that need nothing but the service, by their standard names; the last four compress. */
 export const CASES: readonly string[] = Object.keys(cases);
 
 /** Runs a case over a connection of its own; it has failed when this rejects. */
@@ -174,26 +160,4 @@ async function largeUnary(client: TestClient): Promise<void> {
   const request = { responseSize: LARGE_RESPONSE_BYTES, payload: payload(LARGE_REQUEST_BYTES) };
   const reply = await client.unaryCall(request, { timeoutMs });
   assert.equal(reply.payload?.body.length, LARGE_RESPONSE_BYTES);
-}
-
-async function sizes(
-  call: AsyncIterable<{ payload: { body: Uint8Array } | undefined }>,
-): Promise<number[]> {
-  const all = [];
-  for await (const { payload } of call) all.push(payload?.body.length ?? 0);
-  return all;
-}
-
-async function fails(outcome: PromiseLike<unknown>, code: Status, message?: string): Promise<void> {
-  await assert.rejects(
-    async () => outcome,
-    (error: unknown) => {
-      if (!StatusError.is(error)) throw error;
-      assert.equal(
-        `${error.codeName}: ${error.message}`,
-        `${statusName(code)}: ${message ?? error.message}`,
-      );
-      return true;
-    },
-  );
 }

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, Status, StatusError, service } from 'millrace';
 import {
+  type BoolValue,
   type EchoStatus,
   type Payload,
   PayloadType,
@@ -38,9 +39,12 @@ export const testService = service(TestService, {
     yield* responses(request, ctx);
   },
 
-  async streamingInputCall(requests) {
+  async streamingInputCall(requests, ctx) {
     let bytes = 0;
-    for await (const { payload } of requests) bytes += payload?.body.length ?? 0;
+    for await (const { payload, expectCompressed } of requests) {
+      checkCompression(expectCompressed, ctx);
+      bytes += payload?.body.length ?? 0;
+    }
     return { aggregatedPayloadSize: bytes };
   },
 
@@ -68,6 +72,8 @@ export const testService = service(TestService, {
 });
 
 async function unary(request: SimpleRequest, ctx: Context): Promise<SimpleResponseInit> {
+  checkCompression(request.expectCompressed, ctx);
+  compressIfAsked(request.responseCompressed, ctx);
   echoMetadata(ctx);
   failIfAsked(request.responseStatus);
   return {
@@ -80,7 +86,8 @@ async function* responses(
   request: StreamingOutputCallRequest,
   ctx: Context,
 ): AsyncGenerator<StreamingOutputCallResponseInit> {
-  for (const { size, intervalUs } of request.responseParameters) {
+  for (const { size, intervalUs, compressed } of request.responseParameters) {
+    compressIfAsked(compressed, ctx);
     if (intervalUs > 0) {
       await sleep(intervalUs / 1000, undefined, { signal: ctx.signal }).catch(() => {
         throw ctx.signal.reason;
@@ -96,6 +103,23 @@ function echoMetadata(ctx: Context): void {
   if (trailing !== undefined) ctx.trailers.set(ECHO_TRAILING, trailing);
   const initial = ctx.metadata.get(ECHO_INITIAL);
   if (initial !== undefined) ctx.sendHeaders({ [ECHO_INITIAL]: initial });
+}
+
+/** A client that says how its request is to come wants to hear when it does not. */
+function checkCompression(expected: BoolValue | undefined, ctx: Context): void {
+  const { received } = ctx.compression;
+  if (expected === undefined || expected.value === received) return;
+  throw new StatusError(
+    Status.INVALID_ARGUMENT,
+    `the request came ${received ? '' : 'un'}compressed, other than expect_compressed says`,
+  );
+}
+
+/** Asks for compression even where a message is not to have it: the encoding is the whole stream's. */
+function compressIfAsked(asked: BoolValue | undefined, ctx: Context): void {
+  if (asked === undefined) return;
+  ctx.compression.encoding = 'gzip';
+  ctx.compression.enabled = asked.value;
 }
 
 function failIfAsked(status: EchoStatus | undefined): void {
