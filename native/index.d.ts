@@ -7,7 +7,8 @@ export interface NativeOptions {
   readonly driver?: string | undefined;
   /** `server` (the default) listens and answers, `client` connects and calls; never both. */
   readonly role?: 'server' | 'client' | undefined;
-  readonly [limit: string]: number | string | undefined;
+  /** With `http2.` before them, those of HTTP/2. */
+  readonly [limit: string]: number | string | boolean | undefined;
 }
 
 /** What the engine calls, on its own thread: once per batch, in this order. */

@@ -36,6 +36,7 @@ export type { InterceptedCall, Interceptor, Next } from './interceptors/intercep
 export type { Limits } from './limits.js';
 export type { LogLevel } from './logging/logger.js';
 export type { DriverName, ServeOptions } from './server/options.js';
+export type { Http2Options, KeepaliveOptions } from './server/protocol-limits.js';
 export { type Server, serve } from './server/serve.js';
 export type { ServerStats, ThreadStats } from './server/stats.js';
 export type { CloseResult } from './server/thread.js';

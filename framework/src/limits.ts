@@ -1,7 +1,7 @@
 import { MillraceError } from './errors.js';
 
-/** One row of the table of limits. */
-interface Limit {
+/** One row of a table of limits. */
+export interface Limit {
   readonly default: number;
   readonly least: number;
   readonly most: number;
@@ -41,9 +41,6 @@ export const limitTable = {
   maxConnectionIdleMs: { default: 0, least: 0, most: 365 * day },
   maxConnectionAgeMs: { default: 0, least: 0, most: 365 * day },
   maxConnectionAgeGraceMs: { default: 0, least: 0, most: 365 * day },
-  keepaliveTimeMs: { default: 7_200_000, least: 0, most: 365 * day },
-  keepaliveTimeoutMs: { default: 20_000, least: 1, most: day },
-  keepaliveMinTimeMs: { default: 300_000, least: 0, most: 365 * day },
 } as const satisfies Record<string, Limit>;
 
 /** The limits of a server thread. Sizes are bytes and times milliseconds, as the names say. */
@@ -100,12 +97,6 @@ export interface Limits {
   readonly maxConnectionAgeMs: number;
   /** Calls that are open then end with UNAVAILABLE after this; 0: never. Default 0. */
   readonly maxConnectionAgeGraceMs: number;
-  /** A silent connection is probed after this; 0: never. Default 2 h. */
-  readonly keepaliveTimeMs: number;
-  /** Time to answer a probe. Default 20 s. */
-  readonly keepaliveTimeoutMs: number;
-  /** Clients may probe no more often than this. Default 5 min. */
-  readonly keepaliveMinTimeMs: number;
 }
 
 /**

@@ -26,6 +26,60 @@ test('docs/reference/limits.md has every limit, with its default and meaning', (
   );
 });
 
+const groups = [
+  ['keepalive', 'keepaliveTable', 4],
+  ['http2', 'http2Table', 15],
+] as const;
+
+/** Name and default of each row of a table in the source. */
+function tableOf(source: string, table: string): { name: string; value: number }[] {
+  const body = source.split(`export const ${table} = {\n`)[1]!.split('\n} as const')[0]!;
+  return [...body.matchAll(/^ {2}(\w+): \{ default: ([^,]+), least:/gm)].map(
+    ([, name = '', value = '']) => ({ name, value: evaluate(value) }),
+  );
+}
+
+test.each(groups)('docs/reference/limits.md has every option of %s', (group, table, count) => {
+  const source = text('framework/src/server/protocol-limits.ts');
+  const meanings = new Map(
+    [...source.matchAll(/\/\*\* ([^\n]*?) Default [^\n]*\*\/\n {2}readonly (\w+)\?: number;/g)].map(
+      ([, meaning = '', name = '']) => [name, meaning],
+    ),
+  );
+  const options = tableOf(source, table);
+  expect(options.length).toBe(count);
+  const rows = [
+    ...text('docs/reference/limits.md').matchAll(
+      new RegExp(`^\\| \`${group}\\.\\w+\` \\| .*$`, 'gm'),
+    ),
+  ].map(([row]) => row);
+  expect(rows.filter((row) => !row.includes('permitWithoutCalls'))).toEqual(
+    options.map(
+      ({ name, value }) =>
+        `| \`${group}.${name}\` | ${shown(name, value)} | ${meanings.get(name)} |`,
+    ),
+  );
+});
+
+test('the defaults of the group http2 are those of the crate', () => {
+  const crate = new Map(
+    [
+      ...text('native/crates/http2/src/limits.rs').matchAll(
+        /^ {4}(\w+): (?:u32|usize) = ([\d_]+);/gm,
+      ),
+    ].map(([, name = '', value = '']) => [
+      name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
+      evaluate(value),
+    ]),
+  );
+  for (const { name, value } of tableOf(
+    text('framework/src/server/protocol-limits.ts'),
+    'http2Table',
+  )) {
+    expect([name, value]).toEqual([name, crate.get(name)]);
+  }
+});
+
 test('docs/reference/errors.md has every misuse error, with its remedy', () => {
   const errors = [
     ...text('framework/src/errors.ts').matchAll(

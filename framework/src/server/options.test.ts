@@ -56,12 +56,32 @@ test.each<[object, string]>([
   [{ signals: 1 }, 'signals'],
   [{ drainTimeoutMs: -1 }, 'drainTimeoutMs'],
   [{ limits: { ringBuffers: 3 } }, 'ringBuffers'],
+  [{ limits: { keepaliveTimeMs: 1 } }, 'there is no limit "keepaliveTimeMs"'],
+  [{ keepalive: 1 }, 'keepalive is 1, but has to be an object'],
+  [{ keepalive: { time: 1 } }, 'keepalive has no option "time"; it has timeMs, timeoutMs,'],
+  [{ keepalive: { timeoutMs: 0 } }, 'keepalive.timeoutMs is 0'],
+  [{ keepalive: { permitWithoutCalls: 1 } }, 'keepalive.permitWithoutCalls is 1'],
+  [{ http2: { toString: 1 } }, 'http2 has no option "toString"'],
+  [{ http2: { headerFields: 8 } }, 'http2.headerFields is 8, but has to be a whole number from 16'],
   [{ interceptors: ['x'] }, 'MILLRACE_INTERCEPTOR_INVALID'],
   [{ services: [notes, notes] }, 'MILLRACE_SERVICE_DUPLICATE'],
   [{ services: [{}] }, 'MILLRACE_SERVICE_INVALID'],
   [{ services: './services.js' }, 'MILLRACE_SERVICE_INVALID'],
 ])('%j is refused', (options, text) => {
   expect(() => checkOptions({ services: [notes], ...options } as ServeOptions)).toThrow(text);
+});
+
+test('the groups go to the engine by its own names', () => {
+  const { engine } = checkOptions({
+    services: [notes],
+    keepalive: { minTimeMs: 0, permitWithoutCalls: true },
+    http2: { resetBurst: 10 },
+  }).thread;
+  expect(engine).toMatchObject({
+    keepaliveMinTimeMs: 0,
+    keepalivePermitWithoutCalls: true,
+    'http2.resetBurst': 10,
+  });
 });
 
 test('a Unix socket, by its path or its address', () => {

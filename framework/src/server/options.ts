@@ -8,6 +8,12 @@ import { createLogger, type LogLevel } from '../logging/logger.js';
 import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
 import { checkEndpoint, type Endpoint } from './endpoint.js';
+import {
+  checkHttp2,
+  checkKeepalive,
+  type Http2Options,
+  type KeepaliveOptions,
+} from './protocol-limits.js';
 import { checkTls, type TlsOptions } from './tls.js';
 
 /** The I/O drivers, best first; `auto` takes the best that this machine admits. */
@@ -41,6 +47,10 @@ export interface ServeOptions {
   readonly driver?: DriverName;
   /** Limits of each thread; absent ones have their defaults. */
   readonly limits?: Partial<Limits>;
+  /** PINGs of this server, and how often clients may send theirs. */
+  readonly keepalive?: KeepaliveOptions;
+  /** What HTTP/2 lets a client do before it counts as an attack. */
+  readonly http2?: Http2Options;
   /**
    * How replies are compressed where the client takes it, unless a handler says otherwise by
    * `ctx.compression`. Default `identity`: not at all.
@@ -67,7 +77,7 @@ export interface ServeOptions {
 
 /** The options of one thread: plain data, for they cross to workers. */
 export interface ThreadOptions {
-  readonly engine: Readonly<Record<string, number | string>> & {
+  readonly engine: Readonly<Record<string, number | string | boolean>> & {
     readonly sendMessageBytes: number;
   };
   readonly backlog: number;
@@ -101,6 +111,8 @@ const known = [
   'threads',
   'driver',
   'limits',
+  'keepalive',
+  'http2',
   'compression',
   'interceptors',
   'log',
@@ -148,7 +160,12 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
     drainTimeoutMs: checkNumber('drainTimeoutMs', given.drainTimeoutMs ?? 30_000, 0, 0x7fffffff),
     tls: checkTls(given.tls),
     thread: {
-      engine: { driver, ...checkLimits({ ...given.limits }) },
+      engine: {
+        driver,
+        ...checkLimits({ ...given.limits }),
+        ...checkKeepalive(given.keepalive),
+        ...checkHttp2(given.http2),
+      },
       backlog: checkNumber('backlog', given.backlog ?? 4096, 1, 65535),
       handlerGraceMs: checkNumber('handlerGraceMs', given.handlerGraceMs ?? 5000, 0, 0x7fffffff),
       compression: checkEncoding('compression', given.compression ?? 'identity'),

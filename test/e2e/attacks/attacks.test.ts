@@ -76,7 +76,8 @@ function attackedServer(limits: Record<string, number> = {}): Promise<TestServer
     logLevel: 'warn',
     nodeArguments: ['--max-semi-space-size=4'],
     // Without strikes, the flood of PINGs itself is what is judged.
-    limits: { keepaliveMinTimeMs: 0, ...limits },
+    limits,
+    serve: { keepalive: { minTimeMs: 0 } },
   });
 }
 

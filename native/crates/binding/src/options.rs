@@ -1,6 +1,6 @@
 //! From the options object of JavaScript's to the engine's.
 
-use millrace_engine::{Options, Role, Target, TlsClientOptions, TlsIdentity};
+use millrace_engine::{Http2Limits, Options, Role, Target, TlsClientOptions, TlsIdentity};
 use napi::bindgen_prelude::{FromNapiValue, Object};
 
 use crate::error::{self, Result};
@@ -23,7 +23,7 @@ macro_rules! limits {
     ($($limit:ident),* $(,)?) => {
         fn set(options: &mut Options, object: &Object<'_>, name: &str) -> Result<()> {
             // A limit that the engine gains and that is missing below does not compile.
-            let Options { driver, role, $($limit),* } = options;
+            let Options { driver, role, http2, keepalive_permit_without_calls, $($limit),* } = options;
             if name == "driver" {
                 if let Some(choice) = value::<String>(object, name, "a string")? {
                     *driver = choice.parse().map_err(invalid)?;
@@ -42,6 +42,13 @@ macro_rules! limits {
                     }
                 }
                 return Ok(());
+            }
+            if name == "keepalivePermitWithoutCalls" {
+                set_some(keepalive_permit_without_calls, value(object, name, "a boolean")?);
+                return Ok(());
+            }
+            if let Some(limit) = name.strip_prefix("http2.") {
+                return set_http2(http2, object, name, limit);
             }
             $(
                 if name == camel_case(stringify!($limit)) {
@@ -62,8 +69,39 @@ limits! {
     connection_budget_bytes, buffered_bytes_max, stream_unsent_bytes, connection_unsent_bytes,
     unsent_bytes_max, concurrent_streams, concurrent_calls, receive_message_bytes,
     send_message_bytes, header_list_bytes, stalled_stream_timeout_ms, send_progress_timeout_ms,
-    connections, handshake_timeout_ms, max_connection_idle_ms,
-    max_connection_age_ms, max_connection_age_grace_ms, keepalive_time_ms, keepalive_timeout_ms, keepalive_min_time_ms, reply_encoding,
+    connections, handshake_timeout_ms, max_connection_idle_ms, max_connection_age_ms,
+    max_connection_age_grace_ms, keepalive_time_ms, keepalive_timeout_ms, keepalive_min_time_ms,
+    keepalive_ping_strikes, reply_encoding,
+}
+
+macro_rules! http2_limits {
+    ($($limit:ident),* $(,)?) => {
+        /// Reads `http2.resetBurst` and its like.
+        fn set_http2(
+            limits: &mut Http2Limits,
+            object: &Object<'_>,
+            name: &str,
+            limit: &str,
+        ) -> Result<()> {
+            $(
+                if limit == camel_case(stringify!($limit)) {
+                    if let Some(number) = value::<f64>(object, name, "a number")? {
+                        limits.$limit = whole(name, number)?;
+                    }
+                    return Ok(());
+                }
+            )*
+            Err(invalid(format!("there is no option {name}")))
+        }
+    };
+}
+
+// The others have names of their own above.
+http2_limits! {
+    header_fields, header_block_bytes, header_table_bytes, continuation_frames, settings_entries,
+    reset_burst, reset_refill_per_second, reset_refill_streams, settings_per_second,
+    pings_per_second, empty_data_per_second, tiny_data_per_second, window_updates_base,
+    ignored_frames_per_second, control_bytes,
 }
 
 /// Reads what `open()` is given; what is absent or undefined has its default.

@@ -589,7 +589,7 @@ impl Engine {
     pub(crate) fn http2_limits(&self) -> http2::Limits {
         let options = &self.options;
         let positive = |milliseconds: u64| (milliseconds > 0).then_some(milliseconds);
-        let limits = http2::Limits::default();
+        let limits = options.http2.clone();
         http2::Limits {
             reset_burst_initial: if self.now < self.attacked_until {
                 DISTRUSTED_RESETS
@@ -605,6 +605,8 @@ impl Engine {
             keepalive_interval: positive(options.keepalive_time_ms),
             keepalive_timeout: options.keepalive_timeout_ms,
             ping_strike_interval: positive(options.keepalive_min_time_ms),
+            pings_without_streams: options.keepalive_permit_without_calls,
+            ping_strikes: options.keepalive_ping_strikes,
             max_connection_idle: positive(options.max_connection_idle_ms),
             ..limits
         }

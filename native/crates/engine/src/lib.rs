@@ -31,6 +31,7 @@ use std::fmt;
 pub use call::{Method, MethodKind};
 pub use client::Target;
 pub use engine::{Collected, Engine, Views};
+pub use millrace_http2::Limits as Http2Limits;
 pub use millrace_ring::{DriverChoice, SharedMemory};
 pub use millrace_tls::{
     ClientCertificate, ClientOptions as TlsClientOptions, Identity as TlsIdentity,

@@ -75,8 +75,14 @@ pub struct Options {
     pub keepalive_time_ms: u64,
     /// A probe has to be answered within this time.
     pub keepalive_timeout_ms: u64,
-    /// Clients may probe no more often than this.
+    /// Clients may probe no more often than this; 0 means as often as they want.
     pub keepalive_min_time_ms: u64,
+    /// Also while they have no call; otherwise once in two hours.
+    pub keepalive_permit_without_calls: bool,
+    /// How often they may do so all the same, until something is sent to them.
+    pub keepalive_ping_strikes: u32,
+    /// What HTTP/2 lets a peer do; what has a name above goes before it.
+    pub http2: millrace_http2::Limits,
     /// How replies are compressed unless a handler says otherwise: 0 not, 1 gzip, 2 deflate.
     pub reply_encoding: u32,
 }
@@ -115,6 +121,9 @@ impl Default for Options {
             keepalive_time_ms: 7_200_000,
             keepalive_timeout_ms: 20_000,
             keepalive_min_time_ms: 300_000,
+            keepalive_permit_without_calls: false,
+            keepalive_ping_strikes: 2,
+            http2: millrace_http2::Limits::default(),
             reply_encoding: 0,
         }
     }

@@ -98,6 +98,9 @@ limits! {
     /// Server: milliseconds a peer has to leave between PINGs while we send nothing; sooner is a
     /// strike. `None`: no strikes.
     ping_strike_interval: Option<Millis> = Some(300_000);
+    /// Server: whether a peer may PING at that interval while no stream is open; otherwise once in
+    /// two hours (gRFC A8).
+    pings_without_streams: bool = false;
     /// Strikes that are forgiven until we send HEADERS or DATA. Beyond: GOAWAY ENHANCE_YOUR_CALM
     /// "too_many_pings"; counter `ping_strikes`.
     ping_strikes: u32 = 2;

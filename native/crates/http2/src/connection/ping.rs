@@ -7,6 +7,9 @@ use crate::event::Event;
 use crate::frame::ping;
 use crate::timer::Timer;
 
+/// What a peer has to leave between PINGs while no stream is open, unless it is allowed more.
+const WITHOUT_STREAMS: Millis = 2 * 3600 * 1000;
+
 /// Payload of our keepalive PINGs.
 const KEEPALIVE: [u8; 8] = *b"millrace";
 
@@ -57,6 +60,11 @@ impl Connection {
     fn count_strike(&mut self) -> Result<(), ConnectionError> {
         let (Some(interval), Role::Server) = (self.limits.ping_strike_interval, self.role) else {
             return Ok(());
+        };
+        let interval = if self.streams.len() > 0 || self.limits.pings_without_streams {
+            interval
+        } else {
+            interval.max(WITHOUT_STREAMS)
         };
         let early = self
             .pings

@@ -299,6 +299,26 @@ fn too_many_pings() {
         server.advance(100);
     }
     server.assert_fine("forgiven");
+    // Without a stream it takes more patience, unless it is allowed.
+    let limits = Limits {
+        pings_without_streams: true,
+        ..Limits::default()
+    };
+    for (limits, interval, fine) in [
+        (Limits::default(), 300_000, false),
+        (Limits::default(), 7_200_000, true),
+        (limits, 300_000, true),
+    ] {
+        let mut server = Endpoint::server_with(Limits {
+            keepalive_interval: None,
+            ..limits
+        });
+        for _ in 0..10 {
+            server.feed(&ping);
+            server.advance(interval);
+        }
+        assert_eq!(server.error.is_none(), fine, "every {interval} ms");
+    }
 }
 
 #[test]
