@@ -201,7 +201,7 @@ describe('keepalive', () => {
   });
 
   test('timeMs and timeoutMs: who does not answer is cut, and its handler hears of it', async () => {
-    const server = await start({ keepalive: { timeMs: 200, timeoutMs: 200 } });
+    const server = await start({ keepalive: { timeMs: 200, timeoutMs: 1000 } });
     const deaf = await peerOf(server, { answersPings: false });
     const stream = deaf.request();
     stream.sendData(echoFrame({ text: 'x' }));

@@ -46,7 +46,7 @@ impl Connection {
         payload: &[u8],
     ) -> Result<Option<Event>, ConnectionError> {
         let payload = ping::parse(payload);
-        if payload == KEEPALIVE && self.pings.keepalive_sent.is_some() {
+        if payload == KEEPALIVE && self.pings.keepalive_sent.take().is_some() {
             return Ok(None);
         }
         if self.pings.outstanding == 0 {
@@ -108,12 +108,12 @@ impl Connection {
         self.timers.set(Timer::KeepaliveAnswer, due);
     }
 
-    /// Any byte is a sign of life.
+    /// Any byte is a sign of life. The answer itself may come within the millisecond.
     pub(super) fn keepalive_answer_due(&mut self) -> Result<(), ConnectionError> {
         let answered = self
             .pings
             .keepalive_sent
-            .is_some_and(|sent| self.received_at > sent);
+            .is_none_or(|sent| self.received_at > sent);
         if answered {
             self.keepalive();
             return Ok(());

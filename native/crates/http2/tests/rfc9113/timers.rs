@@ -73,6 +73,11 @@ fn a_silent_peer_is_asked_and_cut_without_an_answer() {
     server.advance(10_000);
     server.assert_fine("answered");
     server.advance(50_000);
+    let asked = server.output();
+    server.feed(&frame(PING, ACK, 0, &asked[0].payload));
+    server.advance(20_000);
+    server.assert_fine("answered at once");
+    server.advance(40_000);
     assert_eq!(server.output()[0].kind, PING);
     server.advance(19_999);
     assert_eq!(server.error, None);
