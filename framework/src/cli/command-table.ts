@@ -31,6 +31,11 @@ export const commandTable: readonly CommandRow[] = [
     load: async () => (await import('./commands/add.js')).addCommand(),
   },
   {
+    name: 'doctor',
+    summary: 'check how a server would run here: driver, kernel, limits, port',
+    load: async () => (await import('./commands/doctor.js')).doctorCommand(),
+  },
+  {
     name: 'completion',
     summary: 'print a script that completes commands and options in your shell',
     load: async () => (await import('./commands/completion.js')).completionCommand(loadCommands),
