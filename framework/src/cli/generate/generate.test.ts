@@ -386,4 +386,18 @@ service Get { rpc Get(Api) returns (Api) { option (google.api.http) = { get: "/v
     const files = generate({ proto: [join(root, 'protos/api/v1/api.proto')] });
     expect(files.map(({ path }) => path)).toEqual(['api/v1/api.ts', 'common/v1/common.ts']);
   });
+
+  test('of two folders from which a file could be imported, that of its package counts', () => {
+    const root = folder({ 'api/v1/api.proto': api, 'common/v1/common.proto': common });
+    const files = generate({ proto: [join(root, 'api')], importPaths: [root] });
+    expect(files.map(({ path }) => path)).toEqual(['api/v1/api.ts', 'common/v1/common.ts']);
+  });
+
+  test('a file that is imported by two paths', () => {
+    const first = 'syntax = "proto3";\nimport "b.proto";\nimport "deep/b.proto";\n';
+    const root = folder({ 'a.proto': first, 'deep/b.proto': 'syntax = "proto3";\nmessage B {}' });
+    expect(() =>
+      generate({ proto: [join(root, 'a.proto')], importPaths: [join(root, 'deep'), root] }),
+    ).toThrow(/a\.proto:3:8: deep\/b\.proto is the file that is b\.proto elsewhere/);
+  });
 });

@@ -99,6 +99,8 @@ export function readWellKnown(): Sources {
 class SourceReader {
   readonly byPath = new Map<string, Source>();
   readonly diagnostics: Diagnostic[] = [];
+  /** The import path of each file that was read. */
+  private readonly paths = new Map<string, string>();
   private readonly roots: readonly string[];
   private readonly drafts: ReadonlyMap<string, string>;
 
@@ -120,6 +122,12 @@ class SourceReader {
       this.diagnostics.push(notFound(path, importer, this.roots));
       return;
     }
+    const other = this.paths.get(file);
+    if (other !== undefined) {
+      this.diagnostics.push(importedTwice(path, other, importer));
+      return;
+    }
+    this.paths.set(file, path);
     const shown = relative('', file) || file;
     const text = this.drafts.get(file) ?? readFileSync(file, 'utf8');
     const proto = readProto(path, shown, text);
@@ -190,17 +198,22 @@ function findFiles(input: string): string[] {
 }
 
 /**
- * The folder from which a file is imported: the innermost that was given; or else the one from which
- * its package is its path, `protos` for `protos/a/b/c.proto` of package `a.b`; or else its own.
+ * The folder from which a file is imported. Of those that were given, the one from which its package
+ * is its path, `protos` for `protos/a/b/c.proto` of package `a.b`; or else the innermost. If none was
+ * given for it, the one from which its package is its path; or else its own.
  */
 function rootOf(file: string, folders: readonly string[]): string {
-  const given = folders.filter((folder) => file.startsWith(folder + sep));
-  const innermost = given.sort((a, b) => b.length - a.length)[0];
-  if (innermost !== undefined) return innermost;
   const folder = dirname(file);
-  const packageName = /^\s*package\s+([\w.]+)\s*;/m.exec(readFileSync(file, 'utf8'))?.[1];
+  const text = statSync(file, { throwIfNoEntry: false })?.isFile()
+    ? readFileSync(file, 'utf8')
+    : '';
+  const packageName = /^\s*package\s+([\w.]+)\s*;/m.exec(text)?.[1];
   const suffix = packageName && sep + packageName.split('.').join(sep);
-  return suffix && folder.endsWith(suffix) ? folder.slice(0, -suffix.length) : folder;
+  const byPackage = suffix && folder.endsWith(suffix) ? folder.slice(0, -suffix.length) : undefined;
+  const given = folders.filter((one) => file.startsWith(one + sep));
+  if (given.length === 0) return byPackage ?? folder;
+  if (byPackage !== undefined && given.includes(byPackage)) return byPackage;
+  return given.sort((x, y) => y.length - x.length)[0] as string;
 }
 
 /** Gives the files, in which nothing is wrong, to the parser whose model the generator works on. */
@@ -273,6 +286,18 @@ export function placeOf(source: Source | undefined, pattern: RegExp): Omit<Diagn
     message: '',
   });
   return place;
+}
+
+/** Read twice, everything in it would be declared twice. */
+function importedTwice(
+  path: string,
+  other: string,
+  importer: { source: Source; at: Range } | undefined,
+): Diagnostic {
+  const message = `${path} is the file that is ${other} elsewhere; import it by one path only, and give the folder from which that path leads to it with --proto or --import-path`;
+  if (!importer) return { message };
+  const { source, at } = importer;
+  return diagnosticAt(source.file, source.lines, { start: at.start, end: at.end, message });
 }
 
 function notFound(
