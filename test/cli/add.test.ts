@@ -89,19 +89,20 @@ export const services = [orderItems, shop];
 `);
   await done(['generate', '--check'], cwd);
   run(cwd, 'typescript', 'bin/tsc', '-p', '.');
-  run(cwd, 'vitest', 'vitest.mjs', 'run', '--root', '.');
+  expect(run(cwd, 'vitest', 'vitest.mjs', 'run', '--root', '.')).toMatch(/Tests\s+5 passed/);
 }, 120_000);
 
-/** Runs a program of an installed package; it has to succeed. */
-function run(cwd: string, name: string, bin: string, ...words: string[]): void {
+/** Runs a program of an installed package, which has to succeed; answers what it says. */
+function run(cwd: string, name: string, bin: string, ...words: string[]): string {
   const script = join(dirname(require.resolve(`${name}/package.json`)), bin);
   const { VITEST: _, ...environment } = process.env;
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...words], {
     cwd,
-    env: environment,
+    env: { ...environment, NO_COLOR: '1' },
     encoding: 'utf8',
   });
   expect(status, stdout + stderr).toBe(0);
+  return stdout;
 }
 
 test('what the user wrote stays as it is: comments, blanks, tabs, line ends, other handlers', async () => {
@@ -171,6 +172,13 @@ test('the configuration says where things are', async () => {
     'test/orders.test.ts',
   ]);
   expect(text(cwd, 'lib/services/orders.ts')).toContain("from '../made/orders/v1/orders.js'");
+});
+
+test.each(['service', 'method'])('add %s: help with examples', async (kind) => {
+  const { code, stdout } = await millrace(['add', kind, '--help']);
+  expect(code).toBe(0);
+  expect(stdout).toContain(`Usage: millrace add ${kind}`);
+  expect(stdout).toMatch(new RegExp(`^Examples:\\n  # .*\\n  \\$ millrace add ${kind} `, 'm'));
 });
 
 describe('failures change nothing', () => {

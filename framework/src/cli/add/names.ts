@@ -16,7 +16,7 @@ export interface ServiceNames {
 
 /** What the modules of handlers and tests use themselves. */
 const TAKEN = new Set(
-  'service services serve connect expect test beforeAll afterAll server client requests'.split(' '),
+  'service services startTest expect test t reply replies texts text request requests'.split(' '),
 );
 
 /** The names of a service that is called `OrderItems`, `orderItems`, `order-items` or `order_items`. */

@@ -83,77 +83,41 @@ export function testModule(
   method: NewMethod,
   { generated, implementation }: TestImports,
 ): string {
-  return `import { connect, serve } from 'millrace';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+  return `import { startTest } from 'millrace/testing';
+import { expect, test } from 'vitest';
 import { ${descriptor} } from '${generated}';
 import { ${constant} } from '${implementation}';
 
-const start = async () => {
-  const server = await serve({
-    services: [${constant}],
-    host: '127.0.0.1',
-    port: 0,
-    signals: false,
-    log: { level: 'warn' },
-  });
-  const client = connect(${descriptor}, \`127.0.0.1:\${server.port}\`);
-  return { server, client };
-};
-
-let running: Awaited<ReturnType<typeof start>>;
-
-beforeAll(async () => {
-  running = await start();
-});
-
-afterAll(async () => {
-  await running.client[Symbol.asyncDispose]();
-  await running.server.close();
-});
-
-${testLines(method).join('\n')}
+${testLines(method, `t.client(${descriptor})`, `startTest({ services: [${constant}] })`).join('\n')}
 `;
 }
 
-function testLines({ name, kind }: NewMethod): string[] {
-  const call = `running.client.${methodName(name)}`;
+function testLines({ name, kind }: NewMethod, client: string, start: string): string[] {
+  const call = `${client}.${methodName(name)}`;
   const one = "{ text: 'hello' }";
   const two = "[{ text: 'one' }, { text: 'two' }]";
-  const collect = (given: string): string[] => [
+  const reply = (given: string, expected: string): string[] => [
+    `  const reply = await ${call}(${given});`,
+    `  expect(reply).toEqual({ text: '${expected}' });`,
+  ];
+  const replies = (given: string, expected: string): string[] => [
     `  const replies = ${call}(${given});`,
     '  const texts = [];',
     '  for await (const { text } of replies) texts.push(text);',
+    `  expect(texts).toEqual([${expected}]);`,
   ];
-  switch (kind) {
-    case 'unary':
-      return [
-        `test('${name} answers with one message', async () => {`,
-        `  const reply = await ${call}(${one});`,
-        `  expect(reply).toEqual(${one});`,
-        '});',
-      ];
-    case 'client':
-      return [
-        `test('${name} answers a stream with one message', async () => {`,
-        `  const reply = await ${call}(${two});`,
-        "  expect(reply).toEqual({ text: 'onetwo' });",
-        '});',
-      ];
-    case 'server':
-      return [
-        `test('${name} answers with a stream', async () => {`,
-        ...collect(one),
-        "  expect(texts).toEqual(['hello']);",
-        '});',
-      ];
-    case 'bidi':
-      return [
-        `test('${name} answers a stream with a stream', async () => {`,
-        ...collect(two),
-        "  expect(texts).toEqual(['one', 'two']);",
-        '});',
-      ];
-  }
+  const [title, lines] = {
+    unary: ['answers with one message', reply(one, 'hello')] as const,
+    client: ['answers a stream with one message', reply(two, 'onetwo')] as const,
+    server: ['answers with a stream', replies(one, "'hello'")] as const,
+    bidi: ['answers a stream with a stream', replies(two, "'one', 'two'")] as const,
+  }[kind];
+  return [
+    `test('${name} ${title}', async () => {`,
+    `  await using t = await ${start};`,
+    ...lines,
+    '});',
+  ];
 }
 
 /** The module that lists the services of a project. */
