@@ -316,6 +316,17 @@ describe('streams', () => {
     );
   });
 
+  test('input that is no text', async () => {
+    const child = startMillrace(['call', target, 'shop.v1.Orders/Sum']);
+    let stderr = '';
+    child.stderr.on('data', (text: Buffer) => {
+      stderr += text.toString();
+    });
+    child.stdin.end(Buffer.from([0x7b, 0xff, 0x7d]));
+    expect(await once(child, 'close')).toEqual([2, null]);
+    expect(stderr).toContain('standard input is not UTF-8');
+  });
+
   test('a status ends it though there is more input', async () => {
     const child = startMillrace(['call', target, 'shop.v1.Orders/Fail', '-']);
     child.stdin.write('{"code": 5}');

@@ -37,7 +37,12 @@ async function begun(listening: { onDrain?: () => void } = {}) {
   }
   const logs: LogLine[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => logs.push(JSON.parse(line)) });
-  const options = { engine: { sendMessageBytes: 1000 }, backlog: 10, handlerGraceMs: 1000 };
+  const options = {
+    engine: { sendMessageBytes: 1000 },
+    backlog: 10,
+    handlerGraceMs: 1000,
+    compression: 'identity' as const,
+  };
   const attached = {
     [attach](host: ServiceHost) {
       if (listening.onDrain !== undefined) host.onDrain(listening.onDrain);

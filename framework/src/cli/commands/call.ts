@@ -128,11 +128,19 @@ async function* requests(
 }
 
 async function* standardInput(): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  for await (const bytes of process.stdin) {
-    yield decoder.decode(bytes as Uint8Array, { stream: true });
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  try {
+    for await (const bytes of process.stdin) {
+      yield decoder.decode(bytes as Uint8Array, { stream: true });
+    }
+    yield decoder.decode();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw usageError(
+      'standard input is not UTF-8.',
+      'JSON is: convert it, with iconv for example.',
+    );
   }
-  yield decoder.decode();
 }
 
 /** The one message of a method that takes one; without any it is empty. */

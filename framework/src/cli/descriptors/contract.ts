@@ -137,7 +137,9 @@ export class Contract {
       const declared = this.#messages.get(name);
       if (declared === undefined) throw this.#unknown(name);
       type = dynamicType(name, () =>
-        declared.proto.field.flatMap((field) => this.#field(field, declared)),
+        declared.proto.field
+          .toSorted((a, b) => (a.number ?? 0) - (b.number ?? 0))
+          .flatMap((field) => this.#field(field, declared)),
       );
       this.#types.set(name, type);
     }
