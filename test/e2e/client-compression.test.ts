@@ -285,6 +285,37 @@ test('a retry is compressed as the first attempt was, message by message', async
   ]);
 });
 
+test('hedged attempts are all compressed alike, whatever they miss of each other', async () => {
+  const { port, calls } = await startByHand((stream) => {
+    // Answered once all attempts have all requests, so that none is cancelled before.
+    streams.push(stream);
+    if (streams.length < 2) return;
+    for (const each of streams) respond(each, frame(Buffer.alloc(0)));
+  });
+  const streams: ServerHttp2Stream[] = [];
+  const client = ourClient(port, {
+    serviceConfig: {
+      methodConfig: [
+        {
+          name: [{ service: 'millrace.echo.v1.Echo' }],
+          hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.05s' },
+        },
+      ],
+    },
+  });
+  const upload = client.collect(undefined, { compression: 'gzip' });
+  const flags = [true, false, true, false, false, true];
+  for (const [index, enabled] of flags.entries()) {
+    // The second attempt begins in the middle.
+    if (index === 3) await eventually('both attempts have begun', () => calls.length === 2);
+    upload.compression.enabled = enabled;
+    upload.write({ data: compressible(1000) });
+  }
+  upload.end();
+  await upload.response;
+  expect(calls.map(({ messages }) => messages.map(({ packed }) => packed))).toEqual([flags, flags]);
+});
+
 test('each response says for itself whether it is compressed', async () => {
   const packed = frame(gzipSync(encodeEcho({ text: 'true' })), 1);
   const plain = frame(encodeEcho({ text: 'false' }));
