@@ -51,6 +51,10 @@ export class NegativeConnection {
   /** Streams that are open, and how many were at most. */
   readonly open = new Set<number>();
   openMost = 0;
+  /** Streams that the client has opened so far. */
+  streams = 0;
+  /** The code of the client's GOAWAY. */
+  goAwayCode: number | undefined;
   /** Payloads of the PINGs that the client has acknowledged. */
   readonly pongs: string[] = [];
   #input = Buffer.alloc(0);
@@ -185,10 +189,13 @@ export class NegativeConnection {
       this.#drain();
     } else if (type === FrameType.HEADERS) {
       this.open.add(stream);
+      this.streams++;
       this.openMost = Math.max(this.openMost, this.open.size);
       if ((flags & Flag.END_STREAM) !== 0) this.#answer(this, stream);
     } else if (type === FrameType.DATA && (flags & Flag.END_STREAM) !== 0) {
       this.#answer(this, stream);
+    } else if (type === FrameType.GOAWAY) {
+      this.goAwayCode = payload.readUInt32BE(4);
     } else if (type === FrameType.RST_STREAM) {
       this.open.delete(stream);
       this.#queue = this.#queue.filter((waiting) => waiting.stream !== stream);

@@ -250,13 +250,13 @@ export class Channel implements LaneHost {
         tls,
       },
       {
-        connectionState: (state, message, tooManyPings) => {
+        connectionState: (state, message, about) => {
           if (state === 'failed' || state === 'closed') {
             this.#open.delete(connection);
             if (this.#closing !== undefined) this.#lookQuiet();
           }
           this.logger.debug({ target: this.target, address, state }, message);
-          sink.connectionState(state, message, tooManyPings);
+          sink.connectionState(state, message, about);
         },
       },
     );

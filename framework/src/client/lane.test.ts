@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Balancer } from './balancer.js';
 import type { LaneHost } from './lane.js';
-import type { ConnectionSink } from './thread.js';
+import type { ConnectionEnd, ConnectionSink, ConnectionState } from './thread.js';
 
 /** A host whose connections the test decides about. */
 class Host implements LaneHost {
@@ -37,8 +37,13 @@ class Host implements LaneHost {
     return this.opened.map(({ address }) => address);
   }
 
-  say(index: number, state: 'ready' | 'failed' | 'draining' | 'closed', pings = false): void {
-    this.opened[index]!.sink.connectionState(state, `${state} ${index}`, pings);
+  /** By default the connection had answered a call. */
+  say(index: number, state: ConnectionState, about: Partial<ConnectionEnd> = {}): void {
+    this.opened[index]!.sink.connectionState(state, `${state} ${index}`, {
+      tooManyPings: false,
+      answered: true,
+      ...about,
+    });
   }
 }
 
@@ -92,7 +97,7 @@ test('a lost connection makes pick_first idle and round_robin connect again', ()
   const first = balancer('pick_first', ['a']);
   first.balancer.connect();
   first.say(0, 'ready');
-  first.say(0, 'draining', true);
+  first.say(0, 'draining', { tooManyPings: true });
   expect([first.balancer.state, first.balancer.pick(), first.pings]).toEqual([
     'idle',
     undefined,
@@ -170,3 +175,43 @@ test('a server that goes away with an error before the first call has failed', (
   expect(host.balancer.state).toBe('transient-failure');
   expect(host.balancer.failure).toBe('failed 1');
 });
+
+test.each(['draining', 'closed'] as const)(
+  'a server that is gone each time (%s) is left alone for longer and longer',
+  (gone) => {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    const host = balancer('round_robin', ['a']);
+    host.balancer.connect();
+    const lose = (index: number, about: Partial<ConnectionEnd> = { answered: false }) => {
+      host.say(index, 'ready');
+      host.say(index, gone, about);
+      if (gone === 'draining') host.say(index, 'closed', about);
+    };
+    // Once is bad luck.
+    lose(0);
+    expect(host.opened.length).toBe(2);
+    for (const [index, delay] of [1000, 1600, 2560, 4096].entries()) {
+      lose(index + 1);
+      expect([host.balancer.state, host.balancer.failure]).toEqual([
+        'transient-failure',
+        `${gone} ${index + 1}`,
+      ]);
+      vi.advanceTimersByTime(delay - 1);
+      expect(host.opened.length).toBe(index + 2);
+      vi.advanceTimersByTime(1);
+      expect(host.opened.length).toBe(index + 3);
+    }
+    // A call was answered, or it lasted: all is forgotten.
+    lose(5, { answered: true });
+    lose(6);
+    expect(host.opened.length).toBe(8);
+    host.say(7, 'ready');
+    vi.advanceTimersByTime(1000);
+    host.say(7, 'closed', { answered: false });
+    lose(8);
+    expect(host.opened.length).toBe(10);
+    lose(9);
+    expect(host.opened.length).toBe(10);
+    random.mockRestore();
+  },
+);

@@ -1,5 +1,5 @@
 import { Backoff, type BackoffBounds } from './backoff.js';
-import type { ConnectionSink, ConnectionState } from './thread.js';
+import type { ConnectionEnd, ConnectionSink, ConnectionState } from './thread.js';
 
 /** The states of gRPC's connectivity API, for a lane and for a whole channel. */
 export type LaneState = 'idle' | 'connecting' | 'ready' | 'transient-failure';
@@ -29,6 +29,10 @@ const NONE = -1;
  *
  * After all addresses have failed, the next pass waits for the backoff; until one succeeds the lane
  * stays in transient failure, so that calls that do not wait fail at once.
+ *
+ * A connection that is lost before it has answered a call, and sooner than the first backoff, was as
+ * good as none. Once is bad luck; from the second in a row on it counts as a failure to connect, for
+ * a server that goes away each time would have the lane connect as fast as it can.
  */
 export class Lane implements ConnectionSink {
   readonly #host: LaneHost;
@@ -41,6 +45,9 @@ export class Lane implements ConnectionSink {
   /** What hears of that connection; earlier ones are not heard any more. */
   #sink: ConnectionSink | undefined;
   #passBegan = 0;
+  #readySince = 0;
+  /** Connections in a row that were as good as none. */
+  #futile = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopHealth: (() => void) | undefined;
   #closed = false;
@@ -92,10 +99,12 @@ export class Lane implements ConnectionSink {
     this.state = 'idle';
   }
 
-  connectionState(state: ConnectionState, message: string, tooManyPings: boolean): void {
-    if (tooManyPings) this.#host.tooManyPings();
+  connectionState(state: ConnectionState, message: string, about: ConnectionEnd): void {
+    if (about.tooManyPings) this.#host.tooManyPings();
+    // It was left already, when it began to go away.
+    if (this.#opened === NONE) return;
     if (state === 'ready') {
-      this.#backoff.reset();
+      this.#readySince = performance.now();
       if (this.#host.watchHealth === undefined) this.healthy(true, '');
       else {
         this.connection = this.#opened;
@@ -107,13 +116,22 @@ export class Lane implements ConnectionSink {
     this.#stopWatching();
     this.#opened = NONE;
     this.connection = NONE;
-    if (state === 'failed') {
+    if (state === 'failed' || this.#isFutile(about)) {
       if (this.state === 'ready') this.#setState('connecting');
       this.#next();
       return;
     }
     this.#host.reresolve();
     this.#again();
+  }
+
+  /** Whether a connection that was ready counts as a failure to connect. */
+  #isFutile({ answered }: ConnectionEnd): boolean {
+    if (answered || performance.now() - this.#readySince >= this.#host.backoff.initialMs) {
+      this.#futile = 0;
+      this.#backoff.reset();
+    } else this.#futile++;
+    return this.#futile > 1;
   }
 
   /** What the server says of its health; without a check it is well once connected. */
@@ -150,8 +168,8 @@ export class Lane implements ConnectionSink {
   /** Only the connection that was opened last speaks for the lane. */
   #sinkOf(): ConnectionSink {
     const sink: ConnectionSink = {
-      connectionState: (state, message, tooManyPings) => {
-        if (this.#sink === sink) this.connectionState(state, message, tooManyPings);
+      connectionState: (state, message, about) => {
+        if (this.#sink === sink) this.connectionState(state, message, about);
       },
     };
     this.#sink = sink;

@@ -18,7 +18,14 @@ export interface AttemptSink {
  * error before the first call.
  */
 export interface ConnectionSink {
-  connectionState(state: ConnectionState, message: string, tooManyPings: boolean): void;
+  connectionState(state: ConnectionState, message: string, about: ConnectionEnd): void;
+}
+/** What is known of a connection that takes no more calls. */
+export interface ConnectionEnd {
+  /** The server says that keepalive PINGs come too often. */
+  readonly tooManyPings: boolean;
+  /** It had answered a call. */
+  readonly answered: boolean;
 }
 export type ConnectionState = 'ready' | 'failed' | 'draining' | 'closed';
 
@@ -197,6 +204,9 @@ export class ClientThread implements ClientEngineHandler {
     const state = notice['state'] as ConnectionState;
     const sink = this.#connections.get(connection);
     if (state === 'failed' || state === 'closed') this.#connections.delete(connection);
-    sink?.connectionState(state, notice.message, notice['tooManyPings'] === true);
+    sink?.connectionState(state, notice.message, {
+      tooManyPings: notice['tooManyPings'] === true,
+      answered: notice['answered'] === true,
+    });
   }
 }

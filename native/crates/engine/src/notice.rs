@@ -41,6 +41,8 @@ pub struct ConnectionState {
     pub max_concurrent_streams: Option<u32>,
     /// The server says that keepalive PINGs come too often.
     pub too_many_pings: bool,
+    /// The server had answered a call on it.
+    pub answered: bool,
 }
 
 impl ConnectionState {
@@ -50,6 +52,7 @@ impl ConnectionState {
             state,
             max_concurrent_streams: None,
             too_many_pings: false,
+            answered: false,
         }
     }
 }
@@ -79,6 +82,9 @@ impl Notice {
             }
             if change.too_many_pings {
                 json.push_str(r#","tooManyPings":true"#);
+            }
+            if change.answered {
+                json.push_str(r#","answered":true"#);
             }
         }
         json.push_str(r#","message":"#);

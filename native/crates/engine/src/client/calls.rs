@@ -306,13 +306,16 @@ impl Engine {
         };
         let Some(connection) = self
             .connections
-            .get(index as usize)
-            .and_then(Option::as_ref)
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
         else {
             return;
         };
         if kind == HeadersKind::Informational {
             return;
+        }
+        if let Some(link) = &mut connection.link {
+            link.answered = true;
         }
         if oversized {
             let text = format!(

@@ -95,6 +95,8 @@ pub(crate) struct Link {
     pub(super) active: u32,
     /// A call was sent on it.
     pub(super) used: bool,
+    /// The server has answered one.
+    pub(super) answered: bool,
     /// Why it ended.
     cause: Option<String>,
 }
@@ -206,6 +208,7 @@ impl Engine {
             waiting: VecDeque::new(),
             active: 0,
             used: false,
+            answered: false,
             cause: None,
         }));
         self.connections[index] = Some(Box::new(connection));
@@ -374,6 +377,7 @@ impl Engine {
         let text = format!("{}: {}", link.address, why.trim_end());
         let mut state = ConnectionState::new(link.reference, state);
         state.too_many_pings = too_many_pings;
+        state.answered = link.answered;
         let waiting = std::mem::take(&mut link.waiting);
         if !set_up {
             self.setups -= 1;
@@ -479,7 +483,8 @@ impl Engine {
         let set_up = link.is_set_up();
         link.phase = Phase::Gone;
         let state = if set_up { "closed" } else { "failed" };
-        let state = ConnectionState::new(link.reference, state);
+        let mut state = ConnectionState::new(link.reference, state);
+        state.answered = link.answered;
         let message = link.text();
         if !set_up {
             self.setups -= 1;

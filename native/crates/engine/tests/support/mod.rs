@@ -1,6 +1,7 @@
 //! What JavaScript does, in Rust: reads records, writes operations, over the same tables.
 #![allow(dead_code)] // each user of this module takes a part of it
 
+pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod wire;
 
