@@ -272,8 +272,10 @@ export class Channel implements LaneHost {
     if (this.#closed) return;
     this.#balancer.changed();
     const { state } = this.#balancer;
-    if (state === 'ready') this.#flush();
-    else if (state === 'transient-failure') this.#failWaiting(this.failure, false);
+    if (state === 'ready') {
+      // By then it is told what else has become of the connection: it may be gone already.
+      queueMicrotask(() => this.#flush());
+    } else if (state === 'transient-failure') this.#failWaiting(this.failure, false);
     else if (state === 'idle' && this.#waiting.length > 0) {
       // Not from within the change of a lane.
       queueMicrotask(() => this.#balancer.connect());

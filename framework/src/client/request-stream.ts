@@ -61,7 +61,10 @@ export class RequestStream {
 
   writable(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#admits()) return Promise.resolve();
+    if (this.#admits()) {
+      this.#isWritable = true;
+      return Promise.resolve();
+    }
     this.#writable ??= new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -126,6 +129,8 @@ export class RequestStream {
   resume(): void {
     for (const outbound of this.#outbounds) if (outbound.isWritable) outbound.resume();
     if (this.#resolve === undefined || !this.#admits()) return;
+    // Who was told so may write, even if others fill the connection before he gets to it.
+    this.#isWritable = true;
     const resolve = this.#resolve;
     this.#forget();
     resolve();

@@ -22,7 +22,7 @@ export class CallWriter<R> implements MessageWriter<R> {
   readonly #host: WriterHost;
   readonly #bound: number;
   #messages = 0;
-  /** The last write said so. */
+  /** The last write said so, or `writable()` since. */
   isWritable = true;
 
   constructor(outbound: Outbound<R>, host: WriterHost, streamMark: number) {
@@ -44,6 +44,8 @@ export class CallWriter<R> implements MessageWriter<R> {
   }
 
   writable(): Promise<void> {
+    // Who is told so may write, even if others fill the connection before he gets to it.
+    if (this.#outbound.isWritable) this.isWritable = true;
     return this.#outbound.writable();
   }
 

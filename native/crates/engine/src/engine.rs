@@ -396,6 +396,9 @@ impl Engine {
         if self.closed {
             return Collected::default();
         }
+        // What JavaScript queued outside of a batch was meant for the connections as it knew them: a
+        // call must not find its connection gone for what is read only now.
+        self.drain_operations();
         self.tick();
         self.collecting = true;
         self.record_count = 0;

@@ -509,7 +509,10 @@ impl Engine {
             }
             if call.deframer.remaining() > 0 {
                 let length = call.deframer.remaining() as u32;
-                match self.begin_assembly(index, length) {
+                // While waiting bytes are divided, the input is the first block of them.
+                let behind = call.raw.iter().skip(1);
+                let behind: u64 = behind.map(|raw| u64::from(raw.length)).sum();
+                match self.begin_assembly(index, length, rest.len() as u64 + behind) {
                     Stop::Done => continue,
                     stop => return Ok((position, stop)),
                 }
@@ -653,8 +656,9 @@ impl Engine {
     }
 
     /// Makes room for a message whose prefix was read, unless it has to wait for memory or, being
-    /// larger than the stream's window, for a reader.
-    fn begin_assembly(&mut self, index: u32, length: u32) -> Stop {
+    /// larger than what is at `hand` and the peer may still send, for a reader. Only such a message
+    /// is credited while it arrives, so that neither may be overrated.
+    fn begin_assembly(&mut self, index: u32, length: u32, hand: u64) -> Stop {
         let call = &self.calls[index];
         let window = self
             .connections
@@ -664,15 +668,14 @@ impl Engine {
             .map_or(0, |(connection, stream)| {
                 connection.http2.receive_window(stream).max(0) as u64
             });
-        let raw: u64 = call.raw.iter().map(|raw| u64::from(raw.length)).sum();
-        if call.remote_ended && u64::from(length) > raw {
+        if call.remote_ended && u64::from(length) > hand {
             return Stop::Cut;
         }
-        let eager = u64::from(length) > window + raw && !call.remote_ended;
+        let eager = u64::from(length) > window + hand && !call.remote_ended;
         if eager && !call.takes_one && !(call.reading && call.waiting() == 0) {
             return Stop::Reader;
         }
-        if u64::from(length) > raw
+        if u64::from(length) > hand
             && !self.has_memory(index, length as usize, eager, self.assemblies == 0)
         {
             self.totals.deferred_messages += 1;

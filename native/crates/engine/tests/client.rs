@@ -597,6 +597,37 @@ fn a_server_that_goes_away_leaves_out_what_it_did_not_see() {
 }
 
 #[test]
+fn what_was_queued_before_a_goaway_was_read_is_sent_before_it_counts() {
+    for driver in DRIVERS {
+        let (mut client, mut peer, link) = ready(driver, Limits::default());
+        peer.http2
+            .send_go_away(GoAwayLast::Max, Reason::NO_ERROR, b"");
+        peer.turn();
+        let mut poll = libc::pollfd {
+            fd: client.engine.descriptor(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd.
+        let arrived = unsafe { libc::poll(&mut poll, 1, 10_000) };
+        assert_eq!(arrived, 1, "the GOAWAY");
+        // JavaScript has not heard of it and cannot know better.
+        let call = client.say(link, b"in time");
+        until(&mut client, &mut peer, |client, peer| {
+            client.state(link, "draining").is_some()
+                && peer.streams.first().is_some_and(|stream| stream.ended)
+        });
+        peer.answer(0, b"taken");
+        until(&mut client, &mut peer, |client, _| {
+            client.calls[&call].is_over()
+        });
+        let outcome = &client.calls[&call];
+        assert_eq!(outcome.reply.as_deref(), Some(&b"taken"[..]));
+        client.settle();
+    }
+}
+
+#[test]
 fn a_server_that_goes_away_with_an_error_before_the_first_call_has_failed() {
     for driver in DRIVERS {
         for (reason, state) in [

@@ -356,3 +356,33 @@ fn large_uploads_complete_under_a_small_budget() {
         settle(&mut server);
     }
 }
+
+/// A message that fits into what its peer may still send gets no credit of its own, so that must not be
+/// overrated: the second message waits in the same block as the beginning of the third, and its credit
+/// is too little to be announced.
+#[test]
+fn a_message_behind_another_one_that_waited_gets_its_credit() {
+    for driver in DRIVERS {
+        let mut server = server(Options {
+            driver,
+            ring_buffer_bytes: 8192,
+            ..Options::default()
+        });
+        let mut clients: Vec<Client> = (0..10)
+            .map(|_| Client::connect(server.port, None))
+            .collect();
+        for client in &mut clients {
+            let lengths = [vec![5_000; 10], vec![13_000, 56_000]].concat();
+            let messages = lengths.iter().map(|&length| framed(&vec![7; length]));
+            client.call(CHAT, messages.collect::<Vec<_>>().concat());
+        }
+        run(&mut server, &mut clients, 65_536, |_, clients| {
+            clients.iter().all(Client::is_done)
+        });
+        for client in &clients {
+            assert!(client.calls[0].incoming == client.calls[0].outgoing);
+        }
+        drop(clients);
+        settle(&mut server);
+    }
+}

@@ -269,15 +269,15 @@ impl Connection {
         &self.counters
     }
 
-    /// SETTINGS, PING and its acknowledgement, WINDOW_UPDATE: to be sent before anything that is
-    /// not yet committed to the transport. Whole frames. The caller drains it.
+    /// SETTINGS, keepalive PINGs, a server's acknowledgements of PING, WINDOW_UPDATE: to be sent before
+    /// anything that is not yet committed to the transport. Whole frames. The caller drains it.
     #[inline]
     pub fn urgent(&mut self) -> &mut Vec<u8> {
         &mut self.urgent
     }
 
-    /// RST_STREAM, GOAWAY and the acknowledgement of SETTINGS: to be sent behind what was framed
-    /// before. Whole frames. The caller drains it.
+    /// RST_STREAM, GOAWAY with the PING that follows it, a client's acknowledgements of PING and those
+    /// of SETTINGS: to be sent behind what was framed before. Whole frames. The caller drains it.
     #[inline]
     pub fn ordered(&mut self) -> &mut Vec<u8> {
         for _ in 0..std::mem::take(&mut self.owed_acknowledgements) {

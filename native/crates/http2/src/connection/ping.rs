@@ -24,12 +24,13 @@ pub(super) struct Pings {
 }
 
 impl Connection {
-    /// Queues a PING; `Event::PingAcknowledged` follows.
+    /// Queues a PING behind what was queued before, such as a GOAWAY; `Event::PingAcknowledged`
+    /// follows.
     pub fn send_ping(&mut self, payload: [u8; 8]) {
         self.pings.outstanding += 1;
         let out = match self.phase {
             Phase::Preface => &mut self.held,
-            _ => &mut self.urgent,
+            _ => self.ordered(),
         };
         ping::write(false, payload, out);
     }
@@ -37,7 +38,13 @@ impl Connection {
     pub(super) fn receive_ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
         self.spend_ping()?;
         self.count_strike()?;
-        ping::write(true, ping::parse(payload), &mut self.urgent);
+        // A server that drains asks by PING whether every stream has arrived that its client had opened
+        // before it heard of the GOAWAY: so a client's answer must not overtake them.
+        let out = match self.role {
+            Role::Client => self.ordered(),
+            Role::Server => &mut self.urgent,
+        };
+        ping::write(true, ping::parse(payload), out);
         Ok(())
     }
 

@@ -258,6 +258,27 @@ fn a_graceful_drain_between_both() {
     assert_eq!(kinds(&mut pair.client), [HeadersKind::Response; 2]);
 }
 
+#[test]
+fn neither_side_of_a_drain_overtakes_itself() {
+    // A client's answer to the PING says that its streams have arrived.
+    let mut client = Endpoint::client();
+    let opened = client.open(&REQUEST, true);
+    client.feed(&frame(PING, 0, 0, b"drained?"));
+    let written = client.output();
+    let at = |kind| written.iter().position(|frame| frame.kind == kind);
+    assert_eq!(written[at(HEADERS).unwrap()].stream, opened);
+    assert!(at(HEADERS) < at(PING), "{written:?}");
+
+    // And the server's PING asks about what was opened before its GOAWAY.
+    let mut server = Endpoint::server();
+    server
+        .connection
+        .send_go_away(GoAwayLast::Max, Reason::NO_ERROR, b"");
+    server.connection.send_ping(*b"drained?");
+    let kinds: Vec<u8> = server.output().iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [GO_AWAY, PING]);
+}
+
 #[derive(Clone, Debug)]
 enum Action {
     Open {
