@@ -4,6 +4,7 @@ import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { ConnectionStats } from 'millrace';
 import { onTestFailed, onTestFinished } from 'vitest';
 import { eventually } from './eventually.js';
 import { openDescriptors, residentBytes } from './probes.js';
@@ -157,6 +158,11 @@ export class TestServer extends ServerProcess {
 
   stats(): Promise<Stats> {
     return this.#ask('stats');
+  }
+
+  /** Figures of the connection that a forwarding server passes calls on by. */
+  forwarding(): Promise<ConnectionStats> {
+    return this.#ask('forwarding');
   }
 
   counters(): Promise<HandlerCounters> {

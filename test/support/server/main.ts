@@ -1,14 +1,17 @@
 // The server under test: configured by JSON in MILLRACE_TEST, questioned over the IPC channel.
 
 import { type ServeOptions, serve } from 'millrace';
+import { forwarding } from './forwarding.js';
 import type { Answered, Asked, Listening, Question, ServerConfiguration } from './protocol.js';
 import { counters, echo, release } from './services.js';
 
 const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
-const { threads = 1 } = configuration;
+const { threads = 1, forwardTo } = configuration;
 
+const forward = forwardTo && forwarding(forwardTo.target, forwardTo.limits ?? {});
 const server = await serve({
-  services: threads > 1 ? new URL('./services.js', import.meta.url) : [echo],
+  services:
+    threads > 1 ? new URL('./services.js', import.meta.url) : [forward ? forward.service : echo],
   threads,
   ...(configuration.serve?.['path'] === undefined ? { host: '127.0.0.1', port: 0 } : {}),
   signals: configuration.signals ?? false,
@@ -21,6 +24,8 @@ async function answer(question: Question): Promise<unknown> {
   switch (question) {
     case 'stats':
       return server.stats();
+    case 'forwarding':
+      return forward?.connection.stats();
     case 'counters':
       return counters;
     case 'memory':

@@ -8,6 +8,8 @@ export interface ServerConfiguration {
   readonly logLevel?: string;
   /** Further options of `serve`, by their names. */
   readonly serve?: Record<string, unknown>;
+  /** Passes every call on to this server instead of answering it. */
+  readonly forwardTo?: { readonly target: string; readonly limits?: Record<string, number> };
   /** A file to which the text of each unary call is appended when its handler begins. */
   readonly journal?: string;
 }
@@ -36,6 +38,8 @@ export interface HandlerCounters {
 
 export type Question =
   | 'stats'
+  /** Figures of the connection that calls are passed on by. */
+  | 'forwarding'
   | 'counters'
   /** Collects garbage and answers with the heap in use. */
   | 'memory'
