@@ -45,7 +45,7 @@ interface Plan {
   readonly lengths: readonly { readonly length: number; readonly replyLength: number }[];
   readonly options: CallOptions;
   /** Says to the server what is asked of it. */
-  readonly metadata: Readonly<Record<string, string>>;
+  readonly metadata: { readonly [name: string]: string };
   /** Milliseconds; only with a short deadline. */
   readonly timeoutMs: number;
   readonly failsWith: number;
@@ -159,7 +159,7 @@ function planOf(line: Line, choose: Random, name: string): Plan {
   const most = turn === 'refused' ? 1000 : count > 30 ? 2000 : Number.POSITIVE_INFINITY;
   const size = () => choose.between(0, Math.min(choose.pick(SIZES), most));
   const lengths = Array.from({ length: count }, () => ({ length: size(), replyLength: size() }));
-  const metadata: Record<string, string> = { expected: String(count) };
+  const metadata: { [name: string]: string } = { expected: String(count) };
   const code = choose.pick([
     Status.INVALID_ARGUMENT,
     Status.NOT_FOUND,
@@ -180,12 +180,15 @@ function planOf(line: Line, choose: Random, name: string): Plan {
   else if (turn === 'early reply') metadata['enough'] = String(enough);
   else if (choose() < 0.1) metadata['behave'] = `sleep:${choose.between(0, 20)}`;
   if (choose() < 0.15) metadata['compress'] = choose.pick(['gzip', 'deflate']);
+  if (choose() < 0.15) {
+    options = { ...options, compression: choose.pick(['gzip', 'deflate'] as const) };
+  }
   return {
     name,
     kind,
     turn,
     lengths,
-    options: { ...options, metadata },
+    options: { ...options, metadata: Object.entries(metadata) },
     metadata,
     timeoutMs,
     failsWith: code,
