@@ -72,6 +72,7 @@ export const CAUSE_DRAIN = 5;
 export const CAUSE_PROTOCOL = 6;
 export const CAUSE_MESSAGE = 7;
 export const CAUSE_AGE = 8;
+export const CAUSE_METADATA = 9;
 
 /** Words of a slot: region, offset, length, 1 if the message came compressed. */
 export const SLOT_WORDS = 4;

@@ -6,6 +6,7 @@ import {
   CAUSE_DEADLINE,
   CAUSE_DRAIN,
   CAUSE_MESSAGE,
+  CAUSE_METADATA,
   CAUSE_PROTOCOL,
   CAUSE_RESET,
   CAUSE_STALLED,
@@ -460,6 +461,8 @@ function reasonOf(call: CallContext<Route>, cause: number): string {
       return 'the client broke the protocol';
     case CAUSE_MESSAGE:
       return 'a message was too large or not framed as gRPC asks';
+    case CAUSE_METADATA:
+      return 'the response metadata is larger than the client takes';
     case CAUSE_AGE:
       return 'the connection reached its greatest age, and the grace for its last calls is over';
     default:

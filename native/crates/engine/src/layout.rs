@@ -85,6 +85,8 @@ pub const CAUSE_PROTOCOL: u32 = 6;
 pub const CAUSE_MESSAGE: u32 = 7;
 /// Cause of a cancellation: its connection was too old, and the grace for its last calls over.
 pub const CAUSE_AGE: u32 = 8;
+/// Cause of a cancellation: the client does not take so much response metadata.
+pub const CAUSE_METADATA: u32 = 9;
 
 /// Words of a slot: region, offset, length, 1 if the message came compressed.
 pub const SLOT_WORDS: usize = 4;

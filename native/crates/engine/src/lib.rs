@@ -6,6 +6,7 @@ mod client;
 mod compression;
 mod connection;
 mod engine;
+mod header_list;
 mod inbound;
 pub mod layout;
 mod ledger;

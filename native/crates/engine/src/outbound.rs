@@ -14,6 +14,7 @@ use crate::{
     Engine,
     call::Trailers,
     connection::{Connection, State},
+    header_list,
     layout::*,
     notice::Severity,
 };
@@ -320,18 +321,23 @@ impl Engine {
                 Wire::NONE
             }
         };
-        call.headers_sent = true;
+        let limit = connection.http2.peer_max_header_list_bytes();
+        let list = |metadata| {
+            let lists_encodings = call.encoding != Encoding::Identity;
+            grpc::response::headers(call.send_encoding, lists_encodings, metadata)
+        };
+        // What gRPC itself has to say is sent in any case.
+        if !call.header_metadata.is_empty()
+            && let Some(size) = header_list::excess(list(metadata.clone()), limit)
+        {
+            return self.refuse_headers(index, size, limit);
+        }
         connection.building.end_tail();
-        connection.http2.send_headers(
-            stream,
-            fields(grpc::response::headers(
-                call.send_encoding,
-                call.encoding != Encoding::Identity,
-                metadata,
-            )),
-            false,
-            &mut connection.building,
-        );
+        let building = &mut connection.building;
+        connection
+            .http2
+            .send_headers(stream, fields(list(metadata)), false, building);
+        call.headers_sent = true;
         self.mark_dirty(connection_index);
     }
 
@@ -399,15 +405,35 @@ impl Engine {
                 Wire::NONE
             }
         };
+        let mut encoded = Vec::new();
+        let fitting = header_list::fit(
+            call.headers_sent,
+            code,
+            &self.message_scratch,
+            metadata.clone(),
+            "the client",
+            connection.http2.peer_max_header_list_bytes(),
+            &mut encoded,
+        );
+        let (code, message, metadata) = match &fitting {
+            None => (code, &self.message_scratch[..], metadata),
+            Some(fitting) => {
+                let peer = Some(connection.peer_name());
+                let text = fitting.text.clone();
+                self.notices
+                    .push(Severity::Error, "metadata_too_large", peer, text);
+                (fitting.code, fitting.message, Wire::NONE)
+            }
+        };
         let building = &mut connection.building;
         building.end_tail();
         if call.headers_sent {
-            let trailers = grpc::response::trailers(code, &self.message_scratch, metadata);
+            let trailers = grpc::response::trailers(code, message, metadata);
             connection
                 .http2
                 .send_headers(stream, fields(trailers), true, building);
         } else {
-            let trailers = grpc::response::trailers_only(code, &self.message_scratch, metadata);
+            let trailers = grpc::response::trailers_only(code, message, metadata);
             connection
                 .http2
                 .send_headers(stream, fields(trailers), true, building);

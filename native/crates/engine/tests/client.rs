@@ -796,6 +796,46 @@ fn who_gives_a_lost_call_up_leaves_nothing() {
 }
 
 #[test]
+fn metadata_that_the_server_does_not_take_is_not_sent() {
+    for driver in DRIVERS {
+        let limits = Limits {
+            header_list_soft_bytes: 600,
+            ..Limits::default()
+        };
+        let (mut client, mut peer, link) = ready(driver, limits);
+        let mut call_with = |bytes: u32| {
+            let call = client.next;
+            client.next += 1;
+            client.calls.insert(call, Outcome::default());
+            client.push([
+                OPERATION_START | START_HAS_METADATA << 8 | SAY << 16,
+                call,
+                link,
+                NO_TIMEOUT,
+            ]);
+            let mut block = [1, 1, bytes].map(u32::to_le_bytes).concat();
+            block.push(b'x');
+            block.extend(vec![b'v'; bytes as usize]);
+            let (at, length) = client.stage(&block);
+            client.push([OPERATION_HEADERS, call, at, length]);
+            client.message(call, b"x", true);
+            call
+        };
+        let large = call_with(1000);
+        let small = call_with(10);
+        until(&mut client, &mut peer, |_, peer| {
+            peer.streams.first().is_some_and(|stream| stream.ended)
+        });
+        // RESOURCE_EXHAUSTED, and nobody should try it again.
+        client.calls[&large].is(8, STATUS_LOCAL, 0, "600 (SETTINGS_MAX_HEADER_LIST_SIZE)");
+        assert!(client.calls[&large].text.contains("127.0.0.1:"));
+        assert!(!client.calls[&small].is_over());
+        assert_eq!(peer.streams.len(), 1);
+        client.settle();
+    }
+}
+
+#[test]
 fn connections_that_cannot_be_made_say_why() {
     for driver in DRIVERS {
         let options = Options::default();

@@ -3,7 +3,7 @@
 use millrace_grpc::{self as grpc, Code, Encoding, client::Answer, client::Ended, metadata::Wire};
 use millrace_http2::{HeadersKind, Initiator, OpenError, Reason, StreamKey};
 
-use crate::{Engine, call::MethodKind, layout::*, notice::Severity, outbound::fields};
+use crate::{Engine, call::MethodKind, header_list, layout::*, notice::Severity, outbound::fields};
 
 /// What only a client's call has.
 #[derive(Default)]
@@ -229,6 +229,12 @@ impl Engine {
             encoding: call.send_encoding,
             metadata,
         };
+        let limit = connection.http2.peer_max_header_list_bytes();
+        if let Some(size) = header_list::excess(head.clone().fields(), limit) {
+            let text = header_list::text("the request's metadata", size, &link.address, limit);
+            self.end_locally(index, Code::ResourceExhausted, &text, 0);
+            return Ok(());
+        }
         connection.building.end_tail();
         let stream =
             connection
