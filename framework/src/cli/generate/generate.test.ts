@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { tokenize } from '../proto/token.js';
 import { generate } from './generate.js';
 import { GenerateError } from './generate-error.js';
 import { importGenerated, TEST_PROTOS } from './modules.test-support.js';
@@ -341,6 +343,36 @@ describe('errors', () => {
   ])('%s', (_, text, expected) => {
     expect(failure({ 'a.proto': `syntax = "proto3";\n${text}` })).toContain(expected);
   });
+
+  test('whatever is changed in a file, it is generated, or every error has a place', () => {
+    const path = join(TEST_PROTOS, 'millrace/test/v1/rich.proto');
+    const tokens = tokenize(readFileSync(path, 'utf8')).map(({ text }) => text);
+    const place = fc.nat({ max: tokens.length - 1 });
+    const change = fc.record({
+      kind: fc.constantFrom('remove', 'insert', 'replace'),
+      at: place,
+      from: place,
+    });
+    fc.assert(
+      fc.property(change, ({ kind, at, from }) => {
+        const text = tokens.toSpliced(
+          at,
+          kind === 'insert' ? 0 : 1,
+          ...(kind === 'remove' ? [] : [tokens[from] as string]),
+        );
+        try {
+          generate({ proto: [TEST_PROTOS], drafts: new Map([[path, text.join('')]]) });
+        } catch (error) {
+          expect(error).toBeInstanceOf(GenerateError);
+          for (const { file, line } of (error as GenerateError).diagnostics) {
+            expect(file).toContain('.proto');
+            expect(line).toBeGreaterThan(0);
+          }
+        }
+      }),
+      { numRuns: 150 },
+    );
+  }, 60_000);
 
   test('a group', () => {
     const text = 'syntax = "proto2";\nmessage A { optional group G = 1 { optional int32 a = 1; } }';

@@ -34,6 +34,8 @@ const EDITIONS: readonly string[] = ['2023', '2024', '2026'];
 export const FIELD_NUMBER_MAX = 536_870_911;
 const ENUM_NUMBER_MAX = 2_147_483_647;
 
+const NUMBER = /^(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?)$/;
+
 /** Thrown inside a statement, caught where the next one begins. */
 class Unexpected {}
 
@@ -84,6 +86,7 @@ class Parser {
           case 'package': {
             this.next();
             const name = this.typeName('a package name');
+            if (name.text.startsWith('.')) this.fault(name, 'the package begins with no dot');
             if (packageName) this.fault(name, `the package is ${packageName.text} already`);
             packageName ??= name;
             this.expectSemicolon();
@@ -246,7 +249,8 @@ class Parser {
     let label: Name | undefined;
     if (/^(?:optional|required|repeated)$/.test(first.text)) label = nameOf(this.next());
     const map = this.peek().text === 'map' && this.peek(1).text === '<' ? this.map() : undefined;
-    const type = map ? map.type : this.typeName('a field, such as string name = 1;', label);
+    const expected = label ? `a type behind ${label.text}` : 'a field, such as string name = 1;';
+    const type = map ? map.type : this.typeName(expected, true);
     const name = this.declared('a name for the field');
     this.expect('=');
     const number = this.number(FIELD_NUMBER_MAX, 0);
@@ -429,6 +433,9 @@ class Parser {
     const word = this.peek();
     if (word.kind !== 'identifier' && word.kind !== 'number') throw this.unexpected('a value');
     this.next();
+    if (word.kind === 'number' && !NUMBER.test(word.text)) {
+      this.fault(word, `${quoted(word.text)} is no number`);
+    }
     // protoc takes names of enum values only; parsers before it took paths.
     let value = sign + word.text;
     while (this.accept('.')) value += `.${this.identifier('a name').text}`;
@@ -460,13 +467,18 @@ class Parser {
     return this.next();
   }
 
-  /** `a.b.C` or `.a.b.C`; spaces around the dots are not part of the name. */
-  private typeName(expected: string, label?: Name): Name {
+  /** `a.b.C` or `.a.b.C` */
+  private typeName(expected: string, ofField = false): Name {
     const { start } = this.peek();
     let text = this.accept('.') ? '.' : '';
-    text += this.identifier(label ? `a type behind ${label.text}` : expected).text;
+    text += this.identifier(expected).text;
     while (this.accept('.')) text += `.${this.identifier('the rest of the name').text}`;
-    return { text, ...this.since(start) };
+    const range = this.since(start);
+    // protoc takes them everywhere, the parser of the generator in the type of a field only.
+    if (!ofField && range.end - range.start !== text.length) {
+      this.fault(range, `write ${text} in one piece, without blanks or comments`);
+    }
+    return { text, ...range };
   }
 
   /** Strings beside each other are one. */
