@@ -199,10 +199,13 @@ describe('a status that is not OK', () => {
     );
   });
 
-  test('a deadline', async () => {
-    const { code, stderr } = await call('shop.v1.Orders/Wait', '--timeout', '200ms');
+  test('a deadline, of which the handler hears', async () => {
+    const before = seen.cancelled;
+    const proto = ['--proto', `${protos}/shop/v1/orders.proto`, '--import-path', protos];
+    const { code, stderr } = await call('shop.v1.Orders/Wait', '--timeout', '2s', ...proto);
     expect(code).toBe(64 + Status.DEADLINE_EXCEEDED);
     expect(stderr).toContain('DEADLINE_EXCEEDED (4)');
+    await eventually('the handler hears of it', () => seen.cancelled === before + 1);
   });
 
   test('nobody there', async () => {

@@ -20,7 +20,7 @@ type ReflectionCall = DuplexCall<ServerReflectionRequestInit, ServerReflectionRe
 
 /**
  * What a server says of itself by the reflection protocol, version v1 or, where that is missing,
- * v1alpha. Every question goes through one call, which stays open until `close`.
+ * v1alpha. Questions go through one call, which stays open until `close`; another, once it has ended.
  *
  * Source: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  *
@@ -71,7 +71,14 @@ export class ReflectionSource implements DescriptorSource {
   }
 
   async #exchange(question: Question): Promise<ServerReflectionResponse> {
-    if (this.#call !== undefined) return exchange(this.#call, question);
+    if (this.#call !== undefined) {
+      try {
+        return await exchange(this.#call, question);
+      } catch (error) {
+        // A call that has been open for long may be over: its deadline, or the age of its connection.
+        if (!StatusError.is(error)) throw error;
+      }
+    }
     for (const version of [V1, V1Alpha] as const) {
       const client = connect(version as typeof V1, this.#connection);
       const call: ReflectionCall = client.serverReflectionInfo(undefined, this.#options);
