@@ -1,14 +1,15 @@
 // millrace call, against our own server.
 
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Status } from 'millrace';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { makeAuthority } from '../support/certificates/make.js';
-import { millrace, startMillrace } from '../support/cli.js';
+import { binary, millrace, startMillrace } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { protos, seen, startOldShop, startShop, startSilentShop } from './shop-server.js';
 
@@ -149,6 +150,44 @@ describe('the method', () => {
     const { code, stdout, stderr } = await call(method, '{}');
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain(says);
+  });
+});
+
+describe('no method', () => {
+  test('is an error where nobody can be asked', async () => {
+    const { code, stdout, stderr } = await millrace(['call', target]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain("missing required argument 'method'");
+  });
+
+  const python = spawnSync('python3', ['-c', 'import pty']).status === 0;
+
+  test.runIf(python)('is a question on a terminal', async () => {
+    const terminal =
+      'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))';
+    // A terminal without a size would have no columns to write into.
+    const sized = 'stty cols 100 rows 40; exec "$@"';
+    const child = spawn(
+      'python3',
+      ['-c', terminal, 'sh', '-c', sized, 'sh', process.execPath, binary, 'call', target],
+      {
+        env: { ...process.env, CI: '', TERM: 'xterm' },
+      },
+    );
+    onTestFinished(() => void child.kill());
+    let shown = '';
+    const waitFor = (text: string) =>
+      eventually(`"${text}" in ${JSON.stringify(shown)}`, () => shown.includes(text));
+    child.stdout.on('data', (bytes: Buffer) => {
+      shown += bytes.toString();
+    });
+    await waitFor('shop.v1.Archive/Keep');
+    child.stdin.write('Orders/Get');
+    await waitFor('shop.v1.Orders/Get');
+    child.stdin.write('\r');
+    const [code] = await once(child, 'close');
+    expect(code).toBe(0);
+    expect(shown.trimEnd().endsWith('{}')).toBe(true);
   });
 });
 

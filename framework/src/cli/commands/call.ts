@@ -17,6 +17,7 @@ import { statusReport } from '../call/status-report.js';
 import { usageError } from '../cli-error.js';
 import type { Contract, DynamicType } from '../descriptors/contract.js';
 import { examples } from '../help.js';
+import { canAsk, choose } from '../prompts.js';
 
 interface Flags extends ConnectionFlags {
   readonly stats: boolean;
@@ -27,7 +28,7 @@ export function callCommand(): Command {
   const command = new Command('call')
     .description('call a method with JSON, by reflection or with a .proto file')
     .argument('<target>', 'the server: localhost:50051, dns:///name:port, unix:/path')
-    .argument('<method>', 'package.Service/Method, or package.Service.Method')
+    .argument('[method]', 'package.Service/Method; asked for on a terminal')
     .argument('[json]', 'the request; several for a stream; - for standard input')
     .addHelpText(
       'after',
@@ -51,7 +52,7 @@ export function callCommand(): Command {
         ],
       ),
     )
-    .action((target: string, method: string, json: string | undefined) =>
+    .action((target: string, method: string | undefined, json: string | undefined) =>
       run(target, method, json, command.optsWithGlobals()),
     );
   addConnectionOptions(command);
@@ -60,13 +61,21 @@ export function callCommand(): Command {
 
 async function run(
   target: string,
-  methodText: string,
+  methodText: string | undefined,
   json: string | undefined,
   flags: Flags,
 ): Promise<void> {
-  const name = parseMethodName(methodText);
+  const given = methodText === undefined ? undefined : parseMethodName(methodText);
+  if (given === undefined && !canAsk()) {
+    throw usageError(
+      "missing required argument 'method'",
+      'Write it as package.Service/Method; millrace list shows what there is.',
+    );
+  }
   const endpoint = await Endpoint.open(target, flags);
   try {
+    const name =
+      given ?? parseMethodName(await choose('Which method?', await allMethods(endpoint)));
     const method = await findMethod(endpoint.contract, name);
     await call(endpoint, name.service, method, json, flags);
   } catch (error) {
@@ -76,6 +85,16 @@ async function run(
     // A call may end before its input does.
     process.stdin.destroy();
   }
+}
+
+async function allMethods({ contract }: Endpoint): Promise<string[]> {
+  const names: string[] = [];
+  for (const service of await contract.source.services()) {
+    await contract.load(service);
+    const { methods = [] } = contract.service(service) ?? {};
+    names.push(...methods.map(({ name }) => `${service}/${name}`));
+  }
+  return names;
 }
 
 async function call(
