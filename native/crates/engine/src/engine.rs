@@ -176,7 +176,8 @@ pub struct Engine {
     /// By how much `advance` has moved the clock.
     ahead_ms: u64,
     pub(crate) now: u64,
-    next_sweep: u64,
+    /// When connections are looked at next.
+    pub(crate) next_sweep: u64,
     pub(crate) accepting_failed: bool,
     /// Until then the thread is under attack: a connection was cut for abuse lately.
     pub(crate) attacked_until: u64,
@@ -574,6 +575,9 @@ impl Engine {
         if self.now >= self.next_sweep {
             self.next_sweep = self.now + SWEEP_MS;
             self.sweep_connections();
+            if self.is_client() {
+                self.watch_links();
+            }
         }
     }
 

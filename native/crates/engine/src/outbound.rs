@@ -501,6 +501,7 @@ impl Engine {
     fn flush_connection(&mut self, index: u32) {
         if self.is_client() {
             self.start_waiting(index);
+            self.watch_link(index);
         }
         self.pump(index);
         self.unblock(index);

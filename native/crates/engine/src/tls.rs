@@ -65,6 +65,12 @@ impl Tls {
         self.session.is_handshaking()
     }
 
+    /// When its handshake has to be over; `None` when it is.
+    pub(crate) fn handshake_due(&self) -> Option<u64> {
+        self.is_handshaking()
+            .then(|| self.since.saturating_add(self.limit))
+    }
+
     /// The protocol's own messages wait to leave.
     pub(crate) fn has_output(&self) -> bool {
         self.session.has_output()

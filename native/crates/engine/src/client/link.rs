@@ -88,7 +88,7 @@ pub(crate) struct Link {
     /// No new calls: it closes when those under way are over.
     shut: bool,
     connect_timeout_ms: u64,
-    deadline: u64,
+    pub(super) deadline: u64,
     /// Calls that wait for the connection, or for one of the streams that the server allows.
     pub(super) waiting: VecDeque<u32>,
     /// Calls that are not over, those that wait among them.
@@ -215,6 +215,7 @@ impl Engine {
         self.live_connections += 1;
         self.setups += 1;
         self.totals.connections += 1;
+        self.watch_link(socket.0);
         Ok(reference)
     }
 

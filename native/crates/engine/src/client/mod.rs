@@ -3,6 +3,7 @@
 pub(crate) mod address;
 mod calls;
 mod link;
+mod timers;
 
 pub(crate) use calls::ClientCall;
 pub(crate) use link::Link;
