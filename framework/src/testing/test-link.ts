@@ -104,8 +104,7 @@ export class Link implements TestLink {
 
   async close(): Promise<void> {
     this.down();
-    this.#server.close();
-    if (this.#server.listening) await once(this.#server, 'close');
+    await new Promise((resolve) => this.#server.close(resolve));
   }
 
   #relay(client: Socket, port: number): void {
