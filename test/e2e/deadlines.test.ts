@@ -10,6 +10,10 @@ import { total } from '../support/stats.js';
 
 const SAY = '/millrace.echo.v1.Echo/Say';
 
+/** Where the time went, as the server says it. */
+const BREAKDOWN =
+  /^deadline exceeded: \d+ ms were left when the handler was called; then \d+ ms in the handler, \d+ ms waiting for requests, \d+ ms waiting for the peer's window; the event loop noticed \d+ ms late$/;
+
 async function peerOf(server: TestServer): Promise<RawPeer> {
   const peer = await RawPeer.connect(server.port);
   onTestFinished(() => peer.close());
@@ -54,6 +58,7 @@ test('the server ends the call without the help of its client', async () => {
   // Trailers that say so, or a reset: a client maps either to its own deadline.
   expect([grpc.status.DEADLINE_EXCEEDED, undefined]).toContain(end.code);
   if (end.code === undefined) expect(end.reset).toBe(Reset.CANCEL);
+  else expect(end.message).toMatch(BREAKDOWN);
   const counters = await eventually(
     'the handler has ended',
     () => server.counters(),
@@ -63,6 +68,47 @@ test('the server ends the call without the help of its client', async () => {
   expect(total(await server.stats(), 'deadlinesExceeded')).toBe(1);
   await peer.close();
   await server.backAt(start);
+});
+
+test('the server’s status says where the time went', async () => {
+  const server = await startServer();
+  const peer = await peerOf(server);
+  const fields = [['grpc-timeout', '200m']] as const;
+  // The handler takes long; it waits for requests; the request itself does not arrive.
+  const slow = peer.request({ path: SAY, mode: 'sleep:400', fields });
+  slow.sendData(echoFrame({ text: 'x' }), true);
+  const silent = peer.request({ fields });
+  const half = peer.request({ path: SAY, fields });
+  half.sendData(echoFrame({ text: 'x' }).subarray(0, 4));
+  const [inHandler, inRequests, arriving] = await Promise.all([slow.end, silent.end, half.end]);
+  for (const end of [inHandler, inRequests, arriving]) {
+    expect(end.code).toBe(grpc.status.DEADLINE_EXCEEDED);
+  }
+  const figure = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1]);
+  expect(inHandler.message).toMatch(BREAKDOWN);
+  expect(figure(inHandler.message, /(\d+) ms in the handler/)).toBeGreaterThan(100);
+  expect(inRequests.message).toMatch(BREAKDOWN);
+  expect(figure(inRequests.message, /(\d+) ms waiting for requests/)).toBeGreaterThan(100);
+  expect(arriving.message).toBe('the deadline passed before the whole request had arrived');
+  const { started } = await server.counters();
+  await eventually(
+    'all handlers have ended',
+    () => server.counters(),
+    ({ ended }) => ended === started,
+  );
+});
+
+test('trailers that the handler has set leave with its deadline', async () => {
+  const server = await startServer();
+  const peer = await peerOf(server);
+  const late = peer.request({
+    path: SAY,
+    mode: 'trailers-then-never',
+    fields: [['grpc-timeout', '100m']],
+  });
+  late.sendData(echoFrame({}), true);
+  expect(await late.end).toMatchObject({ code: grpc.status.DEADLINE_EXCEEDED });
+  expect(late.trailers).toContainEqual(['x-so-far', 'half']);
 });
 
 test('a deadline that has passed reaches no handler; a malformed one neither', async () => {

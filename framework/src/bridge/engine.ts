@@ -230,6 +230,14 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
   }
 
   /**
+   * Says, in the turn of the record that cancels a call by its deadline, with which message and
+   * trailers it ends.
+   */
+  sayReason(call: number, message: string, trailers: Metadata | undefined): void {
+    this.operations.reason(call, encodeStatus(message, trailers ?? []));
+  }
+
+  /**
    * The engine's WRITABLE record is what resumes a stream. But both sides judge by `pending`, and
    * what leaves between our look and the engine's may make them differ once in a long while: so we
    * look again from time to time, lest a handler waits forever.

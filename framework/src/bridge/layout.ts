@@ -105,6 +105,7 @@ export const OPERATION_END = 11;
 export const OPERATION_CANCEL = 12;
 /** Of a server, the encoding of replies (a); whether the messages that follow are compressed (b). */
 export const OPERATION_COMPRESSION = 16;
+export const OPERATION_REASON = 17;
 
 /** Flag of START: the next operation is HEADERS for the same call. */
 export const START_HAS_METADATA = 1;

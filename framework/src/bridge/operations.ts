@@ -17,6 +17,7 @@ import {
   OPERATION_HEADERS,
   OPERATION_MESSAGE,
   OPERATION_READING,
+  OPERATION_REASON,
   OPERATION_RELEASE,
   OPERATION_REPLY,
   OPERATION_START,
@@ -98,6 +99,11 @@ export class Operations extends Writer {
   /** Ends a call; `block` holds the status message and the trailers. */
   status(call: number, code: number, block?: Uint8Array): void {
     this.#pushBlock(OPERATION_STATUS | (code << 8), call, block);
+  }
+
+  /** With what a call ends whose deadline has passed; `block` as of `status`. */
+  reason(call: number, block: Uint8Array): void {
+    this.#pushBlock(OPERATION_REASON, call, block);
   }
 
   /** Sends the response headers; `block` holds custom metadata. */

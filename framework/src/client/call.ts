@@ -21,6 +21,7 @@ import {
   ClientCompression,
   type ClientCompressionHost,
 } from './compression.js';
+import { Elapsed } from './elapsed.js';
 import { Hedge } from './hedging.js';
 import type { ClientMethod } from './method.js';
 import { RequestStream } from './request-stream.js';
@@ -49,6 +50,8 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
   readonly requests: RequestStream | undefined;
   /** As of performance.now(); 0: none. */
   readonly deadlineAt: number;
+  /** Of a call with a deadline. */
+  readonly #elapsed: Elapsed | undefined;
   readonly encoding: Encoding;
   /** Requests written from now on are compressed, if there is an encoding. */
   packs = true;
@@ -107,6 +110,7 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
       this.#parentSignal = options.parentSignal;
     }
     this.deadlineAt = deadlineAt;
+    this.#elapsed = deadlineAt === 0 ? undefined : new Elapsed();
     this.encoding = options?.encoding ?? method.encoding;
     this.waitForReady = waitForReady;
   }
@@ -173,13 +177,9 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
   }
 
   #deadlineOver(): void {
-    const cause = this.channel.failure;
-    this.fail(
-      this.localError(
-        Status.DEADLINE_EXCEEDED,
-        `the deadline passed while the call waited for a connection${cause === '' ? '' : ` (${cause})`}`,
-      ),
-    );
+    const { awaited, failure } = this.channel;
+    const message = this.#elapsed!.waiting(awaited, failure);
+    this.fail(this.localError(Status.DEADLINE_EXCEEDED, message));
   }
 
   launch(connection: number): void {
@@ -196,9 +196,11 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     if (this.deadlineAt !== 0) {
       const left = Math.ceil(this.deadlineAt - performance.now());
       if (left <= 0) {
-        this.fail(this.localError(Status.DEADLINE_EXCEEDED, 'the deadline passed before it began'));
+        const message = `the deadline passed before it began${this.#elapsed!.before()}`;
+        this.fail(this.localError(Status.DEADLINE_EXCEEDED, message));
         return NO_CALL;
       }
+      this.#elapsed!.launched();
       timeoutMs = Math.min(left, NO_TIMEOUT - 1);
     }
     const reference = thread.begin(sink);
@@ -359,6 +361,9 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     const delay = this.#retries?.next(code, pushback, this.channel.throttle);
     if (delay === undefined) return false;
     if (this.deadlineAt !== 0 && performance.now() + delay >= this.deadlineAt) return false;
+    if (this.#elapsed !== undefined) {
+      this.#elapsed.lastFailure = `${statusName(code)}: ${end.message}`;
+    }
     this.#leaveAttempt();
     this.waiting();
     this.#retryTimer = setTimeout(() => this.channel.submit(this), delay);
@@ -432,25 +437,26 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
 
   /** An error of this side names method, target and cause. */
   localError(code: Status, message: string, cause?: unknown): StatusError {
-    return new StatusError(
-      code,
-      `${this.method.path} at ${this.channel.target}: ${message}`,
-      cause === undefined ? undefined : { cause },
-    );
+    return new StatusError(code, this.#named(message), cause === undefined ? undefined : { cause });
+  }
+
+  #named(message: string): string {
+    return `${this.method.path} at ${this.channel.target}: ${message}`;
   }
 
   #errorOf({ code, bits, message, trailers }: Ended): StatusError {
-    // A server that watches the deadline too may be the first to say so.
-    const local =
-      (bits & STATUS_LOCAL) !== 0 || (code === Status.DEADLINE_EXCEEDED && this.deadlineAt !== 0);
-    if (local) {
-      return this.localError(code, message === '' ? statusName(code) : message);
+    const said = message === '' ? statusName(code) : message;
+    const late = code === Status.DEADLINE_EXCEEDED ? this.#elapsed : undefined;
+    if ((bits & STATUS_LOCAL) !== 0) {
+      return this.localError(code, late === undefined ? said : said + late.before());
     }
     const bytes = trailers?.get('grpc-status-details-bin');
     const details = bytes === undefined ? undefined : decodeStatusDetails(bytes);
     // What cannot be read stays where it is.
     if (details !== undefined) trailers?.delete('grpc-status-details-bin');
-    return new StatusError(code, message, { metadata: trailers, details });
+    // A server that watches the deadline too may be the first to say so.
+    const shown = late === undefined ? message : this.#named(`the server says: ${said}`);
+    return new StatusError(code, shown, { metadata: trailers, details });
   }
 
   // --- signals ---

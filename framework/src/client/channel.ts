@@ -107,6 +107,13 @@ export class Channel implements LaneHost {
     return this.#resolveFailure === '' ? this.#balancer.failure : this.#resolveFailure;
   }
 
+  /** What calls without a connection wait for. */
+  get awaited(): string {
+    return this.#resolving && this.#balancer.state !== 'ready'
+      ? 'its target to be resolved'
+      : 'a connection';
+  }
+
   get waitingCalls(): number {
     return this.#waiting.filter((call) => !call.over).length;
   }

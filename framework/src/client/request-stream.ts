@@ -74,6 +74,11 @@ export class RequestStream {
     return this.#writable;
   }
 
+  /** Whether a message may be written now. */
+  get admits(): boolean {
+    return this.#failure === undefined && this.#admits();
+  }
+
   /** No more requests. */
   end(): void {
     if (this.#ended || this.#failure !== undefined) return;
@@ -242,6 +247,8 @@ export async function pump(
           break;
         }
         if (call.ended) break;
+        // Others may have filled the connection since the last one.
+        while (!stream.admits) await stream.writable();
         if (!stream.write(result.value)) await stream.writable();
       }
     } finally {

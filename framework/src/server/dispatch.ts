@@ -188,6 +188,9 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     if (call === undefined || call.cancelled !== undefined) return;
     const error = cancellation(call, cause, code);
     this.#noteCancellation(call, error);
+    if (cause === CAUSE_DEADLINE) {
+      this.port.sayReason(call.reference, error.message, call.trailersGiven);
+    }
     call.cancel(error);
     if (this.#find(reference) !== call) return;
     this.#cancelled.add(call);
@@ -320,6 +323,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
           leave = undefined;
           break;
         }
+        while (outbound.isHeldUp) await outbound.writable();
         if (!outbound.write(reply.value)) await outbound.writable();
       }
     } catch (error) {

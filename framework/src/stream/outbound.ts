@@ -40,7 +40,19 @@ export class Outbound<R> implements Watched {
 
   get isWritable(): boolean {
     const port = this.#port;
-    return port.outboundFull ? this.unsent === 0 : this.unsent < port.streamMark;
+    const { unsent } = this;
+    if (!port.outboundFull) return unsent < port.streamMark;
+    // The engine shows one less than the mark where a single message may follow.
+    return unsent === 0 || unsent === port.streamMark - 1;
+  }
+
+  /**
+   * The engine has shown since the last write that the stream has to wait: others have filled the
+   * connection meanwhile.
+   */
+  get isHeldUp(): boolean {
+    const port = this.#port;
+    return port.pending[this.#index]! >= port.streamMark;
   }
 
   /** Writes one message; whether another may follow at once. @throws as `CallPort.sendMessage` */
@@ -73,6 +85,7 @@ export class Outbound<R> implements Watched {
       });
       // A handler need not have asked for it when the call is cancelled.
       this.#writable.catch(() => {});
+      this.#port.watch(this);
       this.#waits?.peerBegin();
     }
     return this.#writable;

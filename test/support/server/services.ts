@@ -97,6 +97,9 @@ async function misbehave(mode: string, ctx: Context): Promise<void> {
           detailOf(Help, { links: [{ description: 'limits', url: 'https://example.com/' }] }),
         ],
       });
+    case 'trailers-then-never':
+      ctx.trailers.set('x-so-far', 'half');
+      return aborted(ctx.signal);
     case 'never-ends':
       return aborted(ctx.signal);
     case 'ignore':

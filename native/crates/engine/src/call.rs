@@ -92,6 +92,8 @@ pub(crate) struct Call {
     pub(crate) connection_lost: bool,
     /// Nothing of it may be sent or delivered any more.
     pub(crate) cancelled: bool,
+    /// Its deadline has passed, and its status leaves at the end of the turn.
+    pub(crate) expired: bool,
     pub(crate) remote_ended: bool,
     pub(crate) end_delivered: bool,
     pub(crate) reading: bool,
@@ -148,6 +150,8 @@ pub(crate) struct Call {
     pub(crate) finished: bool,
     pub(crate) in_ready_queue: bool,
     pub(crate) blocked: bool,
+    /// Bytes of the message sent last, as they went out.
+    pub(crate) last_message: u32,
     /// Bytes of messages in the drain under way, and what was shown as unsent before it.
     pub(crate) written_in_drain: u32,
     pub(crate) unsent_before_drain: u32,
@@ -173,6 +177,7 @@ impl Call {
             released: false,
             connection_lost: false,
             cancelled: false,
+            expired: false,
             remote_ended: false,
             end_delivered: false,
             reading: false,
@@ -212,9 +217,28 @@ impl Call {
             finished: false,
             in_ready_queue: false,
             blocked: false,
+            last_message: 0,
             written_in_drain: 0,
             unsent_before_drain: 0,
             drain: 0,
+        }
+    }
+
+    /// Whether JavaScript sends more than one message of it.
+    pub(crate) fn writes(&self, is_client: bool) -> bool {
+        if is_client {
+            !self.kind.takes_one()
+        } else {
+            matches!(self.kind, MethodKind::ServerStreaming | MethodKind::Bidi)
+        }
+    }
+
+    /// Bytes that its next message may well have: those of the last, or of a frame.
+    pub(crate) fn next_message(&self) -> usize {
+        if self.last_message == 0 {
+            16_384
+        } else {
+            self.last_message as usize
         }
     }
 

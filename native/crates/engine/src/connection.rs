@@ -179,6 +179,8 @@ pub(crate) struct Connection {
     pub(crate) pending_bytes: usize,
     /// Its unsent bytes have reached their bound and not fallen far enough below it.
     pub(crate) full: bool,
+    /// They have reached the bound itself: nobody writes whose bytes would have to wait.
+    pub(crate) shut: bool,
     pub(crate) dirty: bool,
     pub(crate) first_call: u32,
     pub(crate) calls: u32,
@@ -232,6 +234,7 @@ impl Connection {
             blocked_calls: Vec::new(),
             pending_bytes: 0,
             full: false,
+            shut: false,
             dirty: false,
             first_call: NOBODY,
             calls: 0,

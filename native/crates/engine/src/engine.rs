@@ -141,6 +141,8 @@ pub struct Engine {
     /// Calls with undivided bytes: those that wait for memory, and those whose reader has come.
     pub(crate) raw_calls: VecDeque<u32>,
     pub(crate) woken_calls: VecDeque<u32>,
+    /// Calls whose deadline has passed in this turn.
+    pub(crate) expired: Vec<u32>,
     pub(crate) raw_wake: bool,
     /// A buffer could not be copied out because JavaScript knows of no segment with room.
     pub(crate) spare_wanted: bool,
@@ -264,6 +266,7 @@ impl Engine {
             dirty: Vec::new(),
             raw_calls: VecDeque::new(),
             woken_calls: VecDeque::new(),
+            expired: Vec::new(),
             raw_wake: false,
             spare_wanted: false,
             assemblies: 0,
@@ -454,6 +457,7 @@ impl Engine {
         }
         self.record_count = 0;
         self.drain_operations();
+        self.end_expired();
         self.release_requests();
         self.settle_buffers();
         self.flush_connections();

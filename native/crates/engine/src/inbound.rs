@@ -350,7 +350,7 @@ impl Engine {
         connection.http2.set_token(stream, call_index);
         let reference = self.calls.reference(call_index);
         self.consumed.set(call_index as usize, 0);
-        self.pending.set(call_index as usize, 0);
+        self.admit_writer(call_index);
         if let Some(deadline) = deadline {
             self.wheel.insert(deadline, reference);
         }

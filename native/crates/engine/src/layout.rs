@@ -130,6 +130,9 @@ pub const OPERATION_CANCEL: u32 = 12;
 /// Of a server, the encoding of replies, operand a, unless headers have left or the client does not
 /// take it; operand b: 1 if the messages that follow are compressed.
 pub const OPERATION_COMPRESSION: u32 = 16;
+/// Of a server: message and trailers with which a call ends whose deadline has passed. Only in the turn
+/// of its CANCEL record; the handler's RELEASE is still to come.
+pub const OPERATION_REASON: u32 = 17;
 
 /// Flag of START: the next operation is HEADERS for the same call.
 pub const START_HAS_METADATA: u32 = 1;

@@ -6,6 +6,7 @@ mod client;
 mod compression;
 mod connection;
 mod engine;
+mod expiry;
 mod header_list;
 mod inbound;
 pub mod layout;

@@ -356,26 +356,6 @@ impl Engine {
         Some(self.connections.get(index as usize)?.as_ref()?.peer_name())
     }
 
-    pub(crate) fn deadline_passed(&mut self, reference: u32) {
-        let Some(index) = self.calls.find(reference) else {
-            return;
-        };
-        let call = &self.calls[index];
-        if call.cancelled
-            || call.stream_over
-            || call.deadline.is_none_or(|deadline| deadline > self.now)
-        {
-            return;
-        }
-        self.totals.deadlines_exceeded += 1;
-        self.fail_call(
-            index,
-            CAUSE_DEADLINE,
-            Code::DeadlineExceeded,
-            "the deadline passed before the call was over",
-        );
-    }
-
     /// Looks at every connection's timers, and at what has stalled.
     pub(crate) fn sweep_connections(&mut self) {
         let now = self.now;

@@ -49,6 +49,7 @@ impl Engine {
                     self.status(index, Code::from_number(head >> 8 & 0xff), bytes())
                 }
                 OPERATION_HEADERS => self.headers(index, bytes()),
+                OPERATION_REASON => self.reason(index, bytes()),
                 OPERATION_READING => {
                     self.calls[index].reading = true;
                     self.wake_inbound(index);
@@ -84,7 +85,7 @@ impl Engine {
             OPERATION_HEADERS => self.request_metadata(index, bytes),
             OPERATION_CANCEL => self.cancel(index, Code::from_number(flags)),
             OPERATION_RELEASE => self.forget(index),
-            OPERATION_RESET | OPERATION_REPLY | OPERATION_STATUS => {
+            OPERATION_RESET | OPERATION_REPLY | OPERATION_STATUS | OPERATION_REASON => {
                 debug_assert!(false, "operation {} of a server", head & 0xff);
             }
             _ => return false,

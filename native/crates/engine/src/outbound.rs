@@ -172,6 +172,7 @@ impl Engine {
             call.unsent_before_drain = self.pending.get(index as usize);
             call.written_in_drain = 0;
         }
+        call.last_message = total as u32;
         // JavaScript has counted what it gave.
         call.written_in_drain = call.written_in_drain.saturating_add(given as u32);
         let prefix = grpc::deframe::prefix(message.len() as u32, packed);
@@ -238,20 +239,24 @@ impl Engine {
             call.blocked = true;
             connection.blocked_calls.push(index);
         }
-        if !connection.full
-            && connection.pending_bytes >= self.options.connection_unsent_bytes as usize / 4
-        {
-            // The rest is for what JavaScript has staged already, and for a message of each call.
+        let bound = self.options.connection_unsent_bytes as usize;
+        if !connection.full && connection.pending_bytes >= bound / 4 {
+            // The rest is for what JavaScript has staged already, and for messages of calls that
+            // have nothing unsent.
             connection.full = true;
+            self.block_writers(connection_index);
+        } else if !connection.shut && connection.pending_bytes >= bound {
+            connection.shut = true;
             self.block_writers(connection_index);
         }
         self.show_pending(index);
         self.mark_dirty(connection_index);
     }
 
-    /// A connection has reached its bound: JavaScript sees at once, in the middle of its batch, that
-    /// none of its calls with unsent bytes may write.
+    /// A connection has reached its bound, or a quarter of it: JavaScript sees at once, in the middle
+    /// of its batch, that none of its calls may write, or none with unsent bytes.
     fn block_writers(&mut self, index: u32) {
+        let is_client = self.is_client();
         let Some(connection) = self
             .connections
             .get_mut(index as usize)
@@ -262,7 +267,7 @@ impl Engine {
         let mut call_index = connection.first_call;
         while call_index != crate::call::NOBODY {
             let call = &mut self.calls[call_index];
-            if call.unsent() > 0 {
+            if call.unsent() > 0 || (connection.shut && call.writes(is_client)) {
                 if !call.blocked {
                     call.blocked = true;
                     connection.blocked_calls.push(call_index);
@@ -271,6 +276,26 @@ impl Engine {
             }
             call_index = call.next_of_connection;
         }
+    }
+
+    /// A call has begun: it may not write while its connection is at its bound.
+    pub(crate) fn admit_writer(&mut self, index: u32) {
+        let is_client = self.is_client();
+        let call = &mut self.calls[index];
+        let connection = self
+            .connections
+            .get_mut(call.connection as usize)
+            .and_then(Option::as_mut);
+        let mut shown = 0;
+        if let Some(connection) = connection
+            && connection.shut
+            && call.writes(is_client)
+        {
+            call.blocked = true;
+            connection.blocked_calls.push(index);
+            shown = BEYOND_ANY_MARK;
+        }
+        self.pending.set(index as usize, shown);
     }
 
     /// How JavaScript wants its messages packed. The encoding is fixed once headers have left (a
@@ -378,7 +403,13 @@ impl Engine {
         }
     }
 
-    fn send_trailers(&mut self, index: u32, code: Code, message: &[u8], metadata: &[u8]) {
+    pub(crate) fn send_trailers(
+        &mut self,
+        index: u32,
+        code: Code,
+        message: &[u8],
+        metadata: &[u8],
+    ) {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
@@ -673,23 +704,43 @@ impl Engine {
         if connection.blocked_calls.is_empty() {
             return;
         }
+        let bound = self.options.connection_unsent_bytes as usize;
         if connection.full {
-            let bound = self.options.connection_unsent_bytes as usize;
             connection.full = connection.pending_bytes >= bound / 16 * 3;
+            connection.shut &= connection.full && connection.pending_bytes >= bound / 4 * 3;
         }
         let full = self.pending_bytes >= self.options.unsent_bytes_max || connection.full;
+        // Whoever is told that it may write will write a message like its last, all at once.
+        let mut spare = if connection.full {
+            bound.saturating_sub(connection.pending_bytes)
+        } else {
+            usize::MAX
+        };
+        let mut leaving = room(connection);
         let mark = self.options.stream_unsent_bytes as usize;
         let mut blocked = std::mem::take(&mut connection.blocked_calls);
         blocked.retain(|&call_index| {
-            let call = &mut self.calls[call_index];
+            let call = &self.calls[call_index];
             if !call.in_use || call.connection != index || !call.blocked {
                 return false;
             }
-            let open = if full {
-                call.unsent() == 0
+            let unsent = call.unsent();
+            let next = call.next_message();
+            let open = if !full {
+                unsent < mark / 2
+            } else if unsent > 0 {
+                false
+            } else if next <= spare {
+                spare -= next;
+                true
+            } else if self.leaves_at_once(index, call_index, leaving) {
+                // What others do not read must not hold up those whose peer reads.
+                leaving = leaving.saturating_sub(next);
+                true
             } else {
-                call.unsent() < mark / 2
+                false
             };
+            let call = &mut self.calls[call_index];
             call.blocked = !open;
             self.show_pending(call_index);
             if open {
@@ -707,17 +758,41 @@ impl Engine {
         }
     }
 
-    /// Shows JavaScript how much of a call is unsent; beyond any mark while its connection is full.
+    /// Whether a message like the call's last would leave, or at least begin to leave, without waiting
+    /// for its window. A stream whose window is smaller than a frame begins once all of it is open.
+    fn leaves_at_once(&self, index: u32, call_index: u32, room: usize) -> bool {
+        let call = &self.calls[call_index];
+        let connection = self
+            .connections
+            .get(index as usize)
+            .and_then(Option::as_ref);
+        let Some((connection, stream)) = connection.zip(call.stream) else {
+            return false;
+        };
+        let window = connection.http2.send_window(stream).min(room);
+        let enough = call
+            .next_message()
+            .min(connection.http2.max_frame_size())
+            .min(connection.http2.peer_initial_window() as usize);
+        window > 0 && window >= enough
+    }
+
+    /// Shows JavaScript how much of a call is unsent. While its connection is full: beyond any mark if
+    /// it has to wait, and so near to its mark that one message may be written if it has not.
     fn show_pending(&mut self, index: u32) {
         let call = &self.calls[index];
-        let full = self
+        let connection = self
             .connections
             .get(call.connection as usize)
-            .and_then(Option::as_ref)
-            .is_some_and(|connection| connection.full);
+            .and_then(Option::as_ref);
+        let (full, shut) = connection.map_or((false, false), |connection| {
+            (connection.full, connection.shut)
+        });
         let unsent = call.unsent();
-        let shown = if full && call.blocked && unsent > 0 {
+        let shown = if call.blocked && (shut || full && unsent > 0) {
             BEYOND_ANY_MARK
+        } else if full && unsent == 0 {
+            self.options.stream_unsent_bytes - 1
         } else {
             unsent as u32
         };

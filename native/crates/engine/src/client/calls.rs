@@ -3,6 +3,7 @@
 use millrace_grpc::{self as grpc, Code, Encoding, client::Answer, client::Ended, metadata::Wire};
 use millrace_http2::{HeadersKind, Initiator, OpenError, Reason, StreamKey};
 
+use super::deadline::Progress;
 use crate::{Engine, call::MethodKind, header_list, layout::*, notice::Severity, outbound::fields};
 
 /// What only a client's call has.
@@ -15,6 +16,7 @@ pub(crate) struct ClientCall {
     /// JavaScript has ended the request.
     pub(crate) ends: bool,
     headers_seen: bool,
+    pub(super) progress: Progress,
     /// The response's encoding, where it is none that is built in.
     pub(crate) unknown_encoding: Option<Box<str>>,
     /// The server has ended the call, and messages before that are not all divided yet.
@@ -47,6 +49,7 @@ impl Engine {
         call.announced = true;
         call.headers_sent = true;
         call.deadline = deadline;
+        call.client.progress.started = self.now;
         call.send_encoding = match head >> 8 & (START_GZIP | START_DEFLATE) {
             START_GZIP => Encoding::Gzip,
             START_DEFLATE => Encoding::Deflate,
@@ -69,6 +72,7 @@ impl Engine {
             return self.end_locally(index, Code::Unavailable, &text, 0);
         };
         self.link_call(index, connection);
+        self.admit_writer(index);
         if let Some(deadline) = deadline {
             self.wheel.insert(deadline, reference);
         }
@@ -243,6 +247,7 @@ impl Engine {
         connection.http2.set_token(stream, index);
         link.used = true;
         call.stream = Some(stream);
+        call.client.progress.opened = now.max(1);
         call.client.awaits_stream = false;
         let waits = call.pending_bytes > 0;
         if waits && !call.in_ready_queue {
@@ -342,6 +347,7 @@ impl Engine {
             } => {
                 let call = &mut self.calls[call_index];
                 call.client.headers_seen = true;
+                call.client.progress.answered = self.now.max(1);
                 call.has_metadata = has_metadata;
                 match encoding {
                     Ok(encoding) => call.encoding = encoding,
@@ -482,11 +488,9 @@ impl Engine {
             .peer_of(self.calls[index].connection)
             .unwrap_or_default();
         let (code, text, bits) = match initiator {
-            Initiator::Remote if due && reason == Reason::CANCEL => (
-                Code::DeadlineExceeded,
-                "the deadline passed before the call was over".to_owned(),
-                0,
-            ),
+            Initiator::Remote if due && reason == Reason::CANCEL => {
+                (Code::DeadlineExceeded, self.deadline_text(index), 0)
+            }
             Initiator::Remote => {
                 let bits = if reason == Reason::REFUSED_STREAM {
                     STATUS_UNPROCESSED

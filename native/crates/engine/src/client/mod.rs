@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 mod calls;
+mod deadline;
 mod link;
 mod timers;
 

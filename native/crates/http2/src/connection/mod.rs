@@ -259,6 +259,12 @@ impl Connection {
         self.peer.max_header_list_bytes
     }
 
+    /// Bytes that the peer lets a new stream send.
+    #[inline]
+    pub fn peer_initial_window(&self) -> u32 {
+        self.peer.initial_window
+    }
+
     /// SETTINGS_MAX_CONCURRENT_STREAMS of the peer; `u32::MAX` if it set none.
     pub fn peer_max_concurrent_streams(&self) -> u32 {
         self.peer.max_concurrent_streams

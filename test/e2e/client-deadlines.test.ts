@@ -1,0 +1,155 @@
+// A call whose deadline passes says what its time went to, as far as a client can know.
+
+import { createServer, type ServerHttp2Stream, type Settings } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { Status, type StatusError } from 'millrace';
+import { expect, onTestFinished, test } from 'vitest';
+import { all, ourClient, statusOf } from '../support/our-client.js';
+
+const HEAD = { ':status': 200, 'content-type': 'application/grpc' } as const;
+
+/** A server that answers as the test says, and knows nothing of deadlines. */
+async function answering(
+  answer: (stream: ServerHttp2Stream) => void,
+  settings: Settings = {},
+): Promise<number> {
+  const server = createServer({ settings });
+  const sessions = new Set<{ destroy(): void }>();
+  server.on('session', (session) => sessions.add(session));
+  server.on('stream', (stream) => {
+    stream.on('error', () => {});
+    answer(stream);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    for (const session of sessions) session.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** Headers, one message, and nothing more. */
+function beginning(stream: ServerHttp2Stream): void {
+  stream.respond(HEAD);
+  stream.write(Buffer.from([0, 0, 0, 0, 3, 10, 1, 97]));
+}
+
+function silent(): void {}
+
+function expectLate(error: StatusError, method: string, target: string, message: RegExp): void {
+  expect(error.code).toBe(Status.DEADLINE_EXCEEDED);
+  const head = `/millrace.echo.v1.Echo/${method} at ${target}: `;
+  expect(error.message.slice(0, head.length)).toBe(head);
+  expect(error.message.slice(head.length)).toMatch(message);
+}
+
+test('an answer that does not come', async () => {
+  const port = await answering(silent);
+  const error = await statusOf(ourClient(port).say({}, { timeoutMs: 200 }));
+  expectLate(
+    error,
+    'Say',
+    `127.0.0.1:${port}`,
+    /^the deadline passed: \d+ ms waiting for a stream, (1\d\d|2\d\d) ms waiting for the server's answer(; \d+ ms before that waiting for a connection)?$/,
+  );
+});
+
+test('an answer that begins and does not end', async () => {
+  const port = await answering(beginning);
+  const client = ourClient(port);
+  const read = await statusOf(all(client.expand({}, { timeoutMs: 400 })));
+  const since = /ms until the server's answer began, \d+ ms since then/;
+  expectLate(read, 'Expand', `127.0.0.1:${port}`, since);
+  // One that nobody has read is still there, and then the status.
+  const unread = client.expand({}, { timeoutMs: 400 });
+  await unread.trailers;
+  expect((await unread.next()).value).toMatchObject({ text: 'a' });
+  const error = await statusOf(unread.next());
+  expectLate(error, 'Expand', `127.0.0.1:${port}`, /messages that are here and not read: 1/);
+});
+
+test('a request that the server does not let in', async () => {
+  const port = await answering(silent);
+  const call = ourClient(port).chat(undefined, { timeoutMs: 300 });
+  for (let count = 0; count < 8; count++) call.write({ data: new Uint8Array(20_000) });
+  const error = await statusOf(call.next());
+  expectLate(
+    error,
+    'Chat',
+    `127.0.0.1:${port}`,
+    /\d+ bytes of the request wait for the server's window/,
+  );
+});
+
+test('a server that allows no further stream', async () => {
+  const port = await answering(beginning, { maxConcurrentStreams: 1 });
+  const client = ourClient(port);
+  const first = client.expand({});
+  await first.next();
+  const error = await statusOf(client.say({}, { timeoutMs: 150 }));
+  expectLate(
+    error,
+    'Say',
+    `127.0.0.1:${port}`,
+    /^the deadline passed: 1\d\d ms waiting for one of the 1 streams that the server allows at once; nothing was sent/,
+  );
+  first.cancel();
+});
+
+test('a target that is not resolved in time', async () => {
+  let answer: (addresses: string[]) => void = () => {};
+  const client = ourClient('dns:slow.invalid:50051', {
+    lookup: () => new Promise((resolve) => (answer = resolve)),
+  });
+  onTestFinished(() => answer(['127.0.0.1']));
+  const error = await statusOf(client.say({}, { timeoutMs: 100 }));
+  expectLate(
+    error,
+    'Say',
+    'dns:slow.invalid:50051',
+    /^the deadline passed while the call waited for its target to be resolved, for \d+ ms$/,
+  );
+});
+
+test('attempts that came before', async () => {
+  let calls = 0;
+  const port = await answering((stream) => {
+    if (++calls < 3) {
+      const status = { 'grpc-status': '14', 'grpc-message': `not now ${calls}` };
+      stream.respond({ ...HEAD, ...status }, { endStream: true });
+    }
+  });
+  const client = ourClient(port, {
+    serviceConfig: {
+      methodConfig: [
+        {
+          name: [{}],
+          retryPolicy: {
+            maxAttempts: 4,
+            initialBackoff: '0.01s',
+            maxBackoff: '0.01s',
+            backoffMultiplier: 1,
+            retryableStatusCodes: ['UNAVAILABLE'],
+          },
+        },
+      ],
+    },
+  });
+  const error = await statusOf(client.say({}, { timeoutMs: 500 }));
+  expectLate(
+    error,
+    'Say',
+    `127.0.0.1:${port}`,
+    /waiting for the server's answer; \d+ ms before that in 2 attempts, the last of which ended with UNAVAILABLE: not now 2$/,
+  );
+});
+
+test('what a server says of the deadline is kept, with its trailers', async () => {
+  const port = await answering((stream) => {
+    const status = { 'grpc-status': '4', 'grpc-message': 'the database was slow' };
+    stream.respond({ ...HEAD, ...status, 'x-so-far': 'half' }, { endStream: true });
+  });
+  const error = await statusOf(ourClient(port).say({}, { timeoutMs: 5000 }));
+  expectLate(error, 'Say', `127.0.0.1:${port}`, /^the server says: the database was slow$/);
+  expect(error.metadata.get('x-so-far')).toBe('half');
+});
