@@ -391,7 +391,7 @@ test('a method named Then or Close breaks nothing', async () => {
   onTestFinished(() => shared.close());
   const client = connect(Odd, shared);
   expect(await client).toBe(client);
-  expect((await client.then_({ text: 'then' })).text).toBe('then');
+  expect((await client.then$({ text: 'then' })).text).toBe('then');
   expect((await client.close({ text: 'close' })).text).toBe('close');
   expect((await client.constructor({ text: 'constructor' })).text).toBe('constructor');
   await client[Symbol.asyncDispose]();

@@ -50,10 +50,10 @@ export type ClientMethodOf<M extends MethodDescriptor> = ClientFunctions<
 
 /**
  * A client: the methods of its service under their generated names, and nothing else. A method `then`
- * is called `then_`, since `await` would call anything of that name.
+ * is called `then$`, since `await` would call anything of that name.
  */
 export type Client<S extends ServiceDescriptor> = {
-  readonly [K in keyof S['methods'] as K extends 'then' ? 'then_' : K]: ClientMethodOf<
+  readonly [K in keyof S['methods'] as K extends 'then' ? 'then$' : K]: ClientMethodOf<
     S['methods'][K]
   >;
 } & AsyncDisposable;
@@ -103,7 +103,7 @@ export function connect<S extends ServiceDescriptor>(
       connection.channel.config,
       encoding,
     );
-    Object.defineProperty(client, key === 'then' ? 'then_' : key, {
+    Object.defineProperty(client, key === 'then' ? 'then$' : key, {
       value: functionFor(connection, method, interceptors),
       enumerable: true,
     });

@@ -989,7 +989,7 @@ impl Engine {
         } else {
             std::io::Error::from_raw_os_error(error).to_string()
         };
-        self.blame(index, &how);
+        self.blame_loss(index, &how);
         if let Some(connection) = self
             .connections
             .get(index as usize)

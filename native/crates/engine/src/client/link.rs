@@ -440,6 +440,29 @@ impl Engine {
         }
     }
 
+    /// The connection was lost. One that was never ready says what that may mean.
+    pub(crate) fn blame_loss(&mut self, index: u32, how: &str) {
+        let secured = self
+            .connections
+            .get(index as usize)
+            .and_then(Option::as_ref)
+            .and_then(|connection| connection.tls.as_ref())
+            .map(|tls| tls.is_handshaking());
+        let Some(link) = self.link_mut(index) else {
+            return;
+        };
+        let hint = match (link.phase, secured) {
+            (Phase::Handshake, Some(true)) => {
+                " in the TLS handshake; the server may not speak TLS on this port"
+            }
+            (Phase::Handshake, None) => {
+                " before it said anything; the server may not speak HTTP/2 on this port, or only over TLS"
+            }
+            _ => "",
+        };
+        self.blame(index, &format!("{how}{hint}"));
+    }
+
     /// The connection ends by an error; `input` is what was being read.
     pub(crate) fn blame_error(&mut self, index: u32, error: http2::ConnectionError, input: &[u8]) {
         let Some(link) = self.link_mut(index) else {
