@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   assertEchoed,
@@ -16,7 +17,7 @@ import {
 } from '../support/echo-client.js';
 import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
-import { RawPeer } from '../support/raw-peer.js';
+import { Flag, FrameType, RawPeer, rawFrame } from '../support/raw-peer.js';
 import { startEcho, startServer } from '../support/server.js';
 
 function isRefused(port: number): Promise<boolean> {
@@ -114,6 +115,28 @@ test('a client is told in two steps, and its last requests in flight are taken',
   expect((await open.end).code).toBe(0);
   await peer.closed;
   expect(peer.goAway).toMatchObject({ lastStream: open.id, reason: 0 });
+  expect(await server.exited).toEqual({ code: 0, signal: null });
+});
+
+test('a client that takes its time to say that it knows is waited for, with what it asks until then', async () => {
+  const server = await startServer({ signals: true });
+  const peer = await RawPeer.connect(server.port, { answersPings: false });
+  onTestFinished(() => peer.close());
+  const early = peer.request({});
+  early.sendData(echoFrame({ text: 'x' }));
+  await early.receivedMessages(1);
+  server.signal('SIGTERM');
+  await peer.goingAway();
+  // A busy client, or one with much to read before the GOAWAY.
+  await delay(1600);
+  const late = peer.request({});
+  late.sendData(echoFrame({ text: 'y' }), true);
+  expect((await late.end).code).toBe(0);
+  early.sendData(Buffer.alloc(0), true);
+  expect((await early.end).code).toBe(0);
+  peer.write(rawFrame(FrameType.PING, Flag.ACK, 0, Buffer.from('draining')));
+  await peer.closed;
+  expect(peer.goAway).toMatchObject({ lastStream: late.id, reason: 0 });
   expect(await server.exited).toEqual({ code: 0, signal: null });
 });
 

@@ -17,8 +17,9 @@ use crate::{
 
 /// The PING whose answer ends the first step of a drain: the peer has seen our GOAWAY by then.
 const DRAIN_PING: [u8; 8] = *b"draining";
-/// How long that answer is waited for.
-const DRAIN_PING_MS: u64 = 1000;
+/// How long that answer is waited for: a client may be busy, or far behind with what it reads, and what
+/// it opens until then is not to be left out.
+const DRAIN_PING_MS: u64 = 5000;
 
 /// How long a thread distrusts new connections after it has cut one for abuse.
 const DISTRUST_MS: u64 = 60_000;
