@@ -119,6 +119,26 @@ test('a path in use is an error that names it, and its user goes on', async () =
 const accepted = (stats: Stats) =>
   stats.threads.map((thread) => thread['connectionsAccepted'] as number);
 
+test('threads deal the connections among themselves', async () => {
+  const path = socketPath();
+  const server = await start(path, {}, 2);
+  const open = Array.from({ length: 32 }, () => ourConnection(`unix:${path}`));
+  await Promise.all(open.map(({ client }) => client.say({ text: 'x' })));
+  // Both count while both accept, so that one may be off by one.
+  const before = accepted(await server.stats());
+  expect(Math.min(...before)).toBeGreaterThanOrEqual(14);
+  const streams = open.map(({ client }) => all(client.chat(messages)));
+  for (const replies of await Promise.all(streams)) expect(replies.length).toBe(messages.length);
+  await Promise.all(open.map(({ connection }) => connection.close()));
+  await eventually('nothing is open', async () => total(await server.stats(), 'connections') === 0);
+  // Whoever has fewer at that moment gets the next.
+  const held = ourConnection(`unix:${path}`);
+  await held.client.say({ text: 'x' });
+  const other = ourConnection(`unix:${path}`);
+  await other.client.say({ text: 'x' });
+  expect(accepted(await server.stats())).toEqual(before.map((count) => count + 1));
+});
+
 test('threads share the socket, and one that dies leaves it to the others', async () => {
   const path = socketPath();
   const server = await start(path, {}, 2);

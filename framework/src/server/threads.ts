@@ -22,8 +22,8 @@ const RESTART_MS_MAX = 30_000;
 const SETTLED_MS = 60_000;
 
 /**
- * Server threads that share a port; the kernel spreads connections over them (SO_REUSEPORT). A Unix
- * socket they share as such: whoever is awake first accepts.
+ * Server threads that share a port; the kernel spreads connections over them (SO_REUSEPORT). Those of
+ * a Unix socket they deal among themselves.
  */
 export class ThreadPool implements Threads {
   readonly #options: CheckedOptions;

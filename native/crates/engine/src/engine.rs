@@ -15,6 +15,7 @@ use crate::{
     call::{Calls, Method},
     compression::Codec,
     connection::Connection,
+    handover::Handover,
     layout::*,
     ledger::Ledger,
     listener,
@@ -128,6 +129,8 @@ pub struct Engine {
     pub(crate) paths: HashMap<Box<[u8]>, u16>,
     pub(crate) listeners: Vec<ListenerId>,
     pub(crate) unix_listeners: Vec<Arc<UnixListener>>,
+    /// With the engines that accept from the same Unix socket.
+    pub(crate) handover: Option<Handover>,
     completions: Vec<Completion>,
     more_completions: bool,
     pub(crate) part: Option<Part>,
@@ -256,6 +259,7 @@ impl Engine {
             paths: HashMap::new(),
             listeners: Vec::new(),
             unix_listeners: Vec::new(),
+            handover: None,
             completions: Vec::new(),
             more_completions: false,
             part: None,
@@ -379,6 +383,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let listener = UnixListener::open(address, mode, shared, backlog)?;
         let descriptor = listener.descriptor(address)?;
+        if shared {
+            self.take_seat(&listener)?;
+        }
         self.listeners.push(self.driver.listen(descriptor));
         self.unix_listeners.push(listener);
         self.submit();
@@ -538,6 +545,7 @@ impl Engine {
             self.live_connections = 0;
             self.listeners.clear();
             self.unix_listeners.clear();
+            self.handover = None;
             self.driver.shutdown();
         }
     }

@@ -64,6 +64,10 @@ impl Engine {
                 length,
             } => {
                 let index = socket.0;
+                if self.is_bell(socket) {
+                    self.driver.release(buffer);
+                    return self.take_given();
+                }
                 match self
                     .connections
                     .get(index as usize)

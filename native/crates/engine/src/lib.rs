@@ -7,6 +7,7 @@ mod compression;
 mod connection;
 mod engine;
 mod expiry;
+mod handover;
 mod header_list;
 mod inbound;
 pub mod layout;

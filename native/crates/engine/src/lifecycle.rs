@@ -35,6 +35,14 @@ This port speaks gRPC over HTTP/2 with prior knowledge (h2c), not HTTP/1.1. Use 
 
 impl Engine {
     pub(crate) fn accept(&mut self, descriptor: OwnedFd, peer: Option<SocketAddr>) {
+        if let Some(descriptor) = self.deal(descriptor) {
+            self.admit(descriptor, peer);
+            self.count_taken();
+        }
+    }
+
+    /// A connection that this engine has to serve.
+    pub(crate) fn admit(&mut self, descriptor: OwnedFd, peer: Option<SocketAddr>) {
         if self.live_connections >= self.options.connections as usize || self.draining {
             self.totals.connections_refused += 1;
             return;
@@ -74,6 +82,7 @@ impl Engine {
         connection.tls = tls.ok().flatten();
         self.connections[index] = Some(connection);
         self.live_connections += 1;
+        self.show_load();
         self.totals.connections += 1;
         if let Some(cause) = refused {
             // Never in the clear instead.
@@ -185,6 +194,7 @@ impl Engine {
             .and_then(Option::take)
         {
             self.live_connections -= 1;
+            self.show_load();
             self.window_extra -= u64::from(connection.window_extra);
             self.totals.http2.add(connection.http2.counters());
             self.raw_wake = true;
@@ -459,6 +469,7 @@ impl Engine {
             self.driver.stop_listening(listener);
         }
         self.unix_listeners.clear();
+        self.leave_seat();
         for index in 0..self.connections.len() as u32 {
             self.drain_connection(index, b"");
         }

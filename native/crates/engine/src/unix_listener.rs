@@ -1,7 +1,7 @@
 //! Listening on Unix sockets: files, which outlive their process, and abstract names, which do not.
 //!
 //! SO_REUSEPORT shares no Unix socket, so the engines of a process share the socket itself: each
-//! accepts from a duplicate of one descriptor.
+//! accepts from a duplicate of one descriptor, and deals with the others what it got.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::{EngineError, client::address};
+use crate::{EngineError, client::address, handover::Seats};
 
 /// Those that engines of this process may share, by address.
 static SHARED: Mutex<Vec<(String, Weak<UnixListener>)>> = Mutex::new(Vec::new());
@@ -23,6 +23,7 @@ static SHARED: Mutex<Vec<(String, Weak<UnixListener>)>> = Mutex::new(Vec::new())
 pub(crate) struct UnixListener {
     socket: Socket,
     file: Option<SocketFile>,
+    pub(crate) seats: Seats,
 }
 
 /// The file of a socket, as this process made it: another may have its path by now.
@@ -101,7 +102,11 @@ impl UnixListener {
             Ok(file)
         };
         let file = listening().map_err(|error| failed(&error))?;
-        Ok(Self { socket, file })
+        Ok(Self {
+            socket,
+            file,
+            seats: Seats::default(),
+        })
     }
 }
 
