@@ -149,7 +149,7 @@ export class CallContext<Method extends MethodInfo = MethodInfo>
     return {
       level: closed ? 'open' : port.level,
       waitingMessages: this.inbound?.waiting ?? 0,
-      unsentBytes: closed ? 0 : (this.outbound?.unsent ?? 0),
+      unsentBytes: closed ? 0 : (this.outbound?.pressure ?? 0),
       outboundFull: !closed && port.outboundFull,
     };
   }

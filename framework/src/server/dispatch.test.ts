@@ -994,6 +994,9 @@ describe('callback form', () => {
     await native.batch();
     expect(wrote).toEqual([true, false]);
     expect(kept.ctx?.pressure).toMatchObject({ waitingMessages: 1, level: 'open' });
+    // Held up because its connection is full: as if it were at its mark.
+    native.pending[0] = 0x7fffffff;
+    expect(kept.ctx?.pressure.unsentBytes).toBe(262_144);
     native.pending[0] = 262_150;
     let writable = false;
     kept.writer?.writable().then(() => {

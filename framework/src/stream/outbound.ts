@@ -3,6 +3,9 @@ import type { StatusError } from '../status/status-error.js';
 import type { CallPort, Watched } from './port.js';
 import type { Waits } from './waits.js';
 
+/** What the engine shows as unsent where a stream has to wait whatever its own bytes are. */
+const BEYOND_ANY_MARK = 0x7fffffff;
+
 /** The reply stream of a call: counts what is unsent, so that a slow peer slows its handler. */
 export class Outbound<R> implements Watched {
   readonly #port: CallPort;
@@ -36,6 +39,12 @@ export class Outbound<R> implements Watched {
     const port = this.#port;
     const pending = port.pending[this.#index]!;
     return this.#epoch === port.epoch ? pending + this.#written : pending;
+  }
+
+  /** The same for people: the mark where the stream waits because its connection is full. */
+  get pressure(): number {
+    const { unsent } = this;
+    return unsent >= BEYOND_ANY_MARK ? this.#port.streamMark : unsent;
   }
 
   get isWritable(): boolean {
