@@ -197,6 +197,43 @@ describe('200 peers that send to handlers that never pull, and 200 that never re
   });
 });
 
+describe.each<[string, number, 'sendTimeouts' | 'stalledStreams']>([
+  ['that never read', WINDOW_MAX, 'sendTimeouts'],
+  ['that give no window', 0, 'stalledStreams'],
+])('100 peers %s', (_, window, counter) => {
+  test('hold the budget of the whole thread and no more, and not for long', async () => {
+    const limits = {
+      unsentBytesMax: 2 * MIB,
+      sendProgressTimeoutMs: 2000,
+      stalledStreamTimeoutMs: 2000,
+    };
+    const server = await memoryServer({ limits });
+    const stop = honestLoad(server.port);
+    const greedy = await peers(server, 100, { settings: [[4, window]] });
+    let highest = 0;
+    for (const peer of greedy) {
+      if (window > 0) peer.creditConnectionFully();
+      for (let stream = 0; stream < 4; stream++) peer.request({ mode: 'flood' });
+      if (window > 0) peer.socket.pause();
+    }
+    await eventually(
+      'the budget is full, and free again',
+      async () => {
+        const stats = await server.stats();
+        const held = total(stats, 'unsentBytes') + total(stats, 'framedBytes');
+        highest = Math.max(highest, held);
+        return highest >= 2 * MIB && held < 2 * MIB && total(stats, counter) > 0;
+      },
+      (free) => free,
+      30_000,
+    );
+    // What was staged when it filled up, and a message of 16 KiB on its way for each call.
+    expect(highest).toBeLessThanOrEqual(3 * MIB + 400 * 17 * 1024);
+    expect(await stop()).toBeGreaterThan(10);
+    for (const peer of greedy) peer.kill();
+  });
+});
+
 test('one-byte DATA frames pin no more than their share of the ring', async () => {
   const server = await memoryServer({ limits: { ringBuffers: 64 } });
   const start = await server.stats();

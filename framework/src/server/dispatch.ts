@@ -458,7 +458,7 @@ function reasonOf(call: CallContext<Route>, cause: number): string {
     case CAUSE_CONNECTION_LOST:
       return 'the connection to the client was lost';
     case CAUSE_STALLED:
-      return 'nobody read the request stream while memory was full';
+      return 'nobody read the request stream, or took the replies, while memory was full';
     case CAUSE_DRAIN:
       return 'the server is shutting down';
     case CAUSE_PROTOCOL:

@@ -140,6 +140,9 @@ pub(crate) struct Call {
     /// Bytes of the first of them that have left already.
     pub(crate) pending_start: usize,
     pub(crate) pending_bytes: usize,
+    /// Since when they wait, or have moved by much the last time, and what has left since.
+    pub(crate) held_since: u64,
+    pub(crate) moved: u32,
     /// Bytes framed and not given to the kernel, and bytes that the kernel has not sent.
     pub(crate) framed: u32,
     pub(crate) in_flight: u32,
@@ -210,6 +213,8 @@ impl Call {
             pending: VecDeque::new(),
             pending_start: 0,
             pending_bytes: 0,
+            held_since: 0,
+            moved: 0,
             framed: 0,
             in_flight: 0,
             trailers: None,

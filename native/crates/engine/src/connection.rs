@@ -169,6 +169,8 @@ pub(crate) struct Connection {
     pub(crate) sending: bool,
     pub(crate) sending_bytes: usize,
     pub(crate) sending_since: u64,
+    /// Bytes being built and in flight, as the thread's sum has them.
+    pub(crate) framed_counted: u64,
     /// Calls that have something to send, in turn.
     pub(crate) ready: VecDeque<u32>,
     /// Calls with bytes among those being built, and among those in flight.
@@ -228,6 +230,7 @@ impl Connection {
             sending: false,
             sending_bytes: 0,
             sending_since: 0,
+            framed_counted: 0,
             ready: VecDeque::new(),
             framed_calls: Vec::new(),
             flight_calls: Vec::new(),

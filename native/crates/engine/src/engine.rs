@@ -157,6 +157,8 @@ pub struct Engine {
     pub(crate) worst_level: u32,
     pub(crate) window_extra: u64,
     pub(crate) pending_bytes: u64,
+    /// Bytes framed that the kernel has not sent, of all connections.
+    pub(crate) framed_bytes: u64,
     pub(crate) turn: u32,
     pub(crate) drain_number: u32,
     pub(crate) scratch: Vec<u8>,
@@ -278,6 +280,7 @@ impl Engine {
             worst_level: 0,
             window_extra: 0,
             pending_bytes: 0,
+            framed_bytes: 0,
             turn: 0,
             drain_number: 0,
             scratch: Vec::new(),
@@ -477,6 +480,7 @@ impl Engine {
         if !self.closed {
             self.totals.flushes += 1;
             self.drain_operations();
+            self.notice_unsent();
         }
     }
 

@@ -75,7 +75,7 @@ pub const CAUSE_RESET: u32 = 1;
 pub const CAUSE_DEADLINE: u32 = 2;
 /// Cause of a cancellation: the connection was lost.
 pub const CAUSE_CONNECTION_LOST: u32 = 3;
-/// Cause of a cancellation: nobody read the stream while memory was full.
+/// Cause of a cancellation: nobody read the stream, or took what it sent, while memory was full.
 pub const CAUSE_STALLED: u32 = 4;
 /// Cause of a cancellation: the server's drain ran out of time.
 pub const CAUSE_DRAIN: u32 = 5;

@@ -196,6 +196,7 @@ impl Engine {
             self.live_connections -= 1;
             self.show_load();
             self.window_extra -= u64::from(connection.window_extra);
+            self.framed_bytes -= connection.framed_counted;
             self.totals.http2.add(connection.http2.counters());
             self.raw_wake = true;
         }
@@ -456,6 +457,7 @@ impl Engine {
             }
         }
         self.end_stalled_calls();
+        self.end_untaken_replies();
     }
 
     /// Stops accepting and lets every connection finish its calls: GOAWAY in two steps, so that

@@ -31,6 +31,9 @@ const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
 /// Bytes of a path that a notice shows.
 const PATH_SHOWN: usize = 200;
 
+/// Bytes that a call has to get rid of to count as moving: by less, a peer could drip credit.
+const PROGRESS_BYTES: u32 = 16 * 1024;
+
 /// Shown as unsent where a call may not write whatever its own bytes are.
 const BEYOND_ANY_MARK: u32 = u32::MAX >> 1;
 
@@ -212,6 +215,10 @@ impl Engine {
                 call.framed += total as u32;
             }
         } else {
+            if call.pending_bytes == 0 {
+                call.held_since = self.now;
+                call.moved = 0;
+            }
             call.hold(&prefix, connection.building.pool());
             call.hold(message, connection.building.pool());
             connection.pending_bytes += total;
@@ -525,8 +532,22 @@ impl Engine {
             let index = self.dirty[position];
             position += 1;
             self.flush_connection(index);
+            self.count_framed(index);
         }
         self.dirty.clear();
+    }
+
+    /// Brings the thread's sum up to date with a connection.
+    pub(crate) fn count_framed(&mut self, index: u32) {
+        if let Some(connection) = self
+            .connections
+            .get_mut(index as usize)
+            .and_then(Option::as_mut)
+        {
+            let framed = (connection.building.bytes + connection.sending_bytes) as u64;
+            self.framed_bytes = self.framed_bytes + framed - connection.framed_counted;
+            connection.framed_counted = framed;
+        }
     }
 
     fn flush_connection(&mut self, index: u32) {
@@ -635,6 +656,11 @@ impl Engine {
                 .building
                 .data_head(call_index, head, length, false);
             call.unhold(length, &mut connection.building);
+            call.moved += length as u32;
+            if call.moved >= PROGRESS_BYTES {
+                call.moved = 0;
+                call.held_since = self.now;
+            }
             if !call.released {
                 if call.framed == 0 {
                     connection.framed_calls.push(reference);
@@ -709,7 +735,8 @@ impl Engine {
             connection.full = connection.pending_bytes >= bound / 16 * 3;
             connection.shut &= connection.full && connection.pending_bytes >= bound / 4 * 3;
         }
-        let full = self.pending_bytes >= self.options.unsent_bytes_max || connection.full;
+        let unsent = self.pending_bytes + self.framed_bytes;
+        let full = unsent >= self.options.unsent_bytes_max || connection.full;
         // Whoever is told that it may write will write a message like its last, all at once.
         let mut spare = if connection.full {
             bound.saturating_sub(connection.pending_bytes)

@@ -401,11 +401,77 @@ impl Engine {
         self.control
             .set(CONTROL_RING_FREE, self.driver.buffers().free());
         let was_full = self.control.get(CONTROL_OUTBOUND_FULL) == 1;
-        let maximum = self.options.unsent_bytes_max;
-        let full = self.pending_bytes >= if was_full { maximum / 4 * 3 } else { maximum };
+        let full = self.unsent_bytes() >= self.unsent_bound(was_full);
         self.control.set(CONTROL_OUTBOUND_FULL, u32::from(full));
         if was_full && !full {
             self.wake_writers();
+        }
+    }
+
+    /// Shows JavaScript in the middle of its batch that the budget for unsent bytes is full: all of
+    /// its handlers may be writing in this batch.
+    pub(crate) fn notice_unsent(&mut self) {
+        for position in 0..self.dirty.len() {
+            self.count_framed(self.dirty[position]);
+        }
+        if self.unsent_bytes() >= self.unsent_bound(false) {
+            self.control.set(CONTROL_OUTBOUND_FULL, 1);
+        }
+    }
+
+    /// What counts against `unsent_bytes_max`.
+    fn unsent_bytes(&self) -> u64 {
+        self.pending_bytes + self.framed_bytes
+    }
+
+    /// Full from the maximum on, until a quarter of it is free.
+    fn unsent_bound(&self, was_full: bool) -> u64 {
+        let maximum = self.options.unsent_bytes_max;
+        if was_full { maximum / 4 * 3 } else { maximum }
+    }
+
+    /// While the budget for unsent bytes is full: ends the calls whose peers have not taken what
+    /// waits for them for too long, oldest first. Peers that do not read at all are cut by
+    /// `send_progress_timeout_ms`; these may read, and give their streams no window.
+    pub(crate) fn end_untaken_replies(&mut self) {
+        let is_full = |engine: &Self| {
+            engine.control.get(CONTROL_OUTBOUND_FULL) == 1
+                && engine.unsent_bytes() >= engine.unsent_bound(true)
+        };
+        if !is_full(self) {
+            return;
+        }
+        let limit = self
+            .now
+            .saturating_sub(self.options.stalled_stream_timeout_ms);
+        let mut stuck: Vec<(u64, u32)> = self
+            .calls
+            .indices()
+            .filter(|&index| {
+                let call = &self.calls[index];
+                call.in_use && !call.cancelled && call.pending_bytes > 0 && call.held_since < limit
+            })
+            .map(|index| (self.calls[index].held_since, index))
+            .collect();
+        stuck.sort_unstable();
+        for (_, index) in stuck {
+            if !is_full(self) {
+                return;
+            }
+            self.totals.stalled_streams += 1;
+            let peer = self.peer_of(self.calls[index].connection);
+            let path = &self.methods[self.calls[index].method as usize].path;
+            let message = format!(
+                "what {path} has to send was not taken for too long while memory was full; its call was ended"
+            );
+            self.notices
+                .push(Severity::Warn, "stalled_stream", peer, message);
+            self.fail_call(
+                index,
+                CAUSE_STALLED,
+                millrace_grpc::Code::ResourceExhausted,
+                "the memory for unsent messages is full and this stream's were not taken",
+            );
         }
     }
 

@@ -49,7 +49,7 @@ totals! {
     rejected => "requestsRejected";
     /// Calls whose deadline passed.
     deadlines_exceeded => "deadlinesExceeded";
-    /// Calls ended because nobody read them while memory was full.
+    /// Calls ended because nobody read them, or took what they sent, while memory was full.
     stalled_streams => "stalledStreams";
     /// Messages received.
     messages_received => "messagesReceived";
@@ -130,6 +130,7 @@ impl Engine {
         field("overflowBytes", self.overflow.used_bytes());
         field("extraWindowBytes", self.window_extra);
         field("unsentBytes", self.pending_bytes);
+        field("framedBytes", self.framed_bytes);
         field("sendChunks", self.driver.chunks().taken() as u64);
         field("ringBuffers", u64::from(buffers.count()));
         field("ringFree", u64::from(buffers.free()));
