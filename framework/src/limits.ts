@@ -71,7 +71,7 @@ export interface Limits {
   readonly streamUnsentBytes: number;
   /** Unsent bytes of a connection at most; its handlers wait from a quarter on. Default 8 MiB. */
   readonly connectionUnsentBytes: number;
-  /** Unsent bytes of the thread from which all handlers wait. Default 256 MiB. */
+  /** Unsent bytes of the thread, framed ones too, from which all handlers wait. Default 256 MiB. */
   readonly unsentBytesMax: number;
   /** Open streams of one connection. Default 1,000. */
   readonly concurrentStreams: number;
@@ -83,7 +83,7 @@ export interface Limits {
   readonly sendMessageBytes: number;
   /** Header list of a request; beyond, RESOURCE_EXHAUSTED. Default 8 KiB. */
   readonly headerListBytes: number;
-  /** How long a stream may stay unread while the budget is full. Default 60 s. */
+  /** How long a stream may stay unread, or give no window, while that budget is full. Default 60 s. */
   readonly stalledStreamTimeoutMs: number;
   /** How long bytes given to the kernel may make no progress. Default 30 s. */
   readonly sendProgressTimeoutMs: number;
