@@ -11,6 +11,11 @@ export interface CommandRow {
 /** All commands, in the order of the help. */
 export const commandTable: readonly CommandRow[] = [
   {
+    name: 'new',
+    summary: 'make a project: contract, handlers, tests, everything that runs them',
+    load: async () => (await import('./commands/new.js')).newCommand(),
+  },
+  {
     name: 'generate',
     summary: 'turn .proto files into TypeScript modules: messages, codecs, services',
     load: async () => (await import('./commands/generate.js')).generateCommand(),

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { MillraceError } from '../errors.js';
 import { CliError, ExitCode } from './cli-error.js';
 import { commandTable } from './command-table.js';
+import { packageVersion } from './package-version.js';
 
 const EXIT_CODES = `
 Exit codes:
@@ -61,11 +61,6 @@ async function build(program: Command, argv: readonly string[]): Promise<void> {
 function inherit(parent: Command, command: Command): void {
   command.copyInheritedSettings(parent);
   for (const nested of command.commands) inherit(command, nested);
-}
-
-function packageVersion(): string {
-  const manifest = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }
 
 /** An error as its reader needs it, with a line feed at the end. */

@@ -1,0 +1,4 @@
+import { health } from '@millrace/health';
+import { reflection } from '@millrace/reflection';
+
+export const services = [health(), reflection()];
