@@ -1,10 +1,14 @@
 // What honest clients keep of their throughput while others attack: the same load without and with
 // each attack, in turns. The attack is bounded, for on two cores it would else eat the generator's:
-// connections a second, each of which sends what gets it cut (docs/security/attacks.md) and goes.
+// connections a second, each of which sends what gets it cut (docs/security/attacks.md) and goes. What
+// one of them costs the server is measured apart, without the honest load: that figure is the same on
+// a machine that does other things as well.
 
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { calibrate, measure, medianOf } from './measure.mjs';
 import { start } from './peers.mjs';
+import { cpuSeconds } from './processes.mjs';
 import { rowNamed } from './rows.mjs';
 
 /** Attacking connections a second. */
@@ -19,6 +23,7 @@ export const ATTACKS_PER_SECOND = 20;
  * @property {number} ratio
  * @property {number} connections that attacked during all rounds
  * @property {number} counted by the attack's counter
+ * @property {number} cpuMilliseconds of the server for a connection that attacks
  */
 
 /**
@@ -78,7 +83,7 @@ const repeat = (count, piece) =>
 const bomb = Buffer.concat([block(REQUEST), Buffer.alloc(16_000, 0x82)]);
 
 /** @type {{ name: string, counter: string, bytes: Buffer }[]} */
-export const attacks = [
+const attacks = [
   {
     name: 'Rapid Reset',
     counter: 'rapidResets',
@@ -130,7 +135,7 @@ const OPENING = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 
  * @param {number} port
  * @param {Buffer} bytes
  */
-export function attack(port, bytes) {
+function attack(port, bytes) {
   const sockets = new Set();
   let connections = 0;
   const timer = setInterval(() => {
@@ -187,11 +192,32 @@ export async function measureAttacks(rounds, seconds, keep) {
         ratio: medianOf(attacked) / medianOf(alone),
         connections,
         counted: countedIn(stats, counter),
+        cpuMilliseconds: await costOf(server, bytes, seconds),
       });
     }
   } finally {
     await server.stop();
   }
+}
+
+/** For connections that were cut to be gone: they linger for half a second. */
+const SETTLE_MS = 1_000;
+
+/**
+ * CPU time of the server for one attacking connection, in milliseconds.
+ *
+ * @param {import('./peers.mjs').Server} server
+ * @param {Buffer} bytes
+ * @param {number} seconds
+ */
+async function costOf(server, bytes, seconds) {
+  await sleep(SETTLE_MS);
+  const before = cpuSeconds(server.pid) ?? 0;
+  const stop = attack(server.port, bytes);
+  await sleep(seconds * 1000);
+  const connections = stop();
+  await sleep(SETTLE_MS);
+  return (((cpuSeconds(server.pid) ?? 0) - before) * 1000) / connections;
 }
 
 /**

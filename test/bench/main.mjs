@@ -108,7 +108,7 @@ if (withAttacks) {
   await measureAttacks(rounds, seconds, (result) => {
     appendFileSync(lines, `${JSON.stringify(result)}\n`);
     say(
-      `  ${result.attack.padEnd(20)} ${(result.ratio * 100).toFixed(0)} % of ${Math.round(result.alone).toLocaleString('en')} messages/s, ${result.counted} of ${result.connections} connections cut so far`,
+      `  ${result.attack.padEnd(20)} ${(result.ratio * 100).toFixed(0)} % of ${Math.round(result.alone).toLocaleString('en')} messages/s, ${result.counted} of ${result.connections} connections cut so far, ${result.cpuMilliseconds.toFixed(1)} ms CPU for each`,
     );
   });
 }

@@ -61,9 +61,10 @@ export async function start(peer, { tls = false } = {}) {
   if (pid === undefined || child.stdout === null) {
     throw new Error(`the ${peer} server did not start`);
   }
-  // Its log, without the line that says that it listens.
+  // Its log, without the line that says that it listens, and those about attacks that are meant.
   createInterface({ input: child.stdout }).on('line', (line) => {
-    if (!line.includes('"msg":"listening"')) process.stdout.write(`  ${peer}: ${line}\n`);
+    if (!line.includes('"msg":"listening"') && !line.includes('"event":"abuse"'))
+      process.stdout.write(`  ${peer}: ${line}\n`);
   });
 
   /** @param {string} kind */
