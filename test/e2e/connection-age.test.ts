@@ -19,7 +19,7 @@ async function peerOf({ port }: TestServer, options?: RawPeerOptions): Promise<R
 }
 
 test('an old connection: two steps, then its grace, then UNAVAILABLE', async () => {
-  const limits = { maxConnectionAgeMs: 200, maxConnectionAgeGraceMs: 3000 };
+  const limits = { maxConnectionAgeMs: 200, maxConnectionAgeGraceMs: 8000 };
   const server = await startServer({ limits });
   // The second step waits for the answer to a PING, so that there is time between the two.
   const peer = await peerOf(server, { answersPings: false });
