@@ -63,6 +63,12 @@ export declare class NativeEngine {
     backlog: number,
   ): void;
   /**
+   * Listens on a socket that this process was given, which stays the caller's: the engine accepts
+   * from a duplicate. Throws `MILLRACE_DESCRIPTOR_INVALID` for what is no stream socket that
+   * listens.
+   */
+  listenDescriptor(descriptor: number): void;
+  /**
    * Drains the operation table and the arena; for when one of them is full. Nothing happens
    * once the engine is closed.
    */
@@ -102,6 +108,13 @@ export declare class NativeEngine {
 }
 
 /**
+ * Where a descriptor that this process was given listens: `127.0.0.1:50051`, `[::1]:50051`,
+ * `unix:/path` or `unix-abstract:name`. Processes that this one starts do not inherit it from now
+ * on. Throws `MILLRACE_DESCRIPTOR_INVALID` for what is no stream socket that listens.
+ */
+export declare function adoptListener(descriptor: number): string;
+
+/**
  * How many engines of this process were leaked on purpose, because the kernel would not give
  * their memory back within a second or because of a defect.
  */
@@ -126,3 +139,9 @@ export interface NativeTls {
   /** `request` or `require`; absent: clients are not asked. */
   clientCertificate?: string;
 }
+
+/**
+ * Opens a socket that listens on a TCP address and answers its descriptor, which is the caller's to
+ * close. Throws the codes of `NativeEngine.listen`.
+ */
+export declare function openListener(host: string, port: number, backlog: number): number;

@@ -84,4 +84,10 @@ export interface NativeConnectionNotice {
   readonly tooManyPings?: true;
 }
 
-export { leakedEngines, NativeEngine, type NativeMethod } from './binding.js';
+export {
+  adoptListener,
+  leakedEngines,
+  NativeEngine,
+  type NativeMethod,
+  openListener,
+} from './binding.js';

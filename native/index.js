@@ -11,7 +11,7 @@ const file = fileURLToPath(new URL(`./millrace.${target}.node`, import.meta.url)
 
 const binding = load();
 
-export const { NativeEngine, leakedEngines } = binding;
+export const { NativeEngine, adoptListener, leakedEngines, openListener } = binding;
 
 /** @returns {typeof import('./binding.js')} */
 function load() {

@@ -201,15 +201,17 @@ export class TestServer extends ServerProcess {
 export interface StartOptions extends ServerConfiguration {
   readonly nodeArguments?: readonly string[];
   readonly environment?: Record<string, string>;
+  /** A descriptor of this process, which the server gets as its descriptor 4. */
+  readonly inherited?: number;
 }
 
 /** Starts the test server with the driver of this run (MILLRACE_DRIVER). */
 export async function startServer(options: StartOptions = {}): Promise<TestServer> {
-  const { nodeArguments = [], environment = {}, ...configuration } = options;
+  const { nodeArguments = [], environment = {}, inherited, ...configuration } = options;
   const child = fork(built('main.js'), [], {
     execArgv: ['--expose-gc', ...nodeArguments],
     env: { ...process.env, ...environment, MILLRACE_TEST: JSON.stringify(configuration) },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', inherited ?? 'ignore'],
   });
   const server = new TestServer(child);
   const [message] = (await Promise.race([

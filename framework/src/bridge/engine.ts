@@ -136,6 +136,11 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
     this.native.listenUnix(address, mode, shared, backlog);
   }
 
+  /** @throws Error with the code MILLRACE_DESCRIPTOR_INVALID */
+  listenDescriptor(descriptor: number): void {
+    this.native.listenDescriptor(descriptor);
+  }
+
   stats(): Record<string, unknown> {
     return this.closed ? {} : (JSON.parse(this.native.stats()) as Record<string, unknown>);
   }

@@ -160,6 +160,8 @@ export class FakeNative implements NativeEngine {
 
   listenUnix(): void {}
 
+  listenDescriptor(): void {}
+
   flush(): void {
     const count = this.control[CONTROL_OPERATION_COUNT]!;
     if (count === 0) return;

@@ -44,6 +44,8 @@ export interface NativeEngine {
    * @throws Error with a `code`
    */
   listenUnix(address: string, mode: number | undefined, shared: boolean, backlog: number): void;
+  /** Accepts from a duplicate of a descriptor that listens. @throws Error with a `code` */
+  listenDescriptor(descriptor: number): void;
   /** Drains operations and arena now. */
   flush(): void;
   /**
@@ -66,7 +68,8 @@ export interface NativeEngine {
 }
 
 /** What the engine of a client offers beside. */
-export interface NativeClientEngine extends Omit<NativeEngine, 'listen' | 'listenUnix' | 'drain'> {
+export interface NativeClientEngine
+  extends Omit<NativeEngine, 'listen' | 'listenUnix' | 'listenDescriptor' | 'drain'> {
   /** Begins to connect; returns the connection's reference. What comes of it is a notice. */
   open(target: NativeTarget): number;
   /** No new calls; closes when the present ones are over. */
@@ -95,4 +98,21 @@ export type NativeEngineConstructor = new (
 export async function loadNative(): Promise<NativeEngineConstructor> {
   const { NativeEngine } = await import('@millrace/native');
   return NativeEngine as unknown as NativeEngineConstructor;
+}
+
+/** Listening sockets as numbers. */
+export interface NativeDescriptors {
+  /**
+   * Where a descriptor listens: `127.0.0.1:50051`, `[::1]:50051`, `unix:/path` or
+   * `unix-abstract:name`; processes that this one starts do not inherit it from now on.
+   * @throws Error with the code MILLRACE_DESCRIPTOR_INVALID
+   */
+  adoptListener(descriptor: number): string;
+  /** Opens one, which the caller closes. @throws Error with a `code` */
+  openListener(host: string, port: number, backlog: number): number;
+}
+
+/** Loads the same module, for what it does with descriptors. */
+export async function loadDescriptors(): Promise<NativeDescriptors> {
+  return await import('@millrace/native');
 }

@@ -21,6 +21,11 @@ export const commandTable: readonly CommandRow[] = [
     load: async () => (await import('./commands/generate.js')).generateCommand(),
   },
   {
+    name: 'serve',
+    summary: 'serve the services that a built module exports',
+    load: async () => (await import('./commands/serve.js')).serveCommand(),
+  },
+  {
     name: 'call',
     summary: 'call a method with JSON, by reflection or with a .proto file',
     load: async () => (await import('./commands/call.js')).callCommand(),

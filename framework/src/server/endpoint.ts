@@ -3,10 +3,14 @@ import { MillraceError } from '../errors.js';
 import { checkNumber } from '../limits.js';
 
 /** Where a server listens: plain data, for it crosses to workers. */
-export type Endpoint =
+export type Endpoint = (
   | { readonly host: string; readonly port: number }
   /** `unix:/path` or `unix-abstract:name`, and the permission of the file. */
-  | { readonly unix: string; readonly mode: number | undefined };
+  | { readonly unix: string; readonly mode: number | undefined }
+) & {
+  /** The socket that listens there already. */
+  readonly descriptor?: number;
+};
 
 interface EndpointOptions {
   readonly host?: string;
@@ -54,6 +58,18 @@ export function checkEndpoint(given: EndpointOptions): Endpoint {
   }
   const mode = pathMode === undefined ? undefined : checkNumber('pathMode', pathMode, 0, 0o777);
   return { unix: path.startsWith('unix:') ? path : `unix:${path}`, mode };
+}
+
+/** @throws MillraceError MILLRACE_OPTION_INVALID */
+export function checkDescriptor(
+  given: EndpointOptions & { readonly descriptor?: number },
+): number | undefined {
+  if (given.descriptor === undefined) return undefined;
+  const { host, port, path } = given;
+  if (host !== undefined || port !== undefined || path !== undefined) {
+    invalid('descriptor listens already: leave host, port and path out, or leave it out');
+  }
+  return checkNumber('descriptor', given.descriptor, 0, 0x7fffffff);
 }
 
 /** Whether nobody but this machine reaches it, so that nobody else listens in. */

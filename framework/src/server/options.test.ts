@@ -53,6 +53,8 @@ test.each<[object, string]>([
   [{ path: '/run/x.sock', pathMode: 0o1000 }, 'pathMode is 512'],
   [{ path: 'unix-abstract:x', pathMode: 0o600 }, 'an abstract socket has none'],
   [{ pathMode: 0o600 }, 'give path too'],
+  [{ descriptor: -1 }, 'descriptor is -1'],
+  [{ descriptor: 3, port: 50051 }, 'leave host, port and path out'],
   [{ signals: 1 }, 'signals'],
   [{ drainTimeoutMs: -1 }, 'drainTimeoutMs'],
   [{ limits: { ringBuffers: 3 } }, 'ringBuffers'],

@@ -7,7 +7,7 @@ import { checkLimits, checkNumber, type Limits } from '../limits.js';
 import { createLogger, type LogLevel } from '../logging/logger.js';
 import { type AttachedServices, isAttached } from '../service/attached.js';
 import { isService, type Service } from '../service/service.js';
-import { checkEndpoint, type Endpoint } from './endpoint.js';
+import { checkDescriptor, checkEndpoint, type Endpoint } from './endpoint.js';
 import {
   checkHttp2,
   checkKeepalive,
@@ -39,6 +39,13 @@ export interface ServeOptions {
   readonly path?: string;
   /** The permission of that file, 0o660 for example. Default: as the umask says. */
   readonly pathMode?: number;
+  /**
+   * The number of a descriptor that listens already, TCP or Unix, instead of host, port and path;
+   * the server accepts from a duplicate, and the descriptor stays yours to close. Default: one that
+   * the service manager handed over (`LISTEN_FDS` and `LISTEN_PID`, sd_listen_fds(3)), which then
+   * goes before host, port and path: the first server of the process takes descriptor 3.
+   */
+  readonly descriptor?: number;
   /** Connections that may wait to be accepted. Default 4,096; the kernel may allow less. */
   readonly backlog?: number;
   /** Server threads; beyond 1, `services` has to be a URL. Default 1. */
@@ -89,6 +96,8 @@ export interface ThreadOptions {
 export interface CheckedOptions {
   readonly services: readonly (Service | AttachedServices)[] | URL;
   readonly endpoint: Endpoint;
+  /** It listens already, and goes before the endpoint. */
+  readonly descriptor: number | undefined;
   readonly threads: number;
   readonly interceptors: readonly Interceptor[];
   readonly logger: Logger;
@@ -107,6 +116,7 @@ const known = [
   'port',
   'path',
   'pathMode',
+  'descriptor',
   'backlog',
   'threads',
   'driver',
@@ -152,6 +162,7 @@ export function checkOptions(given: ServeOptions): CheckedOptions {
   return {
     services,
     endpoint: checkEndpoint(given),
+    descriptor: checkDescriptor(given),
     threads,
     interceptors: checkInterceptors(given.interceptors ?? []),
     logger: given.logger ?? createLogger(level as LogLevel),

@@ -1,8 +1,10 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Logger } from 'pino';
 import { loadNative } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import { always } from '../logging/logger.js';
 import { isLocal } from './endpoint.js';
+import { adopt, inheritedDescriptor } from './inherited.js';
 import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
 import { loadServices } from './services-module.js';
 import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
@@ -10,6 +12,9 @@ import { type ServerStats, serverStats } from './stats.js';
 import { type CloseResult, ThreadServer, type Threads } from './thread.js';
 import { ThreadPool } from './threads.js';
 import { readTls, type TlsOptions, watchTls } from './tls.js';
+
+/** Whoever started this process may wait for `{ host, port }` here. */
+const listening = channel('millrace.listening');
 
 /** A server that listens. */
 export interface Server extends AsyncDisposable {
@@ -40,13 +45,14 @@ export interface Server extends AsyncDisposable {
 
 /**
  * Serves gRPC over HTTP/2, with `tls` or with prior knowledge. Resolves when connections are
- * accepted, which the log line `listening` says too.
+ * accepted, which the log line `listening` says too, and the diagnostics channel
+ * `millrace.listening`.
  *
  * @throws MillraceError for options that are wrong or do not go together; Error with a `code` when
  * the port is taken, the host unknown, the driver unavailable or a certificate of no use
  */
 export async function serve(options: ServeOptions): Promise<Server> {
-  const checked = checkOptions(options);
+  const checked = await adoptDescriptor(checkOptions(options));
   const { logger } = checked;
   const [threads, port] = await start(checked);
   const server = new RunningServer(threads, checked, port);
@@ -61,6 +67,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     },
     'listening',
   );
+  listening.publish({ host: server.host, port });
   if (checked.tls === undefined && !isLocal(checked.endpoint)) {
     logger.warn(
       { host: server.host },
@@ -69,6 +76,13 @@ export async function serve(options: ServeOptions): Promise<Server> {
   }
   // With the method that is defined below, by a symbol that the compiler cannot follow.
   return server as RunningServer & AsyncDisposable;
+}
+
+/** Takes the socket that the options name, or one that the process was handed. */
+async function adoptDescriptor(checked: CheckedOptions): Promise<CheckedOptions> {
+  const descriptor = checked.descriptor ?? inheritedDescriptor();
+  if (descriptor === undefined) return checked;
+  return { ...checked, endpoint: await adopt(descriptor) };
 }
 
 async function start(checked: CheckedOptions): Promise<[Threads, number]> {

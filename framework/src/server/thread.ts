@@ -100,6 +100,10 @@ export class ThreadServer {
    */
   listen(endpoint: Endpoint, shared: boolean): number {
     const { backlog } = this.#options;
+    if (endpoint.descriptor !== undefined) {
+      this.#engine.listenDescriptor(endpoint.descriptor);
+      return 'unix' in endpoint ? 0 : endpoint.port;
+    }
     if ('unix' in endpoint) {
       this.#engine.listenUnix(endpoint.unix, endpoint.mode, shared, backlog);
       return 0;

@@ -6,18 +6,18 @@ import type { Answered, Asked, Listening, Question, ServerConfiguration } from '
 import { counters, echo, release } from './services.js';
 
 const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
-const { threads = 1, forwardTo } = configuration;
+const { threads = 1, forwardTo, serve: serveOptions = {} } = configuration;
 
 const forward = forwardTo && forwarding(forwardTo.target, forwardTo.limits ?? {});
 const server = await serve({
   services:
     threads > 1 ? new URL('./services.js', import.meta.url) : [forward ? forward.service : echo],
   threads,
-  ...(configuration.serve?.['path'] === undefined ? { host: '127.0.0.1', port: 0 } : {}),
+  ...('path' in serveOptions || 'descriptor' in serveOptions ? {} : { host: '127.0.0.1', port: 0 }),
   signals: configuration.signals ?? false,
   log: { level: configuration.logLevel ?? 'info' },
   limits: configuration.limits ?? {},
-  ...configuration.serve,
+  ...serveOptions,
 } as ServeOptions);
 
 async function answer(question: Question): Promise<unknown> {

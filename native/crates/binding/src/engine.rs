@@ -8,6 +8,7 @@ use napi_derive::napi;
 
 use crate::callbacks::Callbacks;
 use crate::cleanup;
+use crate::descriptors;
 use crate::error::{self, Result, from_engine, guard};
 use crate::host::Host;
 use crate::options;
@@ -166,12 +167,7 @@ impl NativeEngine {
     #[napi]
     pub fn listen(&self, host: String, port: u32, reuse_port: bool, backlog: i32) -> Result<u32> {
         guard(|| {
-            let port = u16::try_from(port).map_err(|_| {
-                error::error(
-                    error::OPTION,
-                    format!("port is {port}, but has to be from 0 to 65535"),
-                )
-            })?;
+            let port = descriptors::port_number(port)?;
             self.host.command(|engine| {
                 engine
                     .listen(&host, port, reuse_port, backlog)
@@ -197,6 +193,18 @@ impl NativeEngine {
                     .listen_unix(&address, mode, shared, backlog)
                     .map_err(from_engine)
             })
+        })
+    }
+
+    /// Listens on a socket that this process was given, which stays the caller's: the engine accepts
+    /// from a duplicate. Throws `MILLRACE_DESCRIPTOR_INVALID` for what is no stream socket that
+    /// listens.
+    #[napi]
+    pub fn listen_descriptor(&self, descriptor: i32) -> Result<()> {
+        guard(|| {
+            let descriptor = descriptors::duplicate(descriptor)?;
+            self.host
+                .command(|engine| engine.listen_adopted(descriptor).map_err(from_engine))
         })
     }
 

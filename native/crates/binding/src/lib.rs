@@ -10,6 +10,7 @@
 
 mod callbacks;
 mod cleanup;
+pub mod descriptors;
 pub mod engine;
 pub mod error;
 mod event_loop;

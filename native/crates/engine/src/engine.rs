@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    os::fd::RawFd,
+    os::fd::{OwnedFd, RawFd},
     sync::Arc,
     time::Instant,
 };
@@ -11,7 +11,7 @@ use millrace_http2 as http2;
 use millrace_ring::{Completion, Driver, ListenerId, SharedMemory, select};
 
 use crate::{
-    EngineError, Options,
+    EngineError, Options, adopted_listener,
     call::{Calls, Method},
     compression::Codec,
     connection::Connection,
@@ -391,6 +391,18 @@ impl Engine {
         }
         self.listeners.push(self.driver.listen(descriptor));
         self.unix_listeners.push(listener);
+        self.submit();
+        Ok(())
+    }
+
+    /// Accepts connections on a socket that somebody else opened, from the next [`Engine::apply`]
+    /// on.
+    ///
+    /// # Errors
+    /// It is no stream socket that listens; the message names the remedy.
+    pub fn listen_adopted(&mut self, descriptor: OwnedFd) -> Result<(), EngineError> {
+        adopted_listener::listener_address(&descriptor)?;
+        self.listeners.push(self.driver.listen(descriptor));
         self.submit();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Joins the I/O driver, HTTP/2 and gRPC for one thread, and presents them to JavaScript as
 //! tables in shared memory ([`layout`]). Knows nothing of N-API: the binding drives it.
 
+mod adopted_listener;
 mod call;
 mod client;
 mod compression;
@@ -31,6 +32,7 @@ mod wheel;
 
 use std::fmt;
 
+pub use adopted_listener::{listener_address, open_listener};
 pub use call::{Method, MethodKind};
 pub use client::Target;
 pub use engine::{Collected, Engine, Views};

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr};
+use socket2::{Domain, SockAddr, SockRef};
 
 use super::slab::{Key, Slab};
 use super::socket;
@@ -581,7 +581,9 @@ impl Driver for Bundle {
     }
 
     fn listen(&mut self, listener: OwnedFd) -> ListenerId {
-        // Accepting waits in the kernel whether the listener blocks or not.
+        // Accepting waits in the kernel, but where another process has made the socket non-blocking:
+        // there kernels may answer EAGAIN. Should this fail, accepting does too, and says so.
+        let _ = SockRef::from(&listener).set_nonblocking(false);
         let listener = Listener {
             descriptor: listener,
             accept: Accept::Waiting,
