@@ -71,6 +71,7 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
   #hedge: Hedge | undefined;
   /** The one transparent retry after the server had seen the call. */
   #retriedTransparently = false;
+  #pinned = false;
   /** Runs while the call waits: for a connection, or for its next attempt. */
   #deadlineTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -180,6 +181,12 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     const { awaited, failure } = this.channel;
     const message = this.#elapsed!.waiting(awaited, failure);
     this.fail(this.localError(Status.DEADLINE_EXCEEDED, message));
+  }
+
+  /** Begins on this connection, which is what the call is about: it is never made on another. */
+  launchOn(connection: number): void {
+    this.#pinned = true;
+    this.launch(connection);
   }
 
   launch(connection: number): void {
@@ -347,8 +354,15 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
   /** Whether the call goes on with another attempt. */
   #again(end: Ended): boolean {
     const { code, bits, trailers } = end;
-    if (this.committed || (bits & STATUS_HEADERS_SEEN) !== 0) return false;
-    if ((bits & STATUS_UNPROCESSED) !== 0 && code === Status.UNAVAILABLE) {
+    if (this.committed || this.#pinned || (bits & STATUS_HEADERS_SEEN) !== 0) return false;
+    if (code === Status.UNAVAILABLE && this.unseen(bits)) {
+  /** The server has not looked at an attempt that ended so, and the call may be made again. */
+  unseen(bits: number): boolean {
+    return (
+      !this.committed && (bits & STATUS_HEADERS_SEEN) === 0 && (bits & STATUS_UNPROCESSED) !== 0
+    );
+  }
+
       const neverSent = (bits & STATUS_NEVER_SENT) !== 0;
       if (neverSent || !this.#retriedTransparently) {
         if (!neverSent) this.#retriedTransparently = true;

@@ -78,7 +78,7 @@ export function watchHealth(channel: Channel, lane: Lane, service: string): () =
     let last: unknown;
     try {
       call = new StreamCall<number>(channel, watch, { service }, false, undefined);
-      call.launch(connection);
+      call.launchOn(connection);
       for await (const status of call) {
         backoff.reset();
         if (stopped) return;
