@@ -320,6 +320,11 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     this.commit();
   }
 
+  /** No more requests are kept: of several attempts under way this one goes on. */
+  choose(reference: number): void {
+    this.#hedge?.choose(reference);
+  }
+
   endOf(reference: number, code: number, bits: number): Ended {
     const block = (bits & STATUS_HAS_DETAILS) === 0 ? null : this.engine.statusBlock(reference);
     const { message, trailers } = block === null ? nothing : decodeStatus(block);

@@ -1,3 +1,4 @@
+import { STATUS_NEVER_SENT } from '../bridge/layout.js';
 import { Status } from '../status/status.js';
 import type { ClientCall, Ended } from './call.js';
 import type { Launchable } from './channel.js';
@@ -19,6 +20,8 @@ export class Hedge {
   #begun = 0;
   #timer: NodeJS.Timeout | undefined;
   #decided = false;
+  /** One attempt was made again after the server had seen it: no more of that, whichever it is. */
+  retriedTransparently = false;
 
   constructor(call: ClientCall, policy: HedgingPolicy) {
     this.call = call;
@@ -50,12 +53,32 @@ export class Hedge {
     );
   }
 
-  /** The server has begun to answer this attempt. */
+  /** This attempt is the call's: the server has begun to answer it, or it was chosen. */
   won(attempt: HedgedAttempt): void {
     this.#decide();
     this.#running.delete(attempt);
     for (const other of this.#running) other.cancel();
     this.call.won(attempt.reference);
+  }
+
+  /** This attempt is to be the only one. */
+  choose(reference: number): void {
+    for (const attempt of this.#running) {
+      if (attempt.reference !== reference) continue;
+      this.won(attempt);
+      return;
+    }
+  }
+
+  /** An attempt has no connection; it ends the call if it is the last. */
+  unavailable(attempt: HedgedAttempt, message: string): void {
+    this.#running.delete(attempt);
+    if (this.#running.size === 0) this.call.unavailable(message);
+  }
+
+  /** An attempt does not begin: what was written before would be missing in it. */
+  skip(attempt: HedgedAttempt): void {
+    this.#running.delete(attempt);
   }
 
   /** An attempt has failed. */
@@ -66,7 +89,8 @@ export class Hedge {
     }
     const { channel } = this.call;
     const asked = pushbackMs(end.trailers?.get('grpc-retry-pushback-ms'));
-    const fatal = (this.#policy.nonFatalStatusCodes & (1 << end.code)) === 0;
+    // A call that is committed stays with the attempt that it is committed to.
+    const fatal = this.call.committed || (this.#policy.nonFatalStatusCodes & (1 << end.code)) === 0;
     if (!fatal || asked === 'never') channel.throttle?.failed();
     this.#running.delete(attempt);
     const more = !fatal && asked !== 'never' && this.#mayBegin();
@@ -122,11 +146,15 @@ class HedgedAttempt implements AttemptSink, Launchable {
   }
 
   launch(connection: number): void {
+    if (this.#hedge.call.committed) {
+      this.#hedge.skip(this);
+      return;
+    }
     this.reference = this.#hedge.call.launchAttempt(this, connection, this.#number);
   }
 
   unavailable(message: string): void {
-    this.#hedge.call.unavailable(message);
+    this.#hedge.unavailable(this, message);
   }
 
   response(flags: number): void {
@@ -149,7 +177,21 @@ class HedgedAttempt implements AttemptSink, Launchable {
       else this.release();
       return;
     }
+    if (this.#again(code, bits)) return;
     this.#hedge.lost(this, this.#hedge.call.endOf(this.reference, code, bits));
+  }
+
+  /** The transparent retry of gRFC A6, which is no attempt of the policy's. */
+  #again(code: number, bits: number): boolean {
+    const { call, decided } = this.#hedge;
+    if (decided || code !== Status.UNAVAILABLE || !call.unseen(bits)) return false;
+    if ((bits & STATUS_NEVER_SENT) === 0) {
+      if (this.#hedge.retriedTransparently) return false;
+      this.#hedge.retriedTransparently = true;
+    }
+    this.release();
+    call.channel.submit(this);
+    return true;
   }
 
   resume(): void {

@@ -175,10 +175,8 @@ export class RequestStream {
       for (const outbound of outbounds) {
         outbound.sent(engine.sendEncoded(outbound.call, bytes));
       }
-      if (
-        outbounds.length === 1 &&
-        (this.#charged > this.#bufferBytesMax || channel.bufferIsFull)
-      ) {
+      if (this.#charged > this.#bufferBytesMax || channel.bufferIsFull) {
+        if (outbounds.length > 1) this.#call.choose(outbounds[0]!.call);
         this.commit();
       }
     }
