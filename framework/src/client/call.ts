@@ -420,6 +420,7 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     this.failed(error);
     this.#settleSides(
       StatusError.is(error) ? error : this.localError(Status.CANCELLED, 'given up', error),
+    this.channel.gaveUp();
     );
   }
 

@@ -53,10 +53,14 @@ export class Channel implements LaneHost {
   readonly #resolver: Resolver;
   readonly #balancer: Balancer;
   #waiting: Launchable[] = [];
+  /** Of those, about how many are over by now. */
+  #waitingOver = 0;
   /** Keeps the process alive while calls wait. */
   #holding: NodeJS.Timeout | undefined;
   #started = false;
   #resolving = false;
+  /** There are addresses, from this look-up or an earlier one. */
+  #resolved = false;
   /** Why there are no addresses. */
   #resolveFailure = '';
   #resolveTimer: NodeJS.Timeout | undefined;
@@ -142,7 +146,7 @@ export class Channel implements LaneHost {
     }
     this.#waiting.push(call);
     call.waiting();
-    this.#hold();
+    this.#holding ??= setTimeout(() => {}, LONGEST_TIMER_MS);
     this.connect();
   }
 
@@ -174,6 +178,7 @@ export class Channel implements LaneHost {
       const addresses = await this.#resolver.resolve();
       if (this.#closed) return;
       this.#resolving = false;
+      this.#resolved = true;
       this.#resolveFailure = '';
       this.#resolveDelayMs = this.backoff.initialMs;
       this.#balancer.update(addresses);
@@ -183,7 +188,7 @@ export class Channel implements LaneHost {
       this.#resolving = false;
       this.#resolveLater();
       // Old addresses are better than none.
-      if (this.#balancer.state === 'ready') return;
+      if (this.#resolved) return;
       this.#resolveFailure = error instanceof Error ? error.message : String(error);
       this.#failWaiting(this.#resolveFailure, false);
     }
@@ -216,7 +221,15 @@ export class Channel implements LaneHost {
     for (const call of calls) if (!call.over) this.submit(call);
   }
 
+  /** A call that may wait here is over: those that wait for long must not pile up. */
+  gaveUp(): void {
+    if (this.#waiting.length === 0 || ++this.#waitingOver * 2 < this.#waiting.length) return;
+    this.#waiting = this.#waiting.filter((call) => !call.over);
+    this.#hold();
+  }
+
   #hold(): void {
+    this.#waitingOver = 0;
     if (this.#waiting.length === 0) {
       clearTimeout(this.#holding);
       this.#holding = undefined;
@@ -326,10 +339,13 @@ export class Channel implements LaneHost {
       let timer: NodeJS.Timeout | undefined;
       const quiet = new Promise<void>((resolve) => {
         this.#quiet = resolve;
-        timer = setTimeout(() => {
-          for (const connection of this.#open) this.thread.engine.abort(connection);
-          timer = setTimeout(resolve, ABORT_MS);
-        }, timeoutMs);
+        timer = setTimeout(
+          () => {
+            for (const connection of this.#open) this.thread.engine.abort(connection);
+            timer = setTimeout(resolve, ABORT_MS);
+          },
+          Math.min(timeoutMs, LONGEST_TIMER_MS),
+        );
       });
       this.#lookQuiet();
       await quiet;
