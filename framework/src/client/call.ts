@@ -356,11 +356,6 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     return this.#committed || this.requests?.committed === true;
   }
 
-  /** Whether the call goes on with another attempt. */
-  #again(end: Ended): boolean {
-    const { code, bits, trailers } = end;
-    if (this.committed || this.#pinned || (bits & STATUS_HEADERS_SEEN) !== 0) return false;
-    if (code === Status.UNAVAILABLE && this.unseen(bits)) {
   /** The server has not looked at an attempt that ended so, and the call may be made again. */
   unseen(bits: number): boolean {
     return (
@@ -368,6 +363,11 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     );
   }
 
+  /** Whether the call goes on with another attempt. */
+  #again(end: Ended): boolean {
+    const { code, bits, trailers } = end;
+    if (this.committed || this.#pinned || (bits & STATUS_HEADERS_SEEN) !== 0) return false;
+    if (code === Status.UNAVAILABLE && this.unseen(bits)) {
       const neverSent = (bits & STATUS_NEVER_SENT) !== 0;
       if (neverSent || !this.#retriedTransparently) {
         if (!neverSent) this.#retriedTransparently = true;
@@ -399,11 +399,14 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
 
   /** Gives the call up: its caller sees CANCELLED, the server RST_STREAM. */
   cancel(reason?: unknown): void {
-    if (this.ended) return;
+    if (!this.ended) this.fail(this.cancelled(reason));
+  }
+
+  protected cancelled(reason: unknown): StatusError {
     const code =
       StatusError.is(reason) && reason.code !== Status.OK ? reason.code : Status.CANCELLED;
     const why = reason instanceof Error && reason.message !== '' ? `: ${reason.message}` : '';
-    this.fail(this.localError(code, `cancelled by the caller${why}`, reason));
+    return this.localError(code, `cancelled by the caller${why}`, reason);
   }
 
   /** The caller's own iterable has thrown: the call fails with that. */
@@ -417,10 +420,10 @@ export abstract class ClientCall implements AttemptSink, Launchable, ClientCompr
     this.ended = true;
     if (this.reference !== NO_CALL) this.engine.sayCancel(this.reference, Status.CANCELLED);
     this.#hedge?.cancel();
+    this.channel.gaveUp();
     this.failed(error);
     this.#settleSides(
       StatusError.is(error) ? error : this.localError(Status.CANCELLED, 'given up', error),
-    this.channel.gaveUp();
     );
   }
 

@@ -76,6 +76,15 @@ export class StreamCall<R> extends ClientCall implements DuplexCall<unknown, R> 
     });
   }
 
+  /** After the end, too: what is unread is given up. */
+  override cancel(reason?: unknown): void {
+    super.cancel(reason);
+    const responses = this.#responses;
+    if (responses === undefined || responses.waiting === 0) return;
+    responses.fail(this.cancelled(reason));
+    this.release();
+  }
+
   override get messageCompressed(): boolean {
     return this.#responses?.compressed === true;
   }
