@@ -92,6 +92,8 @@ class InterceptedContext implements ClientCallContext, ClientCompressionHost, Pi
   #packsTaken = true;
   readonly #checked: CheckedCallOptions;
   readonly #abort = new AbortController();
+  /** The caller's signals: they may outlive many calls. */
+  readonly #watched: AbortSignal[] = [];
   #call: AnyCall | undefined;
   #bound!: (call: AnyCall | undefined) => void;
   readonly #whenBound = new Promise<AnyCall | undefined>((resolve) => {
@@ -107,12 +109,20 @@ class InterceptedContext implements ClientCallContext, ClientCompressionHost, Pi
       if (signal === undefined) continue;
       if (signal.aborted) this.#abort.abort(signal.reason);
       else {
-        signal.addEventListener('abort', () => this.#abort.abort(signal.reason), {
-          once: true,
-          signal: this.#abort.signal,
-        });
+        signal.addEventListener('abort', this);
+        this.#watched.push(signal);
       }
     }
+  }
+
+  handleEvent(event: Event): void {
+    this.#unwatch();
+    this.#abort.abort((event.target as AbortSignal).reason);
+  }
+
+  #unwatch(): void {
+    for (const signal of this.#watched) signal.removeEventListener('abort', this);
+    this.#watched.length = 0;
   }
 
   get encoding(): Encoding {
@@ -172,10 +182,13 @@ class InterceptedContext implements ClientCallContext, ClientCompressionHost, Pi
     this.#call = call;
     call.packs = this.#packsTaken;
     this.#bound(call);
+    // Nobody need read a stream to its end.
+    if (call instanceof StreamCall) void call.trailers.then(() => this.#unwatch());
   }
 
   /** The outcome is there, whether the call was made or not. */
   over(): void {
+    this.#unwatch();
     this.#bound(undefined);
   }
 

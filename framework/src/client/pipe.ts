@@ -1,4 +1,6 @@
 import { MillraceError } from '../errors.js';
+import { Status } from '../status/status.js';
+import { StatusError } from '../status/status-error.js';
 
 /** Messages that may wait between a writer and the interceptors before `write` says false. */
 const MARK = 16;
@@ -87,11 +89,8 @@ export class Pipe<I> implements AsyncIterableIterator<I, undefined, void> {
   }
 
   return(): Promise<IteratorResult<I, undefined>> {
-    this.#ended = true;
-    this.#messages = [];
-    this.#packs = [];
-    this.#writer?.resolve();
-    this.#writer = undefined;
+    // Who writes has not ended the stream: what he writes is dropped, as it is without interceptors.
+    this.fail(new StatusError(Status.CANCELLED, 'nobody reads the requests any more'));
     return Promise.resolve({ value: undefined, done: true });
   }
 }
