@@ -6,8 +6,10 @@ import { Status } from 'millrace';
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
+import { encodeFields } from '../support/hpack.js';
 import { startNegative } from '../support/negative-server.js';
 import { ourClient, ourConnection, statusOf } from '../support/our-client.js';
+import { Flag, FrameType } from '../support/raw-peer.js';
 
 function hedged(maxAttempts: number, hedgingDelay: string) {
   return { methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts, hedgingDelay } }] };
@@ -106,4 +108,22 @@ test('where the bound on kept requests is reached, one of the attempts goes on',
   await eventually('one attempt', () => calls.filter((one) => one.cancelled).length === 1);
   call.end();
   expect((await call.response).count).toBe(4n);
+});
+
+test('response headers commit a call: a status behind them is its own', async () => {
+  const { port, connections } = await startNegative((connection, stream) => {
+    connection.headers(stream);
+    const status = encodeFields([['grpc-status', String(Status.UNAVAILABLE)]]);
+    connection.send(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, stream, status);
+  });
+  const hedgingPolicy = {
+    maxAttempts: 2,
+    hedgingDelay: '30s',
+    nonFatalStatusCodes: ['UNAVAILABLE'],
+  };
+  const client = ourClient(port, {
+    serviceConfig: { methodConfig: [{ name: [{}], hedgingPolicy }] },
+  });
+  expect((await statusOf(client.say({}))).code).toBe(Status.UNAVAILABLE);
+  expect(connections[0]?.streams).toBe(1);
 });

@@ -1,4 +1,4 @@
-import { STATUS_NEVER_SENT } from '../bridge/layout.js';
+import { STATUS_HEADERS_SEEN, STATUS_NEVER_SENT } from '../bridge/layout.js';
 import { Status } from '../status/status.js';
 import type { ClientCall, Ended } from './call.js';
 import type { Launchable } from './channel.js';
@@ -89,8 +89,12 @@ export class Hedge {
     }
     const { channel } = this.call;
     const asked = pushbackMs(end.trailers?.get('grpc-retry-pushback-ms'));
-    // A call that is committed stays with the attempt that it is committed to.
-    const fatal = this.call.committed || (this.#policy.nonFatalStatusCodes & (1 << end.code)) === 0;
+    // A call that is committed stays with the attempt that it is committed to; response headers
+    // commit it, also where they said nothing.
+    const fatal =
+      this.call.committed ||
+      (end.bits & STATUS_HEADERS_SEEN) !== 0 ||
+      (this.#policy.nonFatalStatusCodes & (1 << end.code)) === 0;
     if (!fatal || asked === 'never') channel.throttle?.failed();
     this.#running.delete(attempt);
     const more = !fatal && asked !== 'never' && this.#mayBegin();
