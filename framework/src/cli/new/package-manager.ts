@@ -34,8 +34,8 @@ export const habitsOf: Readonly<Record<PackageManager, Habits>> = {
   yarn: {
     run: 'yarn run',
     exec: 'yarn run',
-    dockerInstall: 'npm install --global corepack && corepack yarn install --immutable',
-    dockerPrune: 'npm prune --omit=dev --no-package-lock',
+    dockerInstall: 'npm install --global --force @yarnpkg/cli-dist && yarn install --immutable',
+    dockerPrune: 'yarn workspaces focus --production',
   },
 };
 
