@@ -44,6 +44,9 @@ const CALLS = [
   { template: 'blank', method: 'grpc.health.v1.Health/Check', request: '{}', reply: '"SERVING"' },
 ];
 
+/** The line of a server that has started, with its port. */
+const LISTENING = /"port":(\d+).*"msg":"listening"/;
+
 /** A folder of projects, and the environment in which everything there runs. */
 class Bench {
   /** @param {string} folder */
@@ -109,8 +112,8 @@ class Bench {
    *
    * @param {string} cwd
    * @param {readonly string[]} words
-   * @param {(listening: () => Promise<number>) => Promise<void>} body is given the wait for the next
-   * port that is listened on
+   * @param {(seen: (pattern: RegExp) => Promise<string>) => Promise<void>} body is given the wait for
+   * the next line like this, which answers what its first group matches
    */
   async serving(cwd, words, body) {
     const start = performance.now();
@@ -127,17 +130,17 @@ class Bench {
       all += text;
     });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const listening = async () => {
+    const seen = async (/** @type {RegExp} */ pattern) => {
       for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
         all += `${next.value}\n`;
-        const port = /"port":(\d+).*"msg":"listening"/.exec(next.value)?.[1];
-        if (port !== undefined) return Number(port);
+        const found = pattern.exec(next.value);
+        if (found !== null) return found[1] ?? '';
       }
-      throw new Failure(`${all}\n\`npm ${words.join(' ')}\` in ${cwd} ended before it listened.`);
+      throw new Failure(`${all}\n\`npm ${words.join(' ')}\` in ${cwd} ended before ${pattern}.`);
     };
     const closed = once(child, 'close');
     try {
-      await body(listening);
+      await body(seen);
     } finally {
       // `pid` is missing if it has not started.
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
@@ -171,15 +174,26 @@ async function tryOut(bench, program, packages, { template, method, request, rep
   await bench.step(project, 'npm', ['run', 'check']);
   await bench.step(project, 'npm', ['run', 'build']);
   const millrace = join(project, 'node_modules/.bin/millrace');
-  await bench.serving(project, ['start'], async (listening) => {
-    const target = `127.0.0.1:${await listening()}`;
+  await bench.serving(project, ['start'], async (seen) => {
+    const target = `127.0.0.1:${await seen(LISTENING)}`;
     const said = await bench.step(project, millrace, ['call', target, method, request]);
     if (!said.includes(reply)) throw new Failure(`${method} answered ${said}, without ${reply}.`);
   });
-  await bench.serving(project, ['run', 'dev'], async (listening) => {
-    await listening();
-    appendFileSync(join(project, 'src/services.ts'), '\nexport const edited = true;\n');
-    await listening();
+  await bench.serving(project, ['run', 'dev'], async (seen) => {
+    await seen(LISTENING);
+    // The compiler may not look yet at what changes while it starts: then it is changed again.
+    let edits = 0;
+    const edit = () => {
+      edits++;
+      appendFileSync(join(project, 'src/services.ts'), `\nexport const edit${edits} = true;\n`);
+    };
+    edit();
+    const again = setInterval(edit, 5000);
+    try {
+      await seen(LISTENING);
+    } finally {
+      clearInterval(again);
+    }
   });
   await bench.step(project, millrace, ['add', 'service', 'Orders']);
   await bench.step(project, millrace, ['add', 'method', 'Orders.Watch', '--kind', 'server']);
