@@ -21,6 +21,11 @@ export const commandTable: readonly CommandRow[] = [
     load: async () => (await import('./commands/generate.js')).generateCommand(),
   },
   {
+    name: 'dev',
+    summary: 'run the program, and again at each change, refusing no connection',
+    load: async () => (await import('./commands/dev.js')).devCommand(),
+  },
+  {
     name: 'serve',
     summary: 'serve the services that a built module exports',
     load: async () => (await import('./commands/serve.js')).serveCommand(),

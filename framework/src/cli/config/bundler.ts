@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** Makes one ES module for Node.js of a TypeScript module and what it imports from its project. */
@@ -7,6 +7,11 @@ export interface Bundler {
   readonly name: string;
   /** The text of the bundle; packages stay imports. */
   bundle(file: string): Promise<string>;
+  /**
+   * Writes the modules, by their names, and what they import from the project into a folder, each
+   * where it is below `root`, with source maps.
+   */
+  build(entries: Readonly<Record<string, string>>, root: string, folder: string): Promise<void>;
 }
 
 /**
@@ -23,7 +28,7 @@ export async function findBundler(file: string): Promise<Bundler | undefined> {
       continue;
     }
     const module = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;
-    return { name, bundle: make((module['default'] ?? module) as never) };
+    return { name, ...make((module['default'] ?? module) as never) };
   }
   return undefined;
 }
@@ -31,6 +36,7 @@ export async function findBundler(file: string): Promise<Bundler | undefined> {
 interface Rolldown {
   rolldown(options: object): Promise<{
     generate(options: object): Promise<{ output: [{ code: string }] }>;
+    write(options: object): Promise<unknown>;
     close(): Promise<void>;
   }>;
 }
@@ -43,38 +49,68 @@ interface Esbuild {
 const PACKAGE = /^(?![./]|[A-Za-z]:)/;
 
 const MAKERS = {
-  rolldown:
-    ({ rolldown }: Rolldown) =>
-    async (file: string) => {
-      const bundle = await rolldown({
-        input: file,
-        cwd: dirname(file),
-        platform: 'node',
-        external: PACKAGE,
-        logLevel: 'silent',
-      });
-      try {
-        const { output } = await bundle.generate({ format: 'esm', codeSplitting: false });
-        return output[0].code;
-      } finally {
-        await bundle.close();
-      }
-    },
-  esbuild:
-    ({ build }: Esbuild) =>
-    async (file: string) => {
-      const { outputFiles } = await build({
-        entryPoints: [file],
-        absWorkingDir: dirname(file),
-        outfile: join(dirname(file), 'bundle.mjs'),
-        bundle: true,
-        write: false,
-        platform: 'node',
-        target: 'node20',
-        format: 'esm',
-        packages: 'external',
-        logLevel: 'silent',
-      });
-      return outputFiles[0]?.text ?? '';
-    },
+  rolldown: ({ rolldown }: Rolldown): Omit<Bundler, 'name'> => {
+    const open = (input: string | object, cwd: string) =>
+      rolldown({ input, cwd, platform: 'node', external: PACKAGE, logLevel: 'silent' });
+    return {
+      async bundle(file) {
+        const bundle = await open(file, dirname(file));
+        try {
+          const { output } = await bundle.generate({ format: 'esm', codeSplitting: false });
+          return output[0].code;
+        } finally {
+          await bundle.close();
+        }
+      },
+      async build(entries, root, folder) {
+        const bundle = await open(entries, root);
+        try {
+          await bundle.write({
+            dir: folder,
+            format: 'esm',
+            sourcemap: true,
+            // A module that names another by its address finds it where it is in the sources.
+            preserveModules: true,
+            preserveModulesRoot: root,
+            entryFileNames: '[name].js',
+          });
+        } finally {
+          await bundle.close();
+        }
+      },
+    };
+  },
+  esbuild: ({ build }: Esbuild): Omit<Bundler, 'name'> => {
+    const common = {
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      packages: 'external',
+      logLevel: 'silent',
+    };
+    return {
+      async bundle(file) {
+        const { outputFiles } = await build({
+          ...common,
+          entryPoints: [file],
+          absWorkingDir: dirname(file),
+          outfile: join(dirname(file), 'bundle.mjs'),
+          write: false,
+        });
+        return outputFiles[0]?.text ?? '';
+      },
+      async build(entries, root, folder) {
+        await build({
+          ...common,
+          entryPoints: Object.values(entries),
+          absWorkingDir: root,
+          outbase: root,
+          outdir: resolve(folder),
+          splitting: true,
+          sourcemap: true,
+        });
+      },
+    };
+  },
 };

@@ -15,8 +15,12 @@ export interface Watch {
  * during a run leads to another.
  *
  * @param job does the work, and answers the files and folders to watch from then on; must not throw
+ * @param wanted which files of those folders count
  */
-export async function watchProtos(job: () => Promise<readonly string[]>): Promise<Watch> {
+export async function watchProtos(
+  job: () => Promise<readonly string[]>,
+  wanted: (path: string) => boolean = (path) => path.endsWith('.proto'),
+): Promise<Watch> {
   let paths = new Set(await job());
   let running: Promise<void> | undefined;
   let again = false;
@@ -27,8 +31,8 @@ export async function watchProtos(job: () => Promise<readonly string[]>): Promis
     ignoreInitial: false,
     ignored: (path, stats) =>
       stats?.isFile() === true
-        ? !path.endsWith('.proto') && !paths.has(path)
-        : ['node_modules', '.git'].includes(basename(path)),
+        ? !wanted(path) && !paths.has(path)
+        : ['node_modules', '.git', '.millrace'].includes(basename(path)),
   });
   const run = async (): Promise<void> => {
     do {

@@ -131,8 +131,8 @@ pub struct Engine {
     pub(crate) unix_listeners: Vec<Arc<UnixListener>>,
     /// With the engines that accept from the same Unix socket.
     pub(crate) handover: Option<Handover>,
-    completions: Vec<Completion>,
-    more_completions: bool,
+    pub(crate) completions: Vec<Completion>,
+    pub(crate) more_completions: bool,
     pub(crate) part: Option<Part>,
     pub(crate) record_count: usize,
     /// Records belong to the batch that is being collected; at other times they wait for the next.
@@ -457,6 +457,7 @@ impl Engine {
                 break;
             }
         }
+        self.check_drained();
         self.control
             .set(CONTROL_RECORD_COUNT, self.record_count as u32);
         self.collecting = false;

@@ -43,7 +43,7 @@ impl Engine {
 
     /// A connection that this engine has to serve.
     pub(crate) fn admit(&mut self, descriptor: OwnedFd, peer: Option<SocketAddr>) {
-        if self.live_connections >= self.options.connections as usize || self.draining {
+        if self.live_connections >= self.options.connections as usize {
             self.totals.connections_refused += 1;
             return;
         }
@@ -93,6 +93,11 @@ impl Engine {
             return self.close_connection(socket.0, true);
         }
         self.mark_dirty(socket.0);
+        if self.draining {
+            // The kernel accepted it before it heard that nothing is to be accepted: what the client
+            // sent by now is answered, and it learns that it should go elsewhere.
+            self.drain_connection(socket.0, b"");
+        }
     }
 
     pub(crate) fn accept_failed(&mut self, listener: ListenerId, error: i32) {
@@ -500,7 +505,12 @@ impl Engine {
 
     /// Whether a drain has been asked for and every connection has ended.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.live_connections == 0
+        self.draining
+            && self.live_connections == 0
+            // What the kernel accepted meanwhile is served, too.
+            && self.completions.is_empty()
+            && !self.more_completions
+            && !self.driver.is_listening()
     }
 
     pub(crate) fn ping_acknowledged(&mut self, index: u32, payload: [u8; 8]) {
@@ -544,7 +554,7 @@ impl Engine {
         }
     }
 
-    fn check_drained(&mut self) {
+    pub(crate) fn check_drained(&mut self) {
         if self.is_drained() && !self.drained_notice {
             self.drained_notice = true;
             self.notices.push(

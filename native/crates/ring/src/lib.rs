@@ -162,6 +162,9 @@ pub trait Driver {
     /// Cancels accepting and closes the listener.
     fn stop_listening(&mut self, listener: ListenerId);
 
+    /// Whether a connection may still be accepted: until a listener that was stopped is closed.
+    fn is_listening(&self) -> bool;
+
     /// Accepts again after [`Completion::AcceptFailed`], from the next [`Driver::submit`] on.
     fn retry_accept(&mut self, listener: ListenerId);
 

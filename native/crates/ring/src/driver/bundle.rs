@@ -619,6 +619,10 @@ impl Driver for Bundle {
         self.finish_listener(key);
     }
 
+    fn is_listening(&self) -> bool {
+        !self.listeners.indices().is_empty()
+    }
+
     fn retry_accept(&mut self, listener: ListenerId) {
         let Some(key) = self.listeners.key(listener.0) else {
             return;

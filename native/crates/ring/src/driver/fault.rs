@@ -181,6 +181,10 @@ impl Driver for Fault {
         self.inner.stop_listening(listener);
     }
 
+    fn is_listening(&self) -> bool {
+        self.inner.is_listening()
+    }
+
     fn retry_accept(&mut self, listener: ListenerId) {
         self.inner.retry_accept(listener);
     }

@@ -502,6 +502,10 @@ impl Driver for Portable {
         }
     }
 
+    fn is_listening(&self) -> bool {
+        !self.listeners.indices().is_empty()
+    }
+
     fn retry_accept(&mut self, listener: ListenerId) {
         let Some(key) = self.listeners.key(listener.0) else {
             return;

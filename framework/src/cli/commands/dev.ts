@@ -1,0 +1,132 @@
+import { closeSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseEnv, stripVTControlCharacters } from 'node:util';
+import { Command } from 'commander';
+import { loadDescriptors } from '../../bridge/native.js';
+import { CliError } from '../cli-error.js';
+import { type LoadedConfig, loadConfig } from '../config/load-config.js';
+import { build } from '../dev/build.js';
+import { pretty } from '../dev/pretty.js';
+import { Supervisor } from '../dev/supervisor.js';
+import { explained } from '../generate/explained.js';
+import { generate, outdated } from '../generate/generate.js';
+import { GenerateError } from '../generate/generate-error.js';
+import { watchedPaths } from '../generate/sources.js';
+import { watchProtos } from '../generate/watch.js';
+import { write } from '../generate/write.js';
+import { examples } from '../help.js';
+import { addListenOptions, type ListenFlags, listenAddress } from '../serve/listen-options.js';
+
+const BACKLOG = 4096;
+/** Beside the sources, so that packages are found from it; ignores itself in git. */
+const WORK = '.millrace';
+
+/** `millrace dev`: the project's program, started again at each change without refusing anybody. */
+export function devCommand(): Command {
+  const command = new Command('dev')
+    .description('run the program, and again at each change, refusing no connection')
+    .argument('[entry]', 'the program (default: that of the configuration, or src/main.ts)');
+  return addListenOptions(command)
+    .addHelpText(
+      'after',
+      examples(
+        ['dev', 'src/main.ts, on 127.0.0.1:50051'],
+        ['dev --port 8080', 'on another port, whatever the program says'],
+        ['dev src/admin.ts', 'another program'],
+      ),
+    )
+    .action(run);
+}
+
+async function run(given: string | undefined, flags: ListenFlags): Promise<void> {
+  let config = await loadConfig(flags.config);
+  const entry = given ?? config.entry;
+  if (!existsSync(entry)) {
+    throw new CliError(`${entry} does not exist`, {
+      remedy: 'Name the program that calls serve(), here or as entry in millrace.config.ts.',
+    });
+  }
+  const dotenv = existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {};
+  const { host, port } = listenAddress(flags, config, { ...dotenv, ...process.env });
+  const native = await loadDescriptors();
+  const descriptor = native.openListener(host, port, BACKLOG);
+  const work = resolve(WORK, `dev-${process.pid}`);
+  mkdirSync(work, { recursive: true });
+  writeFileSync(join(WORK, '.gitignore'), '*\n');
+  const coloured = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+  const say = (text: string) => process.stdout.write(`${pretty(text, coloured)}\n`);
+  const supervisor = new Supervisor(descriptor, say);
+  let builds = 0;
+  let running = '';
+  let said = '';
+  const job = async (): Promise<readonly string[]> => {
+    const startedAt = performance.now();
+    const folder = join(work, String(++builds));
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    try {
+      if (builds > 1) config = await loadConfig(flags.config);
+      generateAll(config);
+      const built = await build(entry, folder);
+      said = '';
+      const signature = `${built.signature} ${existsSync('.env') ? readFileSync('.env', 'utf8') : ''}`;
+      if (signature === running) remove();
+      else {
+        const failure = await supervisor.replace(pathToFileURL(built.entry).href, remove);
+        if (failure === undefined) {
+          running = signature;
+          say(
+            `${builds === 1 ? 'started' : 'restarted'} in ${Math.round(performance.now() - startedAt)} ms`,
+          );
+        } else
+          process.stderr.write(`${entry} ended before it listened (${failure})${kept(running)}\n`);
+      }
+    } catch (error) {
+      remove();
+      const text = explanation(error);
+      if (text !== said) process.stderr.write(`${text}${kept(running)}\n`);
+      said = text;
+    }
+    const { file, protos, importPaths } = config;
+    return [
+      ...watchedPaths(protos.filter(existsSync), importPaths),
+      dirname(resolve(entry)),
+      ...(file === undefined ? [] : [file]),
+      '.env',
+    ];
+  };
+  say(`listening on ${native.adoptListener(descriptor)}; Ctrl-C ends it`);
+  const watching = await watchProtos(job, (path) => /\.(proto|[cm]?[jt]s|json)$/.test(path));
+  await new Promise<void>((done) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        process.once(signal, () => void supervisor.end());
+        done();
+      });
+    }
+  });
+  await Promise.all([supervisor.end(), watching.close()]);
+  closeSync(descriptor);
+  rmSync(work, { recursive: true, force: true });
+}
+
+function generateAll({ protos, importPaths, runtime, out }: LoadedConfig): void {
+  const proto = protos.filter(existsSync);
+  if (proto.length === 0) return;
+  const stale = outdated(generate({ proto, importPaths, runtime }), out);
+  if (stale.length > 0) write(stale, out);
+}
+
+function kept(running: string): string {
+  return running === '' ? '; a change starts it again' : '; the one before goes on';
+}
+
+function explanation(error: unknown): string {
+  const shown = error instanceof GenerateError ? explained(error) : error;
+  if (shown instanceof CliError) {
+    return `${shown.message}${shown.remedy === undefined ? '' : `\n${shown.remedy}`}\nnothing was started`;
+  }
+  // Bundlers colour what they say, wherever it goes.
+  const text = stripVTControlCharacters(shown instanceof Error ? shown.message : String(shown));
+  return `${text.trimEnd()}\nnothing was started`;
+}

@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const PRELOAD = new URL('./child.js', import.meta.url).href;
+/** A program that has not listened by then is taken for broken. */
+const PATIENCE_MS = 10_000;
+
+/** Runs one program after the other on a socket that stays open. */
+export class Supervisor {
+  readonly #descriptor: number;
+  readonly #line: (text: string) => void;
+  readonly #children = new Set<ChildProcess>();
+  #current: ChildProcess | undefined;
+  #ending = false;
+
+  /**
+   * @param descriptor listens; each child gets it
+   * @param line takes what children write to standard output
+   */
+  constructor(descriptor: number, line: (text: string) => void) {
+    this.#descriptor = descriptor;
+    this.#line = line;
+  }
+
+  /**
+   * Starts a program, and when it accepts, lets the one before drain. Where it ends without having
+   * listened, the one before goes on; resolves with how it ended.
+   *
+   * @param ended called when the process is gone
+   */
+  async replace(entry: string, ended: () => void): Promise<string | undefined> {
+    if (this.#ending) return 'it is to end';
+    const child = spawn(
+      process.execPath,
+      ['--enable-source-maps', '--import', PRELOAD, fileURLToPath(new URL(entry))],
+      // The socket is descriptor 3, the first of the LISTEN_FDS protocol.
+      { stdio: ['ignore', 'pipe', 'inherit', this.#descriptor, 'ipc'] },
+    );
+    this.#children.add(child);
+    createInterface({ input: child.stdout! }).on('line', this.#line);
+    const exited = once(child, 'exit').then(([code, signal]) => {
+      this.#children.delete(child);
+      const how = signal === null ? `exit code ${code}` : String(signal);
+      if (this.#current === child) {
+        this.#current = undefined;
+        if (!this.#ending) this.#line(`the program ended (${how}); a change starts it again`);
+      }
+      ended();
+      return how;
+    });
+    const listening = once(child, 'message').then(() => undefined);
+    const silent = setTimeout(() => {
+      this.#line(
+        `the program does not listen after ${PATIENCE_MS / 1000} s; does it call serve()?`,
+      );
+      child.kill('SIGKILL');
+    }, PATIENCE_MS);
+    const failure = await Promise.race([listening, exited]);
+    clearTimeout(silent);
+    if (failure !== undefined || this.#ending) return failure;
+    const before = this.#current;
+    this.#current = child;
+    before?.kill('SIGTERM');
+    return undefined;
+  }
+
+  /** Lets every child drain, and waits for their ends; again ends them at once. */
+  async end(): Promise<void> {
+    const signal = this.#ending ? 'SIGKILL' : 'SIGTERM';
+    this.#ending = true;
+    await Promise.all(
+      [...this.#children].map(async (child) => {
+        const exited = once(child, 'exit');
+        child.kill(signal);
+        await exited;
+      }),
+    );
+  }
+}
