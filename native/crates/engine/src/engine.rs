@@ -36,9 +36,9 @@ const COMPLETIONS: usize = 1024;
 /// Records from which no further input is parsed in a batch; the rest of the table is room for
 /// the messages of one more piece of DATA.
 const RECORDS_SOFT: usize = 4096;
-/// Received bytes from which no further input is parsed in a batch: copying them, in the kernel and
-/// here, takes time in which the application's timers wait.
-const BYTES_SOFT: usize = 512 * 1024;
+/// Received bytes, and bytes unpacked, from which no further input is parsed in a batch: copying and
+/// unpacking them takes time in which the application's timers wait.
+pub(crate) const BYTES_SOFT: usize = 512 * 1024;
 /// Resets that a connection has to its credit from the start while the thread is under attack; others
 /// it earns by calls that it lets finish.
 const DISTRUSTED_RESETS: u32 = 100;
@@ -440,6 +440,8 @@ impl Engine {
         }
         self.run_timers();
         self.resume_raw();
+        // What had to wait must not keep out what arrives.
+        self.batch_bytes = 0;
         if self.completions.is_empty() {
             self.more_completions = self.driver.complete(&mut self.completions, COMPLETIONS);
             self.completions.reverse();

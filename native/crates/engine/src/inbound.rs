@@ -10,7 +10,7 @@ use crate::{
     Engine,
     call::{Assembly, Raw},
     connection::State,
-    engine::{Input, Part},
+    engine::{BYTES_SOFT, Input, Part},
     layout::*,
     notice::Severity,
     overflow::Overflow,
@@ -870,6 +870,7 @@ impl Engine {
     /// Divides bytes that had to wait, oldest first, as far as there is memory.
     pub(crate) fn resume_raw(&mut self) {
         while self.record_count < RECORD_CAPACITY / 2
+            && self.batch_bytes < BYTES_SOFT
             && let Some(reference) = self.woken_calls.pop_front()
         {
             let Some(index) = self.calls.find(reference) else {
@@ -887,7 +888,7 @@ impl Engine {
         self.raw_wake = false;
         let mut position = 0;
         while let Some(&reference) = self.raw_calls.get(position) {
-            if self.record_count >= RECORD_CAPACITY / 2 {
+            if self.record_count >= RECORD_CAPACITY / 2 || self.batch_bytes >= BYTES_SOFT {
                 self.raw_wake = true;
                 return;
             }

@@ -200,6 +200,7 @@ impl Engine {
             }
         }
         self.driver.release(buffer);
+        self.batch_bytes += length;
         self.mark_dirty(index);
         if let Err(error) = result {
             self.plaintext = plaintext;

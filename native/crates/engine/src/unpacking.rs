@@ -14,7 +14,10 @@ impl Engine {
     pub(crate) fn unpack(&mut self, index: u32, message: &[u8]) -> Result<Stop, GrpcError> {
         let limit = self.options.receive_message_bytes;
         let encoding = self.calls[index].encoding;
-        if let Err(failure) = self.codec.inflate(encoding, message, limit as usize) {
+        let result = self.codec.inflate(encoding, message, limit as usize);
+        // A batch counts what it has unpacked, whatever becomes of it.
+        self.batch_bytes += self.codec.inflated.len();
+        if let Err(failure) = result {
             self.totals.unpacking_refused += 1;
             return Err(match failure {
                 Failure::Malformed => GrpcError::CompressedMalformed,
