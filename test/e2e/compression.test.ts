@@ -94,8 +94,8 @@ describe.each([
 test("Debian's gRPC for Python compresses and takes compressed replies", async (context) => {
   const python = '/usr/bin/python3';
   if (spawnSync(python, ['-c', 'import grpc']).status !== 0) {
-    console.warn('no test against gRPC for Python: install python3-grpcio');
-    return context.skip();
+    console.warn('SKIPPED: compression against gRPC for Python: install python3-grpcio');
+    return context.skip('python3-grpcio is not installed');
   }
   const server = await startServer({ serve: { compression: 'gzip' } });
   const { spawn } = await import('node:child_process');

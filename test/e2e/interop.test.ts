@@ -8,7 +8,9 @@ import { findPython } from '../conformance/tools.mjs';
 const driver = process.env['MILLRACE_DRIVER'] ?? 'auto';
 
 const python = await findPython();
-if (python.path === undefined) console.warn(`no interop with ${python.title}: ${python.reason}`);
+if (python.path === undefined) {
+  console.warn(`SKIPPED: interop with ${python.title}: ${python.reason}`);
+}
 
 describe.each(['plaintext', 'TLS'] as const)('grpc.testing.TestService, %s', (transport) => {
   test('grpc-js as the client', async () => {

@@ -405,7 +405,10 @@ test('h2load over TLS: all requests succeed', async (context) => {
     () => true,
     () => false,
   );
-  if (!present) return context.skip('h2load is not installed');
+  if (!present) {
+    console.warn('SKIPPED: h2load over TLS: install nghttp2-client');
+    return context.skip('h2load is not installed');
+  }
   const server = await startTls();
   const start = await server.stats();
   const folder = mkdtempSync(join(tmpdir(), 'millrace-h2load-'));

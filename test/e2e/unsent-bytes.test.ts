@@ -66,13 +66,15 @@ test.each([
 
 test('who reads is not held up by those whose peer does not', async () => {
   const server = await started();
-  const peer = await RawPeer.connect(server.port, { autoCredit: false });
+  // Windows that cut a message in two leave several KiB of each stream unsent: together more than
+  // the bound, whatever the order in which the windows close.
+  const peer = await RawPeer.connect(server.port, { autoCredit: false, settings: [[4, 60_000]] });
   onTestFinished(() => peer.close());
+  await peer.ping();
   peer.creditConnectionFully();
   for (let count = 0; count < 500; count++) peer.request({ mode: 'flood' });
   await highest(server, 500);
-  // Full from a quarter of the bound on, until less than three sixteenths are left.
-  expect(total(await server.stats(), 'unsentBytes')).toBeGreaterThanOrEqual((BOUND / 16) * 3);
+  expect(total(await server.stats(), 'unsentBytes')).toBeGreaterThan((BOUND / 4) * 3);
   const stream = peer.request();
   const sent = Array.from({ length: 200 }, (_, index) => ({
     text: String(index),
