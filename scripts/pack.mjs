@@ -36,6 +36,7 @@ const folders = [
   'native',
   'framework',
   'services/health',
+  'services/pubsub',
   'services/reflection',
   'create-millrace',
 ];

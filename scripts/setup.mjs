@@ -158,6 +158,7 @@ export async function setup() {
         join(root, 'node_modules/typescript/bin/tsc'),
         '-b',
         'framework',
+        'services/pubsub',
         'examples/echo',
         'test/support/certificates',
       ]),

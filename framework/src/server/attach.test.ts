@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { attach, type ServiceHost } from '../service/attached.js';
 import { service } from '../service/service.js';
@@ -8,6 +9,7 @@ const never = () => {
   throw new Error('not called');
 };
 const handlers = { one: never, gather: never, spread: never, chat: never };
+const silent = pino({ level: 'silent' });
 const notes = service(Notes, handlers);
 const serviceNamed = (typeName: string) => service({ ...Notes, typeName }, handlers);
 
@@ -20,7 +22,7 @@ test('attached services see all, those behind them included, before the start', 
       return [serviceNamed('test.First'), serviceNamed('test.Second')];
     },
   };
-  const { services, drainListeners } = attachAll([attached, notes]);
+  const { services, drainListeners } = attachAll([attached, notes], silent);
   expect(services.map(({ typeName }) => typeName)).toEqual([
     'test.First',
     'test.Second',
@@ -32,5 +34,5 @@ test('attached services see all, those behind them included, before the start', 
 
 test('a service that is there already is refused', () => {
   const attached = { [attach]: () => [notes] };
-  expect(() => attachAll([attached, notes])).toThrow('MILLRACE_SERVICE_DUPLICATE');
+  expect(() => attachAll([attached, notes], silent)).toThrow('MILLRACE_SERVICE_DUPLICATE');
 });

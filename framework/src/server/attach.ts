@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { type AttachedServices, attach, isAttached } from '../service/attached.js';
 import type { Service } from '../service/service.js';
 import { checkServices } from './options.js';
@@ -7,6 +8,7 @@ export interface Attachment {
   readonly services: readonly Service[];
   /** In the order in which they are to be called when a drain begins. */
   readonly drainListeners: readonly (() => void)[];
+  readonly closeListeners: readonly (() => void | Promise<void>)[];
 }
 
 /**
@@ -14,14 +16,20 @@ export interface Attachment {
  *
  * @throws MillraceError MILLRACE_SERVICE_INVALID, MILLRACE_SERVICE_DUPLICATE
  */
-export function attachAll(given: readonly (Service | AttachedServices)[]): Attachment {
+export function attachAll(
+  given: readonly (Service | AttachedServices)[],
+  logger: Logger,
+): Attachment {
   const services: Service[] = [];
   const startListeners: (() => void)[] = [];
   const drainListeners: (() => void)[] = [];
+  const closeListeners: (() => void | Promise<void>)[] = [];
   const host = {
     services,
+    logger,
     onStart: (listener: () => void) => startListeners.push(listener),
     onDrain: (listener: () => void) => drainListeners.push(listener),
+    onClose: (listener: () => void | Promise<void>) => closeListeners.push(listener),
   };
   for (const entry of given) {
     if (isAttached(entry)) services.push(...entry[attach](host));
@@ -29,5 +37,5 @@ export function attachAll(given: readonly (Service | AttachedServices)[]): Attac
   }
   checkServices(services);
   for (const listener of startListeners) listener();
-  return { services, drainListeners };
+  return { services, drainListeners, closeListeners };
 }

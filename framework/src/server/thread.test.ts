@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { FakeNative } from '../bridge/fake-native.js';
 import { OPERATION_STATUS, RECORD_REQUEST } from '../bridge/layout.js';
 import type { NativeCallbacks } from '../bridge/native.js';
@@ -14,7 +14,9 @@ const never = () => {
 };
 
 /** A thread with one unary call, which ends when `finish` is called. */
-async function begun(listening: { onDrain?: () => void } = {}) {
+async function begun(
+  listening: { onDrain?: () => void; onClose?: () => void | Promise<void> } = {},
+) {
   let finish!: (reply: NoteInit) => void;
   let signal!: AbortSignal;
   const notes = service(Notes, {
@@ -46,6 +48,7 @@ async function begun(listening: { onDrain?: () => void } = {}) {
   const attached = {
     [attach](host: ServiceHost) {
       if (listening.onDrain !== undefined) host.onDrain(listening.onDrain);
+      if (listening.onClose !== undefined) host.onClose(listening.onClose);
       return [];
     },
   };
@@ -91,6 +94,41 @@ test('what has not ended in time is cancelled with UNAVAILABLE', async () => {
   finish({});
   await native.batch();
   expect(native.take()).toEqual([]);
+});
+
+test('what attached services hold is given back after the last call, and awaited', async () => {
+  let close!: () => void;
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  const told: string[][] = [];
+  const { thread, native } = await begun({
+    onClose: () => {
+      told.push([...native.events]);
+      return closed;
+    },
+  });
+  const closing = thread.close(1);
+  let settled = false;
+  void closing.then(() => {
+    settled = true;
+  });
+  await vi.waitFor(() => expect(told).toEqual([['drain', 'close']]));
+  expect(settled).toBe(false);
+  close();
+  expect(await closing).toEqual({ completed: 0, aborted: 1 });
+});
+
+test('an attached service that fails to close is a log line', async () => {
+  const { thread, logs } = await begun({
+    onClose: () => {
+      throw new Error('the broker has gone');
+    },
+  });
+  await thread.close(1);
+  expect(logs.find(({ event }) => event === 'close-failed')).toMatchObject({
+    err: { message: 'the broker has gone' },
+  });
 });
 
 test('stats are those of the engine and of the handlers, also after close', async () => {

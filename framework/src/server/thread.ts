@@ -1,10 +1,10 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Engine, type Notice } from '../bridge/engine.js';
 import type { NativeEngineConstructor, NativeTls } from '../bridge/native.js';
 import { encodingNumbers } from '../context/compression.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
-import type { AttachedServices } from '../service/attached.js';
+import { type AttachedServices, CLOSE_WAIT_MS } from '../service/attached.js';
 import type { Service } from '../service/service.js';
 import { attachAll } from './attach.js';
 import { Dispatcher } from './dispatch.js';
@@ -42,6 +42,7 @@ export class ThreadServer {
   readonly #logger: Logger;
   readonly #options: ThreadOptions;
   readonly #drainListeners: readonly (() => void)[];
+  readonly #closeListeners: readonly (() => void | Promise<void>)[];
   #drained: (() => void) | undefined;
   #closing: Promise<CloseResult> | undefined;
   #lastStats: ThreadStats | undefined;
@@ -55,8 +56,9 @@ export class ThreadServer {
   ) {
     this.#logger = logger;
     this.#options = options;
-    const attachment = attachAll(services);
+    const attachment = attachAll(services, logger);
     this.#drainListeners = attachment.drainListeners;
+    this.#closeListeners = attachment.closeListeners;
     const routes = routesOf(attachment.services, interceptors);
     this.#dispatcher = new Dispatcher(
       routes,
@@ -149,7 +151,32 @@ export class ThreadServer {
     this.#lastStats = this.stats();
     this.#dispatcher.close();
     this.#engine.close();
+    await this.#tellClosed();
     return { completed, aborted };
+  }
+
+  async #tellClosed(): Promise<void> {
+    if (this.#closeListeners.length === 0) return;
+    const told = Promise.allSettled(this.#closeListeners.map(async (listener) => listener()));
+    const waited = new AbortController();
+    const late = delay(CLOSE_WAIT_MS, 'late' as const, { signal: waited.signal });
+    late.catch(() => {}); // Stopped below.
+    const outcomes = await Promise.race([told, late]);
+    waited.abort();
+    if (outcomes === 'late') {
+      this.#logger.warn(
+        { event: 'close-late', waitedMs: CLOSE_WAIT_MS },
+        'an attached service has not given back what it holds in time',
+      );
+      return;
+    }
+    for (const outcome of outcomes) {
+      if (outcome.status === 'fulfilled') continue;
+      this.#logger.warn(
+        { event: 'close-failed', err: outcome.reason },
+        'an attached service failed to close',
+      );
+    }
   }
 
   #notice({ level, message, ...fields }: Notice): void {

@@ -17,6 +17,8 @@ function attached(given: Health, name = 'test.Notes') {
   const drains: (() => void)[] = [];
   const host: ServiceHost = {
     services,
+    logger: undefined as never,
+    onClose: () => {},
     onStart: (listener) => start.push(listener),
     onDrain: (listener) => drains.push(listener),
   };

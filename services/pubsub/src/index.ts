@@ -1,0 +1,16 @@
+export type {
+  Backplane,
+  BackplaneHost,
+  BackplaneLink,
+  ConsumeOptions,
+  Eventually,
+  Interest,
+  InterestOptions,
+  LocalTopics,
+  Member,
+  Membership,
+  Publication,
+  Published,
+  Retention,
+  Start,
+} from './backplane/backplane.js';
