@@ -1,0 +1,32 @@
+//! Publish and subscribe without the wire: who gets an event, and what is kept of the past.
+//!
+//! Nothing here does I/O, reads a clock, or starts a thread: time is a parameter, in milliseconds,
+//! and the same calls give the same answers. The crate knows neither how events are encoded nor how
+//! subscribers are reached: an event is whatever the caller keeps (`E`, as a rule a reference to
+//! shared bytes), a subscriber is a small value of the caller's (`S`, as a rule an index).
+//!
+//! - [`topic`]: the syntax of topics and patterns, and whether one matches the other;
+//! - [`routes::Routes`]: subscriptions and known topics. The matches of a topic are kept until a
+//!   subscription comes or goes, so that publishing to a known topic compares a number and walks an
+//!   array. Beneath it is a trie over interned tokens;
+//! - [`queue_group::QueueGroup`]: of several subscribers that share the work, who is next;
+//! - [`store::Store`]: the events retained, bounded by count, bytes and age, and replayed from a
+//!   sequence, a time or the earliest;
+//! - [`duplicates::Duplicates`]: the identifiers of messages that were published lately.
+//!
+#![forbid(unsafe_code)]
+
+pub mod duplicates;
+pub mod queue_group;
+pub mod routes;
+pub mod store;
+mod token;
+pub mod topic;
+mod trie;
+
+pub use duplicates::Duplicates;
+pub use queue_group::QueueGroup;
+pub use routes::{Routes, RoutesLimits, TopicId};
+pub use store::{OutOfRange, Retained, Retention, Start, Store};
+pub use topic::{Illegal, Pattern, SyntaxLimits, Topic};
+pub use trie::SubscriptionId;
