@@ -120,7 +120,9 @@ export type MillraceErrorCode = keyof typeof table;
 
 /** A misuse of Millrace: `code` says which, `remedy` what to do. */
 export class MillraceError extends Error {
+  /** Stable: what programs may compare. */
   readonly code: MillraceErrorCode;
+  /** What to do about it, for people; the message ends with it. */
   readonly remedy: string;
 
   /** @param detail what exactly is wrong; the table's message when left out. */

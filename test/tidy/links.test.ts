@@ -27,13 +27,19 @@ test.each(documents)('%s', (document) => {
 
 /** As GitHub names headings. */
 function anchors(markdown: string): Set<string> {
-  return new Set(
-    [...markdown.matchAll(/^#+\s+(.*)$/gm)].map(([, heading = '']) =>
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-        .trim()
-        .replace(/\s/g, '-'),
-    ),
+  const headings = [...markdown.matchAll(/^#+\s+(.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replace(/\s/g, '-'),
   );
+  const seen = new Map<string, number>();
+  const numbered = headings.map((heading) => {
+    const before = seen.get(heading) ?? 0;
+    seen.set(heading, before + 1);
+    return before === 0 ? heading : `${heading}-${before}`;
+  });
+  const written = [...markdown.matchAll(/<a id="([^"]+)"><\/a>/g)].map(([, id = '']) => id);
+  return new Set([...numbered, ...written]);
 }

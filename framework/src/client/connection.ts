@@ -15,6 +15,7 @@ const DRAIN_TIMEOUT_MS = 30_000;
 
 /** Figures of a connection. */
 export interface ConnectionStats {
+  /** As {@link Connection.state}. */
   readonly state: ChannelState;
   /** HTTP/2 connections that are open or being opened. */
   readonly connections: number;
@@ -34,7 +35,9 @@ export interface ConnectionStats {
 export interface Connection extends AsyncDisposable {
   /** As it was given. */
   readonly target: string;
+  /** What it can do for a call now; with several addresses, the best of them. */
   readonly state: ChannelState;
+  /** What is open and waiting now, and what the engine has counted. */
   stats(): ConnectionStats;
   /** Connects now instead of with the first call. */
   connect(): void;

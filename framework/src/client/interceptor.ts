@@ -4,11 +4,13 @@ import { MillraceError } from '../errors.js';
 
 /** What a client's interceptor knows of a call, and may change before it is made. */
 export interface ClientCallContext {
+  /** What is called. */
   readonly method: MethodInfo;
   /** As it was given to `connect` or `connection`. */
   readonly target: string;
   /** What is sent with the request; may be added to before `next`. */
   readonly metadata: Metadata;
+  /** When the call has to be over, of its own or by its parent; `undefined` for never. */
   readonly deadline: Date | undefined;
   /** Aborts when the caller's signal, or the parent call, does. */
   readonly signal: AbortSignal;
@@ -20,7 +22,9 @@ export interface ClientCallContext {
 
 /** A call on its way through a client's interceptors. */
 export interface ClientInterceptedCall {
+  /** What is called; the same as `ctx.method`. */
   readonly method: MethodInfo;
+  /** What can be known and changed of the call. */
   readonly ctx: ClientCallContext;
   /**
    * The request message of unary and server-streaming methods; an AsyncIterable of messages for the

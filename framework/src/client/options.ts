@@ -25,6 +25,7 @@ export interface ConnectionOptions {
   readonly loadBalancing?: BalancerName | undefined;
   /** Connections to each address that is used. Default 1. */
   readonly connections?: number | undefined;
+  /** PINGs that find out whether the server is still there. Default: none. */
   readonly keepalive?:
     | {
         /** A PING after so many milliseconds without a byte from the server; least 10 s. Default: never. */
@@ -41,6 +42,7 @@ export interface ConnectionOptions {
   readonly backoff?: Partial<BackoffBounds> | undefined;
   /** What `:authority` says, instead of the target's. */
   readonly authority?: string | undefined;
+  /** What the header `user-agent` says. */
   readonly userAgent?: string | undefined;
   /** Speak TLS: `true` trusts the system's authorities. Default: in the clear. */
   readonly tls?: boolean | ClientTlsOptions | undefined;
@@ -48,7 +50,12 @@ export interface ConnectionOptions {
   readonly compression?: Encoding | undefined;
   /** What streams keep to be sent again: per call 256 KiB, in all 16 MiB by default. */
   readonly retryBuffer?:
-    | { readonly callBytes?: number | undefined; readonly connectionBytes?: number | undefined }
+    | {
+        /** Bytes of the requests of one call; beyond, it is not made again. Default 256 KiB. */
+        readonly callBytes?: number | undefined;
+        /** Bytes of all calls of the connection together. Default 16 MiB. */
+        readonly connectionBytes?: number | undefined;
+      }
     | undefined;
   /** Around every call, the first outermost. */
   readonly interceptors?: readonly ClientInterceptor[] | undefined;

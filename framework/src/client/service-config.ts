@@ -30,21 +30,34 @@ const attempts = z
   .transform((given) => Math.min(given, ATTEMPTS_MOST));
 
 const retryPolicy = z.strictObject({
+  /** With the first one; 2 at least, and no more than 5 are made. */
   maxAttempts: attempts,
+  /** Before the second attempt at most: `"0.1s"`. A random part of it is waited for. */
   initialBackoff: positiveDuration,
+  /** What that grows to. */
   maxBackoff: positiveDuration,
+  /** By how much it grows with each attempt. */
   backoffMultiplier: z.number().positive(),
+  /** Names or numbers of the statuses after which there is another attempt. */
   retryableStatusCodes: codes.refine((bits) => bits !== 0, 'has to name at least one code'),
 });
 
 const hedgingPolicy = z.strictObject({
+  /** With the first one; 2 at least, and no more than 5 are made. */
   maxAttempts: attempts,
+  /** Between attempts: `"0.05s"`. Default: all at once. */
   hedgingDelay: duration.default(0),
+  /** Statuses after which the other attempts go on. */
   nonFatalStatusCodes: codes.default(0),
 });
 
 const name = z
-  .strictObject({ service: z.string().default(''), method: z.string().default('') })
+  .strictObject({
+    /** The full name: `shop.v1.Orders`; empty for all. */
+    service: z.string().default(''),
+    /** `Find`; empty for all of the service. */
+    method: z.string().default(''),
+  })
   .refine(
     (given) => given.service !== '' || given.method === '',
     'a method without a service names nothing',
@@ -52,10 +65,15 @@ const name = z
 
 const methodConfig = z
   .strictObject({
+    /** The methods that it holds for. */
     name: z.array(name).min(1),
+    /** Whether calls wait for a connection, unless they say otherwise. */
     waitForReady: z.boolean().optional(),
+    /** The longest that calls may take: `"5s"`. */
     timeout: duration.optional(),
+    /** Excludes `hedgingPolicy`. */
     retryPolicy: retryPolicy.optional(),
+    /** Excludes `retryPolicy`. */
     hedgingPolicy: hedgingPolicy.optional(),
   })
   .refine(
@@ -66,20 +84,31 @@ const methodConfig = z
 const anything = z.record(z.string(), z.unknown());
 
 const serviceConfig = z.strictObject({
+  /** Balancers by preference, `[{ "round_robin": {} }]`: the first that is known is taken. */
   loadBalancingConfig: z.array(anything).optional(),
+  /** The older form: `"round_robin"`. */
   loadBalancingPolicy: z.string().optional(),
+  /** What holds for which methods; the most exact name decides. */
   methodConfig: z.array(methodConfig).default([]),
+  /** Stops retries and hedging while too many calls fail. */
   retryThrottling: z
     .strictObject({
+      /** Up to 1,000; a failed call costs one, and below half of them there are no retries. */
       maxTokens: z.number().positive().max(1000),
-      // Three decimals count.
+      /** What a successful call gives back. Three decimals count. */
       tokenRatio: z
         .number()
         .min(0.001)
         .transform((ratio) => Math.floor(ratio * 1000) / 1000),
     })
     .optional(),
-  healthCheckConfig: z.strictObject({ serviceName: z.string().optional() }).optional(),
+  /** Sends calls only to servers that are SERVING, with `round_robin`. */
+  healthCheckConfig: z
+    .strictObject({
+      /** What the health service is asked about. */
+      serviceName: z.string().optional(),
+    })
+    .optional(),
 });
 
 /**

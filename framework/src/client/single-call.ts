@@ -13,6 +13,7 @@ export interface UnaryCall<R> extends Promise<R> {
   readonly headers: Promise<Metadata>;
   /** The trailers' metadata, whatever the status. Never rejects. */
   readonly trailers: Promise<Metadata>;
+  /** Whether the response came compressed, and whether requests are. */
   readonly compression: ClientCallCompression;
   /** Gives the call up; the promise rejects with CANCELLED. */
   cancel(reason?: unknown): void;
@@ -139,14 +140,17 @@ export class UploadCall<I, R> {
     return this.#call.promise;
   }
 
+  /** The response headers' metadata; empty if the call ends without any. Never rejects. */
   get headers(): Promise<Metadata> {
     return this.#call.headers;
   }
 
+  /** The trailers' metadata, whatever the status. Never rejects. */
   get trailers(): Promise<Metadata> {
     return this.#call.trailers;
   }
 
+  /** Whether the response came compressed, and whether requests are. */
   get compression(): ClientCallCompression {
     return this.#call.compression;
   }
@@ -169,6 +173,7 @@ export class UploadCall<I, R> {
     this.#call.requests!.end();
   }
 
+  /** Gives the call up; the response rejects with CANCELLED. */
   cancel(reason?: unknown): void {
     this.#call.cancel(reason);
   }

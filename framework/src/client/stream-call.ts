@@ -13,14 +13,19 @@ type Result<R> = IteratorResult<R, undefined>;
  * other is thrown, after everything that came before it. Leaving the loop early cancels the call.
  */
 export interface ResponseStream<R> extends AsyncIterableIterator<R, undefined, void> {
+  /** The next response, as soon as there is one; done at an OK status. Rejects with any other. */
   next(): Promise<Result<R>>;
+  /** Cancels the call, as leaving the loop does. */
   return(): Promise<Result<R>>;
+  /** As `return`, and rejects with the error. */
   throw(error?: unknown): Promise<Result<R>>;
+  /** Itself. */
   [Symbol.asyncIterator](): this;
   /** The response headers' metadata; empty if the call ends without any. Never rejects. */
   readonly headers: Promise<Metadata>;
   /** The trailers' metadata, whatever the status. Never rejects. */
   readonly trailers: Promise<Metadata>;
+  /** Whether the last response came compressed, and whether requests are. */
   readonly compression: ClientCallCompression;
   /** Gives the call up; reading throws CANCELLED from then on. */
   cancel(reason?: unknown): void;

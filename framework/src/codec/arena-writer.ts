@@ -29,6 +29,8 @@ const INVALID = new EncodeError('invalid value', '', '');
  * encode has left.
  *
  * The methods take the field's tag (number × 8 + wire type) and check type and range.
+ *
+ * @internal
  */
 export abstract class Writer {
   bytes: Uint8Array;
@@ -469,7 +471,7 @@ export abstract class Writer {
   }
 }
 
-/** A writer with memory of its own, doubled as needed. */
+/** A writer with memory of its own, doubled as needed. @internal */
 export class HeapWriter extends Writer {
   constructor(capacity = 1024) {
     super(new Uint8Array(capacity));
@@ -534,18 +536,18 @@ function setFloat(value: number): void {
   if (!Number.isFinite(floats[0]) && Number.isFinite(value)) throw INVALID;
 }
 
-/** What generated code throws where a value is wrong. */
+/** What generated code throws where a value is wrong. @internal */
 export function invalid(): EncodeError {
   return INVALID;
 }
 
-/** The values of a repeated field; anything but an array is refused. */
+/** The values of a repeated field; anything but an array is refused. @internal */
 export function list<T>(values: readonly T[]): readonly T[] {
   if (!Array.isArray(values)) throw INVALID;
   return values;
 }
 
-/** The entries of a map: of a Map, or for string keys of a plain object. */
+/** The entries of a map: of a Map, or for string keys of a plain object. @internal */
 export function entries<K, V>(
   map: ReadonlyMap<K, V> | Readonly<Record<string, V>>,
 ): Iterable<readonly [K, V]> {

@@ -3,6 +3,7 @@
  * outermost call: `items[3].count`; it is empty when the message itself is at fault.
  */
 export abstract class CodecError extends Error {
+  /** Stable: what programs may compare. */
   abstract readonly code: string;
   /** The field at fault, from the outermost message: `items[3].count`. */
   path: string;
@@ -25,19 +26,25 @@ export abstract class CodecError extends Error {
 
 /** A message given to `encode` holds a value of the wrong type or out of range. */
 export class EncodeError extends CodecError {
+  /** `EncodeError` */
   override readonly name = 'EncodeError';
+  /** Always the same. */
   readonly code = 'MILLRACE_ENCODE';
 }
 
 /** Bytes given to `decode` are no message of the type: truncated, malformed, too deeply nested. */
 export class DecodeError extends CodecError {
+  /** `DecodeError` */
   override readonly name = 'DecodeError';
+  /** Always the same. */
   readonly code = 'MILLRACE_DECODE';
 }
 
 /** JSON given to `fromJson`, or a message given to `toJson`, has no place in the JSON mapping. */
 export class JsonError extends CodecError {
+  /** `JsonError` */
   override readonly name = 'JsonError';
+  /** Always the same. */
   readonly code = 'MILLRACE_JSON';
 }
 

@@ -1,6 +1,6 @@
 import type { MessageType } from './message-type.js';
 
-/** The scalar types of protobuf by their names there. */
+/** The scalar types of protobuf by their names there. @internal */
 export type Scalar =
   | 'double'
   | 'float'
@@ -18,10 +18,10 @@ export type Scalar =
   | 'string'
   | 'bytes';
 
-/** The scalar types that a map's key may have. */
+/** The scalar types that a map's key may have. @internal */
 export type MapKey = Exclude<Scalar, 'double' | 'float' | 'bytes'>;
 
-/** The values of an enum by name, as generated: `{ UNSPECIFIED: 0, RED: 1 }`. */
+/** The values of an enum by name, as generated: `{ UNSPECIFIED: 0, RED: 1 }`. @internal */
 export type EnumValues = Readonly<Record<string, number>>;
 
 /**
@@ -29,6 +29,8 @@ export type EnumValues = Readonly<Record<string, number>>;
  * error is about. The hot paths, `encode` and `decode`, are generated in full and never look here.
  *
  * Exactly one of `scalar`, `enum` and `message` is set; for a map it is the type of the values.
+ *
+ * @internal
  */
 export interface Field {
   readonly number: number;

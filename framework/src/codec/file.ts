@@ -8,7 +8,7 @@ export interface FileDescriptor {
   readonly bytes: Uint8Array;
 }
 
-/** What a generated module describes its file with. */
+/** What a generated module describes its file with. @internal */
 export function file(
   path: string,
   imports: readonly FileDescriptor[],

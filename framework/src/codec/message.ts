@@ -8,7 +8,7 @@ import { Reader } from './reader.js';
 import { registerType } from './registry.js';
 import { type AnyMessage, createMessage, equalMessages, mergeMessages } from './value.js';
 
-/** The generated parts of a message type. */
+/** The generated parts of a message type. @internal */
 export interface MessageParts<M, Init> {
   readonly typeName: string;
   /** In the order of their numbers. A function, since the types of fields may be declared later. */
@@ -19,7 +19,7 @@ export interface MessageParts<M, Init> {
   readonly json?: JsonForm<M>;
 }
 
-/** A JSON form that does not follow from the fields. */
+/** A JSON form that does not follow from the fields. @internal */
 export interface JsonForm<M> {
   toJson(message: M): JsonValue;
   fromJson(json: JsonValue): M;
@@ -67,7 +67,7 @@ class GeneratedMessageType<M, Init> implements MessageType<M, Init> {
   }
 }
 
-/** Called by generated code for each message type, which becomes known to `findType`. */
+/** Called by generated code for each message type, which becomes known to `findType`. @internal */
 export function message<M, Init>(parts: MessageParts<M, Init>): MessageType<M, Init> {
   const type = new GeneratedMessageType(parts);
   registerType(type);
@@ -77,6 +77,8 @@ export function message<M, Init>(parts: MessageParts<M, Init>): MessageType<M, I
 /**
  * What generated code throws when `encode` of that message failed: the error with the path of the
  * field. Called at every level of nesting, so that the path begins at the outermost message.
+ *
+ * @internal
  */
 export function encodeFailure(type: object, message: unknown, error: unknown): unknown {
   const { typeName } = type as MessageType<unknown>;
@@ -84,7 +86,7 @@ export function encodeFailure(type: object, message: unknown, error: unknown): u
   return found ? new EncodeError(found.reason, shortName(typeName), found.path) : error;
 }
 
-/** What generated code throws when `decode` failed behind `tag`: the error with the field's path. */
+/** What generated code throws when `decode` failed behind `tag`: the error with the field's path. @internal */
 export function decodeFailure(type: object, tag: number, error: unknown): unknown {
   if (!(error instanceof DecodeError)) return error;
   const { typeName, fields } = type as GeneratedMessageType<unknown, unknown>;
@@ -92,7 +94,7 @@ export function decodeFailure(type: object, tag: number, error: unknown): unknow
   return error.within(shortName(typeName), field ? propertyOf(field) : '');
 }
 
-/** What `decode` makes of a field of message type, of which it may have read a part before. */
+/** What `decode` makes of a field of message type, of which it may have read a part before. @internal */
 export function merge<M, Init>(type: MessageType<M, Init>, previous: M | undefined, next: M): M {
   if (previous === undefined) return next;
   const fields = fieldsOf(type) ?? [];

@@ -3,10 +3,10 @@ import { markAsUntransferable } from 'node:worker_threads';
 import { DecodeError } from './errors.js';
 import { utf8Slice } from './utf8.js';
 
-/** Messages nested deeper than this are refused, as by protobuf's other implementations. */
+/** Messages nested deeper than this are refused, as by protobuf's other implementations. @internal */
 export const RECURSION_LIMIT = 100;
 
-/** What an absent `bytes` field holds. Shared: an empty array has nothing that could be changed. */
+/** What an absent `bytes` field holds. Shared: an empty array has nothing that could be changed. @internal */
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
 const longs = new BigUint64Array(1);
@@ -22,6 +22,8 @@ const words = new Uint32Array(longs.buffer);
  *
  * It reads no byte at or behind `end`: what lies there belongs to somebody else. Every value it
  * returns is a copy.
+ *
+ * @internal
  */
 export class Reader {
   /** Never a Buffer: V8 compiles the reading for one kind of array. */

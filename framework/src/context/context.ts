@@ -13,11 +13,13 @@ export interface MethodInfo {
   readonly name: string;
   /** `/millrace.echo.v1.Echo/Say` */
   readonly path: string;
+  /** How many messages go each way. */
   readonly kind: MethodKind;
 }
 
 /** What a handler knows of its call. Everything is made when it is first asked for. */
 export interface Context {
+  /** What was called. */
   readonly method: MethodInfo;
   /**
    * Aborts when the call is cancelled (reset by the peer, deadline, lost connection), with the

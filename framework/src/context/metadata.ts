@@ -57,6 +57,7 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
     return this.#flat.length / 2;
   }
 
+  /** Whether a name has a value. */
   has(name: string): boolean {
     return this.#find(name.toLowerCase()) >= 0;
   }
@@ -134,6 +135,7 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
     );
   }
 
+  /** All values with their names, in order. */
   *[Symbol.iterator](): Generator<[name: string, value: MetadataValue]> {
     for (let at = 0; at < this.#flat.length; at += 2) {
       yield [this.#flat[at] as string, this.#flat[at + 1]!];
@@ -147,6 +149,7 @@ export class Metadata implements Iterable<[name: string, value: MetadataValue]> 
     return Object.fromEntries([...this.keys()].map((name) => [name, this.getAll(name).map(text)]));
   }
 
+  /** As `console.log` shows it. @internal */
   [inspect.custom](): Record<string, string[]> {
     return this.toJSON();
   }

@@ -2,6 +2,7 @@
 export interface PeerIdentity {
   /** The distinguished name, `CN=billing, O=Example`; may be empty. */
   readonly subject: string;
+  /** The distinguished name of the authority that signed it. */
   readonly issuer: string;
   /** Hexadecimal digits. */
   readonly serialNumber: string;
@@ -11,9 +12,13 @@ export interface PeerIdentity {
   readonly dnsNames: readonly string[];
   /** `spiffe://example.org/billing` */
   readonly uris: readonly string[];
+  /** `billing@example.org` */
   readonly emails: readonly string[];
+  /** `10.0.0.7`, `::1` */
   readonly ipAddresses: readonly string[];
+  /** The certificate is not valid before. */
   readonly validFrom: Date;
+  /** The certificate is not valid after; connections that exist then go on. */
   readonly validTo: Date;
 }
 
@@ -26,6 +31,7 @@ export interface Peer {
    * stays.
    */
   readonly identity: PeerIdentity | undefined;
+  /** The address. */
   toString(): string;
 }
 

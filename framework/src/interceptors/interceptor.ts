@@ -2,7 +2,9 @@ import type { Context, MethodInfo } from '../context/context.js';
 
 /** A call on its way through the interceptors. */
 export interface InterceptedCall {
+  /** What was called; the same as `ctx.method`. */
   readonly method: MethodInfo;
+  /** The context that the handler gets. */
   readonly ctx: Context;
   /**
    * The request message of unary and server-streaming methods; an AsyncIterable of messages for the

@@ -22,9 +22,9 @@ export type DriverName = 'auto' | 'bundle' | 'ring' | 'classic' | 'portable';
 /** What `serve` takes. */
 export interface ServeOptions {
   /**
-   * What `service()` returned, and what `health()` and its like did, in an array; or the address of a module that exports such, which every
-   * thread loads for itself: `new URL('./services.js', import.meta.url)`. That module may export
-   * `interceptors` too.
+   * What `service()` returned, and what `health()` and its like did, in an array; or the address of a
+   * module that exports such, which every thread loads for itself:
+   * `new URL('./services.js', import.meta.url)`. That module may export `interceptors` too.
    */
   readonly services: readonly (Service | AttachedServices)[] | URL;
   /** A name or address to listen on. Default 127.0.0.1; 0.0.0.0 and :: are all addresses. */
@@ -66,7 +66,10 @@ export interface ServeOptions {
   /** Around every call, the first outermost. With threads, export them from the services module. */
   readonly interceptors?: readonly Interceptor[];
   /** The level of Millrace's own logger. Default: LOG_LEVEL, or `info`. */
-  readonly log?: { readonly level?: LogLevel };
+  readonly log?: {
+    /** The least level that is written. Default: LOG_LEVEL, or `info`. */
+    readonly level?: LogLevel;
+  };
   /** A pino logger instead. Threads cannot share one, so they use `log`. */
   readonly logger?: Logger;
   /** Speak TLS, with HTTP/2 negotiated by ALPN. Default: plain HTTP/2 with prior knowledge. */

@@ -24,7 +24,9 @@ export interface Server extends AsyncDisposable {
   readonly port: number;
   /** The driver that runs: `bundle`, `ring`, `classic` or `portable`. */
   readonly driver: string;
+  /** Threads that serve. */
   readonly threads: number;
+  /** Where the server logs: the one that was given, or its own. */
   readonly logger: Logger;
   /** What is open and what was counted, by thread and in total. */
   stats(): Promise<ServerStats>;
@@ -40,7 +42,10 @@ export interface Server extends AsyncDisposable {
    * Stops listening and lets calls end for `drainTimeoutMs`, then cancels the rest with UNAVAILABLE.
    * Again is the same close.
    */
-  close(options?: { readonly drainTimeoutMs?: number }): Promise<CloseResult>;
+  close(options?: {
+    /** Instead of the option of `serve`. */
+    readonly drainTimeoutMs?: number;
+  }): Promise<CloseResult>;
 }
 
 /**

@@ -5,13 +5,16 @@ import type { DispatchStats } from './dispatch.js';
  * `enobufs`, …), those of its handlers, and the HTTP/2 layer's below `http2`.
  */
 export interface ThreadStats extends DispatchStats {
+  /** The driver that runs. */
   readonly driver: string;
+  /** What the HTTP/2 layer has counted, floods and ends of connections among it. */
   readonly http2: Readonly<Record<string, number>>;
   readonly [name: string]: number | string | Readonly<Record<string, number>>;
 }
 
 /** What a server has counted. */
 export interface ServerStats {
+  /** Of each thread. */
   readonly threads: readonly ThreadStats[];
   /**
    * The numbers of all threads together: sums, but for the lowest and highest values, which are

@@ -32,6 +32,7 @@ export interface ServiceHost {
  * each of its threads. Given to `serve` like a service.
  */
 export interface AttachedServices {
+  /** Makes the services of one server thread; called once in each, when it starts. */
   [attach](host: ServiceHost): readonly Service[];
 }
 

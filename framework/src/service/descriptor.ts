@@ -10,18 +10,23 @@ export interface MethodDescriptor {
   readonly name: string;
   /** `/package.Service/Method` */
   readonly path: string;
+  /** How many messages go each way. */
   readonly kind: MethodKind;
+  /** What the method receives. */
   // biome-ignore lint/suspicious/noExplicitAny: a list of methods mixes message types
   readonly input: MessageType<any, any>;
+  /** What the method replies. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly output: MessageType<any, any>;
 }
 
 /** A service, as generated code describes it; the keys of `methods` are in lowerCamelCase. */
 export interface ServiceDescriptor {
+  /** The full name: `millrace.echo.v1.Echo`. */
   readonly typeName: string;
   /** The .proto file that declares it, for reflection. */
   readonly file?: FileDescriptor;
+  /** By name in lowerCamelCase. */
   readonly methods: { readonly [name: string]: MethodDescriptor };
 }
 

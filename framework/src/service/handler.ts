@@ -9,9 +9,16 @@ import type { InputOf, MethodDescriptor, ReplyOf, ServiceDescriptor } from './de
  * so that only the peer's regular end ends the loop.
  */
 export interface Requests<M> extends AsyncIterableIterator<M, undefined, void> {
+  /**
+   * The next message, as soon as there is one; done at the peer's end. Rejects with the StatusError
+   * of a cancellation, and with INVALID_ARGUMENT for a message that its schema refuses.
+   */
   next(): Promise<IteratorResult<M, undefined>>;
+  /** Discards what is still to come, as leaving the loop does. */
   return(): Promise<IteratorResult<M, undefined>>;
+  /** As `return`, and rejects with the error. */
   throw(error?: unknown): Promise<IteratorResult<M, undefined>>;
+  /** Itself. */
   [Symbol.asyncIterator](): this;
 }
 
@@ -49,6 +56,7 @@ export interface CallbackCall<I> {
 
 /** A handler in callback form: recognised by its `open`. */
 export interface CallbackHandler<I, R> {
+  /** Called when a call begins, before its first message; what it throws fails the call. */
   open(ctx: Context, writer: MessageWriter<R>): CallbackCall<I>;
   /** Delivery pauses while the writer is over its mark, unless this is `false`. */
   readonly pauseInbound?: boolean;

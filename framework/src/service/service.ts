@@ -11,10 +11,13 @@ const brand = Symbol.for('millrace.Service');
 
 /** A service with its handlers, for `serve`. */
 export interface Service {
+  /** The full name: `millrace.echo.v1.Echo`. */
   readonly typeName: string;
   /** The .proto file that declares it; absent where a descriptor was written by hand. */
   readonly file: FileDescriptor | undefined;
+  /** Its methods with their handlers, for the server. @internal */
   readonly methods: readonly BoundMethod[];
+  /** Around each of its calls, the first outermost. */
   readonly interceptors: readonly Interceptor[];
 }
 

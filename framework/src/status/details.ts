@@ -15,6 +15,7 @@ export interface StatusDetail {
 export interface FieldViolation {
   /** The path of the field, such as `items[2].price`. */
   readonly field: string;
+  /** What is wrong with it, for people. */
   readonly description: string;
 }
 

@@ -29,6 +29,7 @@ export interface StatusErrorOptions {
  * Anything else that a handler throws reaches the peer as INTERNAL with a generic message.
  */
 export class StatusError extends Error {
+  /** One of the 17 codes. */
   readonly code: Status;
   /** All details in order, also those of types that nobody here knows. */
   readonly details: readonly StatusDetail[];

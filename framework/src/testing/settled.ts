@@ -20,6 +20,7 @@ const clock = performance.now.bind(performance);
  * ```
  *
  * @param read looks at the value; many times a second
+ * @param options how long it has to rest, and how long that may take
  * @throws Error if it has not come to rest in time
  */
 export async function settled<T>(

@@ -31,6 +31,7 @@ export interface TestLink {
    * buffers of the kernel, which may be several MiB, and then with the sender.
    */
   stall(): void;
+  /** Passes on again what `stall` has held up, in order. */
   resume(): void;
   /** Passes bytes on so many milliseconds later, in their order; 0: at once. */
   delay(milliseconds: number): void;

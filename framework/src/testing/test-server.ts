@@ -18,6 +18,7 @@ export interface TestOptions
 
 /** A server for a test, with what a test needs around it. `await using` or `close()` ends all of it. */
 export interface TestServer extends AsyncDisposable {
+  /** What `serve` returned: its port, and its statistics. */
   readonly server: Server;
   /** `127.0.0.1` with the port: a target for other clients. */
   readonly target: string;
