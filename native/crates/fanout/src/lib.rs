@@ -12,11 +12,13 @@
 //! - [`queue_group::QueueGroup`]: of several subscribers that share the work, who is next;
 //! - [`store::Store`]: the events retained, bounded by count, bytes and age, and replayed from a
 //!   sequence, a time or the earliest;
+//! - [`durable::DurableGroup`]: members that share the work and acknowledge it, at least once;
 //! - [`duplicates::Duplicates`]: the identifiers of messages that were published lately.
 //!
 #![forbid(unsafe_code)]
 
 pub mod duplicates;
+pub mod durable;
 pub mod queue_group;
 pub mod routes;
 pub mod store;
@@ -25,6 +27,7 @@ pub mod topic;
 mod trie;
 
 pub use duplicates::Duplicates;
+pub use durable::{DeadLetter, Delivery, DurableCounters, DurableGroup, DurableOptions, MemberId};
 pub use queue_group::QueueGroup;
 pub use routes::{Routes, RoutesLimits, TopicId};
 pub use store::{OutOfRange, Retained, Retention, Start, Store};
