@@ -4,6 +4,7 @@
 
 import type { Context, StatusError } from 'millrace';
 import type { Event, EventInit } from '../gen/millrace/pubsub/v1/pubsub.js';
+import type { SlowPolicy } from '../policies.js';
 
 /** The logger of a server thread, as a handler has it. */
 export type Logger = Context['logger'];
@@ -50,7 +51,7 @@ export interface Retention {
   readonly ageMs: number;
 }
 
-/** Native fan-out in this process: the part of the framework's `Topics` that backplanes need. */
+/** Native fan-out in this process: the part of the framework's `Topics` that is used here. */
 export interface LocalTopics {
   /**
    * Hands an event to the subscriptions that match, on every thread. The event's `sequence` and `dropped`
@@ -65,6 +66,23 @@ export interface LocalTopics {
   ): { readonly sequence: bigint; readonly delivered: number };
   /** `true`, or a promise that settles when no blocking subscriber of the topic is at its bound. */
   writable(topic: string): true | Promise<void>;
+  /** A subscription, which begins when a handler has returned it. @throws StatusError */
+  subscribe(pattern: string, options?: LocalSubscribeOptions): LocalSubscription;
+}
+
+/** How to subscribe to local events. */
+export interface LocalSubscribeOptions {
+  readonly slowConsumer?: SlowPolicy;
+  readonly maxPending?: number;
+  readonly group?: string;
+  readonly start?: Start;
+}
+
+/** What a handler returns to have events sent natively from then on. */
+export interface LocalSubscription {
+  /** Settles when the subscription is over, whatever ended it. */
+  readonly closed: Promise<unknown>;
+  end(error?: unknown): void;
 }
 
 /** Where a subscription starts. A time is in milliseconds since 1970. */
@@ -129,6 +147,8 @@ export interface ConsumeOptions {
   readonly ackWaitMs: number;
   /** 0: without a limit. */
   readonly maxDeliveries: number;
+  /** Deliveries that this member may have without acknowledging them; more wait. */
+  readonly maxUnacknowledged: number;
   /** Empty: events that were delivered so often are given up, and counted. */
   readonly deadLetterTopic: string;
 }
@@ -146,7 +166,10 @@ export interface Member {
 
 /** The member of a durable group on the side of the backplane. */
 export interface Membership {
-  /** Asks for so many deliveries in addition to those that were requested before. */
+  /**
+   * Asks for so many deliveries in addition to those that were requested before. None is made from
+   * within this call.
+   */
   request(count: number): void;
   /** An event is done with. `false`: it is not this member's, or no longer. */
   acknowledge(sequence: bigint): boolean;

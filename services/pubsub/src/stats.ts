@@ -1,0 +1,37 @@
+/** What the service has counted in one thread, since it started. */
+export interface ServiceCounters {
+  /** Events that were published here, duplicates not counted. */
+  published: number;
+  duplicates: number;
+  /** Publications that were not made: illegal, over a limit, or the backplane failed. */
+  publicationsFailed: number;
+  /** Publications that waited for a subscriber under BLOCK. */
+  publicationsBlocked: number;
+  /** Subscriptions that were refused. */
+  subscriptionsRefused: number;
+  /** Consumers that have joined a group. */
+  consumersJoined: number;
+  /** Deliveries to consumers, and those of them that were not the first of their event. */
+  deliveries: number;
+  redeliveries: number;
+  acknowledged: number;
+  rejected: number;
+  /** Acknowledgements of either kind for what was not, or no longer, the consumer's. */
+  unknownAcknowledgements: number;
+}
+
+export function zeroCounters(): ServiceCounters {
+  return {
+    published: 0,
+    duplicates: 0,
+    publicationsFailed: 0,
+    publicationsBlocked: 0,
+    subscriptionsRefused: 0,
+    consumersJoined: 0,
+    deliveries: 0,
+    redeliveries: 0,
+    acknowledged: 0,
+    rejected: 0,
+    unknownAcknowledgements: 0,
+  };
+}

@@ -1,0 +1,112 @@
+import type { Context, StatusError } from 'millrace';
+import type {
+  BackplaneLink,
+  Eventually,
+  Interest,
+  LocalSubscription,
+  LocalTopics,
+  Start,
+} from './backplane/backplane.js';
+import type { EventInit, SubscribeRequest } from './gen/millrace/pubsub/v1/pubsub.js';
+import type { CheckedSubscription, RequestChecks } from './request-checks.js';
+import type { ServiceCounters } from './stats.js';
+
+/** Subscribe in one thread. */
+export class Subscribing {
+  readonly #link: BackplaneLink;
+  readonly #topics: (name: string) => LocalTopics;
+  readonly #checks: RequestChecks;
+  readonly #counters: ServiceCounters;
+  readonly #subscriptions = new Set<LocalSubscription>();
+  #stopped: StatusError | undefined;
+
+  constructor(
+    link: BackplaneLink,
+    topics: (name: string) => LocalTopics,
+    checks: RequestChecks,
+    counters: ServiceCounters,
+  ) {
+    this.#link = link;
+    this.#topics = topics;
+    this.#checks = checks;
+    this.#counters = counters;
+  }
+
+  subscribe(
+    request: SubscribeRequest,
+    ctx: Context,
+  ): LocalSubscription | AsyncGenerator<EventInit, LocalSubscription> {
+    try {
+      const asked = this.#checks.subscription(request);
+      const { pattern, group, start } = asked;
+      const interest = this.#link.interest({ pattern, group, start }, () => ctx.signal);
+      if (interest instanceof Promise || interest.replay !== undefined) {
+        return this.#subscribeLater(asked, interest, ctx);
+      }
+      return this.#handOver(asked, interest, interest.start);
+    } catch (error) {
+      this.#counters.subscriptionsRefused++;
+      throw error;
+    }
+  }
+
+  /** Ends all subscriptions, and those that have not begun yet. */
+  stop(error: StatusError): void {
+    this.#stopped = error;
+    for (const subscription of this.#subscriptions) subscription.end(error);
+  }
+
+  /** First what the backplane has kept, then what comes. */
+  async *#subscribeLater(
+    asked: CheckedSubscription,
+    eventually: Eventually<Interest>,
+    ctx: Context,
+  ): AsyncGenerator<EventInit, LocalSubscription> {
+    let interest: Interest;
+    try {
+      interest = await eventually;
+    } catch (error) {
+      this.#counters.subscriptionsRefused++;
+      throw error;
+    }
+    let start = interest.start;
+    let replayed = false;
+    try {
+      if (interest.replay !== undefined) {
+        // The backplane has it: what is published from now on comes, after what it has kept.
+        ctx.sendHeaders();
+        start = yield* interest.replay;
+      }
+      replayed = true;
+    } finally {
+      if (!replayed) interest.release();
+    }
+    return this.#handOver(asked, interest, start);
+  }
+
+  /** Subscribes locally. The interest is released when that is over, or has failed. */
+  #handOver(
+    { pattern, group, slowConsumer, maxPending }: CheckedSubscription,
+    interest: Interest,
+    start: Start | undefined,
+  ): LocalSubscription {
+    try {
+      if (this.#stopped !== undefined) throw this.#stopped;
+      const subscription = this.#topics(interest.topics).subscribe(pattern, {
+        slowConsumer,
+        maxPending,
+        ...(group !== '' && { group }),
+        ...(start !== undefined && { start }),
+      });
+      this.#subscriptions.add(subscription);
+      void subscription.closed.then(() => {
+        this.#subscriptions.delete(subscription);
+        interest.release();
+      });
+      return subscription;
+    } catch (error) {
+      interest.release();
+      throw error;
+    }
+  }
+}
