@@ -1,3 +1,4 @@
+import { collectCopies } from '../codec/copies.js';
 import type { MessageType } from '../codec/message-type.js';
 import { Reader } from '../codec/reader.js';
 import type { Metadata } from '../context/metadata.js';
@@ -83,7 +84,10 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
   ) {
     this.#handler = handler;
     this.native = new Native(options, {
-      onBatch: (count) => read(this.#records, count, handler),
+      onBatch: (count) => {
+        collectCopies();
+        read(this.#records, count, handler);
+      },
       onRegion: (index, buffer) => {
         this.#regions[index] = new Uint8Array(buffer);
       },

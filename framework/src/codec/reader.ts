@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { markAsUntransferable } from 'node:worker_threads';
+import { copies } from './copies.js';
 import { DecodeError } from './errors.js';
 import { utf8Slice } from './utf8.js';
 
@@ -384,10 +385,15 @@ let poolUsed = 0;
 /** A copy: inline, from the pool, or with memory of its own, by size. */
 function copy(bytes: Uint8Array, start: number, end: number): Uint8Array {
   const length = end - start;
-  if (length <= INLINE_BYTES || length > POOLED_BYTES) return bytes.slice(start, end);
+  if (length <= INLINE_BYTES) return bytes.slice(start, end);
+  if (length > POOLED_BYTES) {
+    copies.bytes += length;
+    return bytes.slice(start, end);
+  }
   if (poolUsed + length > POOL_BYTES) {
     pool = newPool();
     poolUsed = 0;
+    copies.bytes += POOL_BYTES;
   }
   const offset = poolUsed;
   poolUsed += (length + 7) & ~7;
