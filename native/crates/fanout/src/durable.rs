@@ -12,7 +12,10 @@
 //!                    dead letter
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::Add,
+};
 
 use crate::{store::Store, topic::Pattern};
 
@@ -71,6 +74,22 @@ pub struct DurableCounters {
     pub dead: u64,
     /// How often retention has evicted events that the group had not taken yet.
     pub overtaken: u64,
+}
+
+impl Add for DurableCounters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            delivered: self.delivered + other.delivered,
+            redelivered: self.redelivered + other.redelivered,
+            acknowledged: self.acknowledged + other.acknowledged,
+            rejected: self.rejected + other.rejected,
+            timed_out: self.timed_out + other.timed_out,
+            dead: self.dead + other.dead,
+            overtaken: self.overtaken + other.overtaken,
+        }
+    }
 }
 
 /// A durable group: where it is in a [`Store`], and what its members have not acknowledged.
@@ -184,6 +203,11 @@ impl<E: Clone> DurableGroup<E> {
         self.members.len()
     }
 
+    /// How many events a member was given and has not answered.
+    pub fn held(&self, member: MemberId) -> usize {
+        self.members.get(&member).map_or(0, BTreeSet::len)
+    }
+
     /// Gives a member up to `max` events, appended to `into`: those that wait first, then new ones.
     /// Whether there may be more for it, now.
     ///
@@ -236,7 +260,8 @@ impl<E: Clone> DurableGroup<E> {
     /// Tells the group of an event whose sequence came late, behind some that it may have taken already:
     /// if so, it waits like one to be delivered again.
     pub fn insert_late(&mut self, sequence: u64, topic: &str, event: &E) {
-        if sequence < self.next && self.pattern.matches(topic) {
+        let known = self.unsettled.contains_key(&sequence);
+        if sequence < self.next && !known && self.pattern.matches(topic) {
             self.admit(sequence, event.clone());
             self.waiting.insert(sequence);
         }

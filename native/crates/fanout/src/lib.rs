@@ -1,7 +1,7 @@
 //! Publish and subscribe without the wire: who gets an event, and what is kept of the past.
 //!
 //! Nothing here does I/O, reads a clock, or starts a thread: time is a parameter, in milliseconds,
-//! and the same calls give the same answers. The crate knows neither how events are encoded nor how
+//! and the same calls give the same answers. Only [`past`] knows that there are threads, and locks. The crate knows neither how events are encoded nor how
 //! subscribers are reached: an event is whatever the caller keeps (`E`, as a rule a reference to
 //! shared bytes), a subscriber is a small value of the caller's (`S`, as a rule an index).
 //!
@@ -13,12 +13,14 @@
 //! - [`store::Store`]: the events retained, bounded by count, bytes and age, and replayed from a
 //!   sequence, a time or the earliest;
 //! - [`durable::DurableGroup`]: members that share the work and acknowledge it, at least once;
+//! - [`past::Past`]: store and durable groups as the threads of a process share them;
 //! - [`duplicates::Duplicates`]: the identifiers of messages that were published lately.
 //!
 #![forbid(unsafe_code)]
 
 pub mod duplicates;
 pub mod durable;
+pub mod past;
 pub mod queue_group;
 pub mod routes;
 pub mod store;
@@ -28,6 +30,7 @@ mod trie;
 
 pub use duplicates::Duplicates;
 pub use durable::{DeadLetter, Delivery, DurableCounters, DurableGroup, DurableOptions, MemberId};
+pub use past::{Durable, DurableError, Kept, Levels, Member, Past, Piece, Placed};
 pub use queue_group::QueueGroup;
 pub use routes::{Routes, RoutesLimits, TopicId};
 pub use store::{OutOfRange, Retained, Retention, Start, Store};
