@@ -21,6 +21,16 @@ const commandLine: TestProjectConfiguration = {
   },
 };
 
+/** What the documents show. */
+const documents: TestProjectConfiguration = {
+  test: {
+    name: 'docs',
+    include: ['docs/**/*.test.ts'],
+    globalSetup: ['support/build.ts'],
+    testTimeout: 60_000,
+  },
+};
+
 /** The whole from outside, on one driver. */
 function endToEnd(driver: string): TestProjectConfiguration {
   return {
@@ -62,7 +72,7 @@ function drivers(): string[] {
 
 export default defineConfig({
   test: {
-    projects: [once, commandLine, ...drivers().map(endToEnd)],
+    projects: [once, documents, commandLine, ...drivers().map(endToEnd)],
     // Tests measure memory and time: one file at a time.
     fileParallelism: false,
   },

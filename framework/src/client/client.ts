@@ -64,7 +64,7 @@ export type Client<S extends ServiceDescriptor> = {
  * ```ts
  * await using client = connect(Echo, 'localhost:50051');
  * const reply = await client.say({ text: 'hello' }, { timeoutMs: 1000 });
- * for await (const reply of client.chat(requests())) console.log(reply.text);
+ * for await (const { text } of client.chat([{ text: 'one' }, { text: 'two' }])) console.log(text);
  * ```
  *
  * With a target it has a connection of its own, which `await using` or `client[Symbol.asyncDispose]()`

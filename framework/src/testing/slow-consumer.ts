@@ -17,7 +17,7 @@ export interface SlowConsumer<R> {
  * for a window's worth, so that the producer has to wait.
  *
  * ```ts
- * const slow = slowConsumer(t.client(Feed).watch({}));
+ * const slow = slowConsumer(t.client(Orders).watch({}));
  * await slow.read(3);
  * ```
  *

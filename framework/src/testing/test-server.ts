@@ -54,7 +54,7 @@ const LONGEST_MS = 0x7fffffff;
  *
  * ```ts
  * await using t = await startTest({ services: [orders] });
- * const reply = await t.client(Orders).get({ id: 17n });
+ * const reply = await t.client(Orders).get({ id: '17' });
  * ```
  *
  * What goes wrong in handlers is logged; nothing else is, unless `log`, `logger` or LOG_LEVEL say so.

@@ -1,0 +1,2 @@
+export { health } from '@millrace/health';
+export { reflection } from '@millrace/reflection';

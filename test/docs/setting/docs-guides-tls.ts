@@ -1,0 +1,2 @@
+export declare const cert: string;
+export declare const key: string;

@@ -1,0 +1,6 @@
+import type { TestServer } from 'millrace/testing';
+
+export { settled, slowConsumer, startTest } from 'millrace/testing';
+
+export declare const produced: number;
+export declare const t: TestServer;
