@@ -463,6 +463,20 @@ impl<E: Clone> Member<E> {
         state.durable.next_due()
     }
 
+    /// Leaves: what it has not acknowledged waits for others, or is dead, at once. It is given nothing
+    /// any more, but may still take dead letters.
+    pub fn leave(&self) {
+        let mut state = lock(&self.group.0);
+        state.durable.leave(self.id);
+        if let Some(place) = state.seats.iter().position(|seat| seat.id == self.id) {
+            let seat = state.seats.swap_remove(place);
+            if seat.hungry {
+                self.past.hungry.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        state.wake_if_waiting(&self.past.hungry);
+    }
+
     /// [`DurableGroup::dead_letter`]
     pub fn dead_letter(&self) -> Option<DeadLetter<Kept<E>>> {
         let mut state = lock(&self.group.0);
@@ -477,15 +491,7 @@ impl<E: Clone> Member<E> {
 
 impl<E: Clone> Drop for Member<E> {
     fn drop(&mut self) {
-        let mut state = lock(&self.group.0);
-        state.durable.leave(self.id);
-        if let Some(place) = state.seats.iter().position(|seat| seat.id == self.id) {
-            let seat = state.seats.swap_remove(place);
-            if seat.hungry {
-                self.past.hungry.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        state.wake_if_waiting(&self.past.hungry);
+        self.leave();
     }
 }
 

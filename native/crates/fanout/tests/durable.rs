@@ -213,7 +213,7 @@ fn given(deliveries: &[Delivery<u64>]) -> Vec<(u64, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn every_event_is_acknowledged_or_a_dead_letter(
