@@ -14,3 +14,5 @@ export type {
   Retention,
   Start,
 } from './backplane/backplane.js';
+export { nats } from './backplane/nats/nats.js';
+export type { NatsOptions, NatsRetention } from './backplane/nats/options.js';

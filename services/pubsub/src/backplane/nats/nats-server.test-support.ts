@@ -1,0 +1,94 @@
+// A nats-server of the tests' own: a free port, a folder of its own, JetStream.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Whether nats-server is installed; says aloud if it is not. */
+export function natsServerInstalled(what: string): boolean {
+  const { status } = spawnSync('nats-server', ['--version'], { stdio: 'ignore' });
+  if (status === 0) return true;
+  console.warn(`SKIPPED: ${what}: nats-server is not installed (apt-get install nats-server)`);
+  return false;
+}
+
+export class NatsServer {
+  readonly port: number;
+  readonly folder: string;
+  readonly #more: readonly string[];
+  #child: ChildProcess | undefined;
+
+  private constructor(port: number, more: readonly string[]) {
+    this.port = port;
+    this.#more = more;
+    this.folder = mkdtempSync(join(tmpdir(), 'millrace-nats-'));
+  }
+
+  static async start(...more: string[]): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), more);
+    await server.start();
+    return server;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Starts, or starts again on the same port with the same folder. */
+  async start(): Promise<void> {
+    const jetStream = this.#more.includes('--no-jetstream') ? [] : ['-js', '-sd', this.folder];
+    const more = this.#more.filter((each) => each !== '--no-jetstream');
+    const child = spawn(
+      'nats-server',
+      ['-a', '127.0.0.1', '-p', String(this.port), ...jetStream, ...more],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.#child = child;
+    let log = '';
+    await new Promise<void>((resolve, reject) => {
+      child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+        log += text;
+        if (log.includes('Server is ready')) resolve();
+      });
+      child.once('exit', () => reject(new Error(`nats-server ended: ${log}`)));
+    });
+    child.stderr!.removeAllListeners('data').resume();
+  }
+
+  /** It answers nothing any more, and keeps its connections; to be killed. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  /** As kill -9 does. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  /** Ends it, and removes its folder. */
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,283 @@
+import { threadId } from 'node:worker_threads';
+import { StatusError } from 'millrace';
+import { toBinary } from 'millrace/codec';
+import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
+import type {
+  Backplane,
+  BackplaneHost,
+  BackplaneLink,
+  ConsumeOptions,
+  Eventually,
+  Interest,
+  InterestOptions,
+  LocalTopics,
+  Member,
+  Membership,
+  Publication,
+  Published,
+  Start,
+} from '../backplane.js';
+import { deadLetterOf } from '../dead-letter.js';
+import { Broker } from './broker.js';
+import { requireClient } from './client.js';
+import { DurableGroup, type GroupCounters } from './durable-group.js';
+import { Feed } from './feed.js';
+import { checkOptions, type NatsOptions, type Settings } from './options.js';
+import { Outbox, tooLarge } from './outbox.js';
+import { type QueueCounters, QueueFeed } from './queue-feed.js';
+import { checkStart, replay } from './replay.js';
+import { messageOf, type Session } from './session.js';
+import { Names, queueName } from './subjects.js';
+
+/**
+ * The backplane of several processes and of events that outlive them: NATS, with JetStream. Needs
+ * nats-server 2.9 or newer, and the packages `@nats-io/transport-node` and `@nats-io/jetstream` 3.3.1.
+ *
+ * @throws Error naming the command that installs what is missing; TypeError, RangeError naming the option
+ */
+export function nats(options: NatsOptions = {}): Backplane {
+  const settings = checkOptions(options);
+  requireClient();
+  return { name: 'nats', open: (host) => new NatsLink(host, settings) };
+}
+
+/** Several links of one process have nothing in common: each has its own feed and local events. */
+let links = 0;
+
+class NatsLink implements BackplaneLink {
+  readonly #host: BackplaneHost;
+  readonly #names: Names;
+  readonly #broker: Broker;
+  readonly #outbox: Outbox;
+  readonly #feed: Feed;
+  readonly #local: string;
+  readonly #events: LocalTopics;
+  readonly #groups = new Map<string, DurableGroup>();
+  readonly #queues = new Map<string, QueueFeed>();
+  readonly #groupCounters: GroupCounters = {
+    acknowledged: 0,
+    rejected: 0,
+    acknowledgedAgain: 0,
+    renewed: 0,
+    timedOut: 0,
+    deadLetters: 0,
+    givenUp: 0,
+    foreign: 0,
+  };
+  readonly #queueCounters: QueueCounters = { events: 0, foreign: 0 };
+  #replays = 0;
+
+  constructor(host: BackplaneHost, settings: Settings) {
+    this.#host = host;
+    this.#names = new Names(host.space);
+    this.#local = `${host.space}/nats/${threadId}/${++links}`;
+    this.#events = host.topics(this.#local);
+    const { duplicateWindowMs, logger } = host;
+    this.#broker = new Broker({ settings, names: this.#names, duplicateWindowMs, logger });
+    this.#outbox = new Outbox(this.#broker, settings.waitMs, duplicateWindowMs);
+    this.#feed = new Feed(this.#names, this.#events, logger);
+    this.#broker.follow(this.#feed, this.#outbox, {
+      begin: (session) => {
+        for (const follower of this.#shared()) follower.begin(session);
+      },
+      end: () => {
+        for (const follower of this.#shared()) follower.end();
+      },
+    });
+  }
+
+  publish(publication: Publication, signal: () => AbortSignal): Eventually<Published> {
+    const { event, messageId, transient } = publication;
+    const data = toBinary(Event, event);
+    if (transient) return this.#publishTransient(event.topic, data, signal);
+    const subject = this.#names.stored(event.topic);
+    const outcome = this.#outbox.publish(subject, data, encodeURIComponent(messageId), signal);
+    return outcome.then(async ({ sequence, duplicate }) => ({
+      sequence: BigInt(sequence),
+      delivered: duplicate ? 0 : await this.#feed.delivered(sequence),
+      duplicate,
+    }));
+  }
+
+  writable(topic: string): true | Promise<void> {
+    const room = this.#outbox.writable();
+    return room === true ? this.#events.writable(topic) : room;
+  }
+
+  interest(options: InterestOptions, signal: () => AbortSignal): Promise<Interest> {
+    const { pattern, group, start } = options;
+    return this.#withSession(signal, (session) =>
+      group === ''
+        ? this.#interest(session, pattern, start, signal)
+        : this.#queueInterest(session, pattern, group, start),
+    );
+  }
+
+  consume(options: ConsumeOptions, member: Member, signal: () => AbortSignal): Promise<Membership> {
+    return this.#withSession(signal, async (session) => {
+      await checkStart(session, options.start);
+      let group = this.#groups.get(options.group);
+      if (group === undefined) {
+        group = new DurableGroup(
+          {
+            logger: this.#host.logger,
+            counters: this.#groupCounters,
+            publishDeadLetter: (...letter) => this.#publishDeadLetter(...letter),
+          },
+          options.group,
+        );
+        this.#groups.set(options.group, group);
+      }
+      return group.join(session, options, member);
+    });
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    const { events, transientEvents, resumed, missed, foreign } = this.#feed.counters;
+    const groups = this.#groupCounters;
+    let unacknowledged = 0;
+    for (const group of this.#groups.values()) unacknowledged += group.outstanding;
+    return {
+      connected: this.#broker.session === undefined ? 0 : 1,
+      sessions: this.#broker.sessions,
+      publicationsUnderWay: this.#outbox.underWay,
+      publicationsResent: this.#outbox.resent,
+      publicationsRefused: this.#outbox.refused,
+      publicationsUnknown: this.#outbox.unknown,
+      feedEvents: events,
+      feedTransientEvents: transientEvents,
+      feedResumed: resumed,
+      feedMissed: missed,
+      queueEvents: this.#queueCounters.events,
+      foreignMessages: foreign + groups.foreign + this.#queueCounters.foreign,
+      replays: this.#replays,
+      unacknowledged,
+      acknowledged: groups.acknowledged,
+      acknowledgedAgain: groups.acknowledgedAgain,
+      rejected: groups.rejected,
+      renewed: groups.renewed,
+      timedOut: groups.timedOut,
+      deadLetters: groups.deadLetters,
+      givenUp: groups.givenUp,
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const follower of this.#shared()) follower.close();
+    this.#feed.close();
+    await this.#broker.close();
+    this.#outbox.close();
+  }
+
+  *#shared(): Iterable<DurableGroup | QueueFeed> {
+    yield* this.#groups.values();
+    yield* this.#queues.values();
+  }
+
+  /** What asks the server for something, again with the next session when one is lost meanwhile. */
+  async #withSession<T>(
+    signal: () => AbortSignal,
+    use: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    for (;;) {
+      const session = await this.#broker.ready(signal);
+      try {
+        return await use(session);
+      } catch (error) {
+        if (StatusError.is(error)) throw error;
+        if (session.codeOf(error) !== undefined) {
+          throw this.#broker.unavailable(`NATS refused: ${messageOf(error)}`);
+        }
+        session.fail(messageOf(error));
+        await session.lost;
+        if (signal().aborted) throw this.#broker.unavailable();
+      }
+    }
+  }
+
+  async #interest(
+    session: Session,
+    pattern: string,
+    start: Start | undefined,
+    signal: () => AbortSignal,
+  ): Promise<Interest> {
+    this.#feed.use();
+    const interest = {
+      topics: this.#local,
+      start: undefined,
+      release: () => this.#feed.release(),
+    };
+    try {
+      await checkStart(session, start);
+      await this.#feed.running(session);
+      if (start === undefined || start === 'latest') return interest;
+      this.#replays++;
+      return { ...interest, replay: replay(this.#broker, this.#feed, pattern, start, signal) };
+    } catch (error) {
+      interest.release();
+      throw error;
+    }
+  }
+
+  async #queueInterest(
+    session: Session,
+    pattern: string,
+    group: string,
+    start: Start | undefined,
+  ): Promise<Interest> {
+    const name = queueName(group, pattern);
+    const topics = `${this.#local}/${name}`;
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      queue = new QueueFeed(group, pattern, this.#host.topics(topics), this.#queueCounters);
+      this.#queues.set(name, queue);
+    }
+    const used = queue;
+    const release = () => {
+      if (--used.users > 0) return;
+      used.close();
+      this.#queues.delete(name);
+    };
+    used.users++;
+    try {
+      await checkStart(session, start);
+      await used.running(session, start);
+      return { topics, start: undefined, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async #publishTransient(
+    topic: string,
+    data: Uint8Array,
+    signal: () => AbortSignal,
+  ): Promise<Published> {
+    const session = this.#broker.session ?? (await this.#broker.ready(signal));
+    if (data.length > session.payloadMost) throw tooLarge(data.length, session.payloadMost);
+    const delivered = await this.#feed.publishTransient(session, topic, data);
+    return { sequence: 0n, delivered, duplicate: false };
+  }
+
+  async #publishDeadLetter(
+    event: Event,
+    sequence: bigint,
+    topic: string,
+    group: string,
+    attempts: number,
+  ): Promise<void> {
+    const letter = deadLetterOf(event, sequence, topic, group, attempts);
+    const data = toBinary(Event, letter);
+    const ever = () => this.#never.signal;
+    if (this.#host.isTransient(topic)) {
+      await this.#publishTransient(topic, data, ever);
+    } else {
+      // No message_id of a publisher has a colon here.
+      const id = `dead:${group}:${sequence}`;
+      await this.#outbox.publish(this.#names.stored(topic), data, id, ever);
+    }
+  }
+
+  readonly #never = new AbortController();
+}

@@ -1,0 +1,63 @@
+// What things are called in NATS.
+
+import { createHash } from 'node:crypto';
+
+/**
+ * The names of one space. Topics and patterns need no translation: NATS has the same tokens and
+ * wildcards, and what the service refuses in a topic (white space, control characters) is what NATS has
+ * no place for.
+ */
+export class Names {
+  /** The stream that keeps the space's events. */
+  readonly stream: string;
+  /** Every subject of kept events. */
+  readonly allStored: string;
+  /** Every subject of transient events. */
+  readonly allTransient: string;
+  readonly #prefix: string;
+
+  /** @throws Error for a space that NATS has no name for */
+  constructor(space: string) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
+      throw new Error(
+        `the space ${JSON.stringify(space)} cannot be used with NATS, where it becomes a part of names: take 1 to 64 letters, digits, "_" and "-"`,
+      );
+    }
+    this.#prefix = `millrace.${space}`;
+    this.stream = `MILLRACE_${space}`;
+    this.allStored = this.stored('>');
+    this.allTransient = this.transient('>');
+  }
+
+  /** The subject of a topic or pattern whose events are kept. */
+  stored(pattern: string): string {
+    return `${this.#prefix}.stored.${pattern}`;
+  }
+
+  /** The subject of a topic or pattern whose events are not kept. */
+  transient(pattern: string): string {
+    return `${this.#prefix}.transient.${pattern}`;
+  }
+
+  /** Where a queue group gets its events. */
+  queue(name: string): string {
+    return `${this.#prefix}.queue.${name}`;
+  }
+
+  /** The topic of a subject, stored or transient. */
+  topicOf(subject: string): string {
+    const kind = subject.indexOf('.', this.#prefix.length + 1);
+    return subject.slice(kind + 1);
+  }
+}
+
+/** The durable consumer of a Consume group. */
+export function durableName(group: string): string {
+  return `group_${group}`;
+}
+
+/** The consumer that the members of a Subscribe group share. With another pattern it is another group. */
+export function queueName(group: string, pattern: string): string {
+  const hash = createHash('sha256').update(pattern).digest('hex').slice(0, 16);
+  return `queue_${group}_${hash}`;
+}
