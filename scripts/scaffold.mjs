@@ -1,6 +1,6 @@
 // `npm run scaffold`: the first ten minutes of a newcomer, from tarballs, in an empty folder outside
 // this repository, and without Rust: packs the packages, and for each template makes a project,
-// installs it, tests, builds, starts and calls it, edits it while `dev` runs, and ends it.
+// installs it, tests, builds, starts and calls it, adds to it and edits it while `dev` runs.
 //
 //   npm run scaffold -- --template unary    one template only; may be given several times
 //   npm run scaffold -- --packages DIR      with tarballs that `npm run pack` has made
@@ -180,23 +180,18 @@ async function tryOut(bench, program, packages, { template, method, request, rep
     if (!said.includes(reply)) throw new Failure(`${method} answered ${said}, without ${reply}.`);
   });
   await bench.serving(project, ['run', 'dev'], async (seen) => {
-    await seen(LISTENING);
-    // The compiler may not look yet at what changes while it starts: then it is changed again.
-    let edits = 0;
-    const edit = () => {
-      edits++;
-      appendFileSync(join(project, 'src/services.ts'), `\nexport const edit${edits} = true;\n`);
-    };
-    edit();
-    const again = setInterval(edit, 5000);
-    try {
-      await seen(LISTENING);
-    } finally {
-      clearInterval(again);
-    }
+    const target = await seen(/^listening on (\S+);/);
+    await seen(/^started in/);
+    const restarted = async () => say(dim(`  restarted in ${await seen(/^restarted in (\d+ ms)/)}`));
+    await bench.step(project, millrace, ['add', 'service', 'Orders']);
+    await restarted();
+    await bench.step(project, millrace, ['call', target, 'orders.v1.Orders/Get']);
+    await bench.step(project, millrace, ['add', 'method', 'Orders.Watch', '--kind', 'server']);
+    await restarted();
+    await bench.step(project, millrace, ['call', target, 'orders.v1.Orders/Watch']);
+    appendFileSync(join(project, 'src/services.ts'), '\nexport const edited = true;\n');
+    await restarted();
   });
-  await bench.step(project, millrace, ['add', 'service', 'Orders']);
-  await bench.step(project, millrace, ['add', 'method', 'Orders.Watch', '--kind', 'server']);
   await bench.step(project, 'npm', ['run', 'check']);
   say(dim(`  all of ${template}: ${seconds(performance.now() - start)}`));
 }

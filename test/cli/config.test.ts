@@ -93,7 +93,7 @@ describe('what is wrong with it', () => {
   test.skipIf(strips)('TypeScript without a bundler', async () => {
     const said = await failed({ 'millrace.config.ts': 'export default {};' });
     expect(said).toBe(
-      'millrace.config.ts is TypeScript, and this project has no bundler to load it with\nInstall one (npm install --save-dev rolldown, or esbuild), or rename the file to millrace.config.mjs and write JavaScript.\n',
+      'millrace.config.ts is TypeScript, and this project has no bundler to load it with\nInstall one (npm install --save-dev rolldown), or rename the file to millrace.config.mjs and write JavaScript.\n',
     );
   });
 });

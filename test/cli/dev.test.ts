@@ -1,6 +1,5 @@
 // millrace dev: the binary, with a project as `millrace new` lays it out.
 
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -8,7 +7,8 @@ import { join } from 'node:path';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
 import { connect, connection } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
-import { millrace, startMillrace } from '../support/cli.js';
+import { millrace } from '../support/cli.js';
+import { dev } from '../support/dev.js';
 import { eventually } from '../support/eventually.js';
 import { linkPackages, project } from '../support/project.js';
 
@@ -40,36 +40,6 @@ function echoProject(files: Record<string, string> = {}): string {
   });
   linkPackages(root, 'millrace', 'rolldown');
   return root;
-}
-
-interface Running {
-  readonly child: ChildProcessWithoutNullStreams;
-  readonly output: { stdout: string; stderr: string };
-  readonly target: string;
-  says(text: string | RegExp): Promise<unknown>;
-}
-
-async function dev(cwd: string, ...words: string[]): Promise<Running> {
-  const child = startMillrace(['dev', '--port', '0', ...words], { cwd });
-  onTestFinished(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGTERM');
-    await once(child, 'close');
-  });
-  const output = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
-      output[name] += text;
-    });
-  }
-  const all = () => output.stdout + output.stderr;
-  const says = (text: string | RegExp) =>
-    eventually(`it says ${text}`, all, (now) =>
-      typeof text === 'string' ? now.includes(text) : text.test(now),
-    );
-  await says('Ctrl-C ends it');
-  const target = /^listening on (\S+);/.exec(output.stdout)![1]!;
-  return { child, output, target, says };
 }
 
 function clientOf(target: string) {
@@ -155,6 +125,47 @@ test('what cannot be built or does not start keeps the one before', async () => 
   expect((await client.say({ text: 'where' })).text).toContain('src/services.ts:5');
 });
 
+test('workers of the program, wherever they are named', async () => {
+  const cwd = echoProject({
+    'src/main.ts': `import './jobs/start.js';\n${MAIN}`,
+    'src/jobs/start.ts': `import { Worker } from 'node:worker_threads';
+const worker = new Worker(new URL('./worker.js', import.meta.url));
+await new Promise((resolve) => worker.once('message', (text: string) => resolve(console.log(text))));
+await worker.terminate();
+`,
+    'src/jobs/worker.ts': `import { parentPort } from 'node:worker_threads';
+import { greeting } from '../shared.js';
+parentPort!.postMessage(greeting satisfies string);
+`,
+    'src/shared.ts': "export const greeting: string = 'the worker says one';\n",
+  });
+  const { says } = await dev(cwd);
+  await says('the worker says one');
+  writeFileSync(
+    join(cwd, 'src/shared.ts'),
+    "export const greeting: string = 'the worker says two';\n",
+  );
+  await says('the worker says two');
+});
+
+test('a bundle is kept from change to change, also when other modules are named', async () => {
+  const cwd = echoProject();
+  const { says } = await dev(cwd);
+  await says(/^started in/m);
+  writeFileSync(join(cwd, 'src/late.ts'), "console.log('late' satisfies string);\n");
+  writeFileSync(
+    join(cwd, 'src/main.ts'),
+    `await import(new URL('./late.js', import.meta.url).href);\n${MAIN}`,
+  );
+  await says(/^late$/m);
+});
+
+test('--stats that is no number of seconds', async () => {
+  const { code, stderr } = await millrace(['dev', '--stats', 'often']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('Give seconds, at most 86400, or 0 for never.');
+});
+
 test('the end of the supervisor is the end of the program', async () => {
   const { child, target, says } = await dev(echoProject());
   await says(/^started in/m);
@@ -195,5 +206,5 @@ test('a port in use', async () => {
 
 test('no bundler', async () => {
   const { says } = await dev(project({ 'src/main.ts': MAIN }));
-  await says('npm install --save-dev rolldown, or esbuild');
+  await says('npm install --save-dev rolldown.');
 });

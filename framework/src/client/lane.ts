@@ -20,6 +20,12 @@ export interface LaneHost {
   watchHealth?: ((lane: Lane) => () => void) | undefined;
 }
 
+/**
+ * So many connections in a row may be as good as none before that counts as a failure: of a server
+ * that is replaced while it listens, each thread may accept one more and send it away.
+ */
+const FUTILE_MAX = 4;
+
 /** No connection: all references are others. */
 const NONE = -1;
 
@@ -31,8 +37,8 @@ const NONE = -1;
  * stays in transient failure, so that calls that do not wait fail at once.
  *
  * A connection that is lost before it has answered a call, and sooner than the first backoff, was as
- * good as none. Once is bad luck; from the second in a row on it counts as a failure to connect, for
- * a server that goes away each time would have the lane connect as fast as it can.
+ * good as none. A few in a row are bad luck; more count as failures to connect, for a server that
+ * goes away each time would have the lane connect as fast as it can.
  */
 export class Lane implements ConnectionSink {
   readonly #host: LaneHost;
@@ -131,7 +137,7 @@ export class Lane implements ConnectionSink {
       this.#futile = 0;
       this.#backoff.reset();
     } else this.#futile++;
-    return this.#futile > 1;
+    return this.#futile > FUTILE_MAX;
   }
 
   /** What the server says of its health; without a check it is well once connected. */

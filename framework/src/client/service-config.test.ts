@@ -67,7 +67,26 @@ test.each<[unknown, RegExp]>([
     { methodConfig: [{ name: [{}], retryPolicy, hedgingPolicy: { maxAttempts: 2 } }] },
     /exclude each other/,
   ],
+  [
+    { methodConfig: [{ name: [{}], retryPolicy: { ...retryPolicy, maxBackoff: undefined } }] },
+    /retryPolicy\.maxBackoff: is missing/,
+  ],
+  [
+    { methodConfig: [{ name: [{}], retryPolicy: { ...retryPolicy, initialBackoff: '0s' } }] },
+    /more than 0s/,
+  ],
+  [{ methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts: 2.5 } }] }, /2\.5 is out of range/],
+  [
+    { methodConfig: [{ name: [{ service: 1 }] }] },
+    /methodConfig\.0\.name\.0\.service: .* a string/,
+  ],
+  [{ methodConfig: {} }, /methodConfig: has to be an array, and is \{\}/],
+  [{ methodConfig: [[]] }, /methodConfig\.0: has to be an object, and is \[\]/],
+  [{ methodConfig: [{ name: [{}], waitForReady: 'yes' }] }, /waitForReady: .* true or false/],
+  [{ loadBalancingConfig: ['round_robin'] }, /loadBalancingConfig\.0: has to be an object/],
+  [{ healthCheckConfig: { name: '' } }, /healthCheckConfig\.name: is not known/],
   [{ retryThrottling: { maxTokens: 0, tokenRatio: 1 } }, /maxTokens/],
+  [{ retryThrottling: { maxTokens: 10 } }, /tokenRatio: is missing/],
 ])('%j is refused', (config, why) => {
   expect(() => checkServiceConfig(config)).toThrow(why);
   expect(() => checkServiceConfig(config)).toThrow('MILLRACE_SERVICE_CONFIG_INVALID');

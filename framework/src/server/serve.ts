@@ -13,7 +13,7 @@ import { type CloseResult, ThreadServer, type Threads } from './thread.js';
 import { ThreadPool } from './threads.js';
 import { readTls, type TlsOptions, watchTls } from './tls.js';
 
-/** Whoever started this process may wait for `{ host, port }` here. */
+/** Whoever started this process may wait for `{ host, port, stats }` here. */
 const listening = channel('millrace.listening');
 
 /** A server that listens. */
@@ -72,7 +72,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
     },
     'listening',
   );
-  listening.publish({ host: server.host, port });
+  listening.publish({ host: server.host, port, stats: () => server.stats() });
   if (checked.tls === undefined && !isLocal(checked.endpoint)) {
     logger.warn(
       { host: server.host },

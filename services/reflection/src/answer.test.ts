@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Status } from 'millrace';
 import { type FileDescriptor, file, fromBinary } from 'millrace/codec';
+import { FileDescriptorProto } from 'millrace/descriptors';
+import type { ServerReflectionRequest } from 'millrace/reflection';
 import { describe, expect, test } from 'vitest';
 import { answer } from './answer.js';
 import { FileIndex } from './file-index.js';
-import { FileDescriptorProto } from './gen/google/protobuf/descriptor.js';
-import type { ServerReflectionRequest } from './gen/grpc/reflection/v1/reflection.js';
 import { generated } from './generated.test-support.js';
 
 const protos = fileURLToPath(new URL('../test/protos', import.meta.url));

@@ -1,10 +1,7 @@
 import { Status } from 'millrace';
 import type { FileDescriptor } from 'millrace/codec';
+import type { ServerReflectionRequest, ServerReflectionResponseInit } from 'millrace/reflection';
 import type { FileIndex } from './file-index.js';
-import type {
-  ServerReflectionRequest,
-  ServerReflectionResponseInit,
-} from './gen/grpc/reflection/v1/reflection.js';
 
 /** Imports are sent along while a response is smaller than this; a client asks for others by name. */
 const RESPONSE_BYTES_MAX = 1024 * 1024;

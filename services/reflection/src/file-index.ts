@@ -4,7 +4,7 @@ import {
   type EnumDescriptorProto,
   type FieldDescriptorProto,
   FileDescriptorProto,
-} from './gen/google/protobuf/descriptor.js';
+} from 'millrace/descriptors';
 
 /** Which file declares what, over some files and all that they import. */
 export class FileIndex {

@@ -1,12 +1,11 @@
 import { type AttachedServices, attach, type ServiceHost, service } from 'millrace';
 import type { FileDescriptor } from 'millrace/codec';
-import { answer, type Reflected } from './answer.js';
-import { FileIndex } from './file-index.js';
 import {
   type ServerReflectionRequest,
   ServerReflection as V1,
-} from './gen/grpc/reflection/v1/reflection.js';
-import { ServerReflection as V1Alpha } from './gen/grpc/reflection/v1alpha/reflection.js';
+  ServerReflectionV1Alpha as V1Alpha,
+} from 'millrace/reflection';
+import { answer, type Reflected } from './answer.js';
 
 /** What `reflection` takes. */
 export interface ReflectionOptions {
@@ -28,12 +27,14 @@ export interface ReflectionOptions {
 export function reflection(options: ReflectionOptions = {}): AttachedServices {
   return {
     [attach](host) {
-      let reflected: Reflected | undefined;
+      let reflected: Promise<Reflected> | undefined;
       const reflect = async function* (requests: AsyncIterable<ServerReflectionRequest>) {
-        // Most servers are never asked.
-        reflected ??= reflectedOf(host, options.files ?? []);
         const sent = new Set<FileDescriptor>();
-        for await (const request of requests) yield answer(request, reflected, sent);
+        for await (const request of requests) {
+          // Most servers are never asked.
+          reflected ??= reflectedOf(host, options.files ?? []);
+          yield answer(request, await reflected, sent);
+        }
       };
       return [
         service(V1, { serverReflectionInfo: reflect }),
@@ -43,7 +44,12 @@ export function reflection(options: ReflectionOptions = {}): AttachedServices {
   };
 }
 
-function reflectedOf({ services }: ServiceHost, further: readonly FileDescriptor[]): Reflected {
+async function reflectedOf(
+  { services }: ServiceHost,
+  further: readonly FileDescriptor[],
+): Promise<Reflected> {
+  // With the codecs of descriptors, which are large.
+  const { FileIndex } = await import('./file-index.js');
   const files = services.flatMap(({ file }) => (file === undefined ? [] : [file]));
   return {
     index: new FileIndex([...files, ...further]),

@@ -2,12 +2,13 @@ import { closeSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseEnv, stripVTControlCharacters } from 'node:util';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadDescriptors } from '../../bridge/native.js';
 import { CliError } from '../cli-error.js';
 import { type LoadedConfig, loadConfig } from '../config/load-config.js';
-import { build } from '../dev/build.js';
-import { pretty } from '../dev/pretty.js';
+import { Builder } from '../dev/build.js';
+import { pretty, stamped } from '../dev/pretty.js';
+import { statsLine } from '../dev/stats-line.js';
 import { Supervisor } from '../dev/supervisor.js';
 import { explained } from '../generate/explained.js';
 import { generate, outdated } from '../generate/generate.js';
@@ -28,18 +29,30 @@ export function devCommand(): Command {
     .description('run the program, and again at each change, refusing no connection')
     .argument('[entry]', 'the program (default: that of the configuration, or src/main.ts)');
   return addListenOptions(command)
+    .addOption(
+      new Option(
+        '--stats <seconds>',
+        'a line with what the program does, every so often if there is something to say; 0: never',
+      )
+        .argParser(secondsNumber)
+        .default(10),
+    )
     .addHelpText(
       'after',
       examples(
         ['dev', 'src/main.ts, on 127.0.0.1:50051'],
         ['dev --port 8080', 'on another port, whatever the program says'],
-        ['dev src/admin.ts', 'another program'],
+        ['dev src/admin.ts --stats 0', 'another program, without statistics'],
       ),
     )
     .action(run);
 }
 
-async function run(given: string | undefined, flags: ListenFlags): Promise<void> {
+interface Flags extends ListenFlags {
+  readonly stats: number;
+}
+
+async function run(given: string | undefined, flags: Flags): Promise<void> {
   let config = await loadConfig(flags.config);
   const entry = given ?? config.entry;
   if (!existsSync(entry)) {
@@ -56,7 +69,13 @@ async function run(given: string | undefined, flags: ListenFlags): Promise<void>
   writeFileSync(join(WORK, '.gitignore'), '*\n');
   const coloured = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
   const say = (text: string) => process.stdout.write(`${pretty(text, coloured)}\n`);
-  const supervisor = new Supervisor(descriptor, say);
+  const supervisor = new Supervisor(
+    descriptor,
+    say,
+    (report) => process.stdout.write(`${stamped('stats', statsLine(report), coloured)}\n`),
+    flags.stats * 1000,
+  );
+  const builder = new Builder(entry);
   let builds = 0;
   let running = '';
   let said = '';
@@ -67,7 +86,7 @@ async function run(given: string | undefined, flags: ListenFlags): Promise<void>
     try {
       if (builds > 1) config = await loadConfig(flags.config);
       generateAll(config);
-      const built = await build(entry, folder);
+      const built = await builder.build(folder);
       said = '';
       const signature = `${built.signature} ${existsSync('.env') ? readFileSync('.env', 'utf8') : ''}`;
       if (signature === running) remove();
@@ -106,8 +125,17 @@ async function run(given: string | undefined, flags: ListenFlags): Promise<void>
     }
   });
   await Promise.all([supervisor.end(), watching.close()]);
+  await builder.close();
   closeSync(descriptor);
   rmSync(work, { recursive: true, force: true });
+}
+
+function secondsNumber(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || seconds > 86_400) {
+    throw new InvalidArgumentError('Give seconds, at most 86400, or 0 for never.');
+  }
+  return seconds;
 }
 
 function generateAll({ protos, importPaths, runtime, out }: LoadedConfig): void {

@@ -1,38 +1,41 @@
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-/** Makes one ES module for Node.js of a TypeScript module and what it imports from its project. */
+/** Makes ES modules for Node.js of TypeScript modules and what they import from their project. */
 export interface Bundler {
-  readonly name: string;
-  /** The text of the bundle; packages stay imports. */
+  /** The text of one module that holds all of it; packages stay imports. */
   bundle(file: string): Promise<string>;
+  /** The modules, by their names, and what they import, each kept where it is below `root`. */
+  open(entries: Readonly<Record<string, string>>, root: string): Promise<Bundle>;
+}
+
+/** What is built again and again, as its sources change. */
+export interface Bundle {
   /**
-   * Writes the modules, by their names, and what they import from the project into a folder, each
-   * where it is below `root`, with source maps.
+   * Writes the modules as they are now into a folder, with source maps.
+   *
+   * @throws Error of the bundler, for what it cannot parse or find; the next write may do
    */
-  build(entries: Readonly<Record<string, string>>, root: string, folder: string): Promise<void>;
+  write(folder: string): Promise<void>;
+  close(): Promise<void>;
 }
 
 /**
- * The bundler of the project in which the file lies: rolldown or esbuild, whichever is installed.
- * Millrace brings none of its own, so that a project has one, in a version that it chose.
+ * The rolldown of the project in which the file lies; Millrace brings none of its own, so that a
+ * project has one, in a version that it chose.
  */
 export async function findBundler(file: string): Promise<Bundler | undefined> {
-  const require = createRequire(file);
-  for (const [name, make] of Object.entries(MAKERS)) {
-    let entry: string;
-    try {
-      entry = require.resolve(name);
-    } catch {
-      continue;
-    }
-    const module = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;
-    return { name, ...make((module['default'] ?? module) as never) };
+  let entry: string;
+  try {
+    entry = createRequire(file).resolve('rolldown');
+  } catch {
+    return undefined;
   }
-  return undefined;
+  return bundlerOf((await import(pathToFileURL(entry).href)) as Rolldown);
 }
 
+/** What is asked of rolldown. */
 interface Rolldown {
   rolldown(options: object): Promise<{
     generate(options: object): Promise<{ output: [{ code: string }] }>;
@@ -41,30 +44,26 @@ interface Rolldown {
   }>;
 }
 
-interface Esbuild {
-  build(options: object): Promise<{ outputFiles: { text: string }[] }>;
-}
-
 /** What is not beside the file is a package, which is left to Node.js. */
 const PACKAGE = /^(?![./]|[A-Za-z]:)/;
 
-const MAKERS = {
-  rolldown: ({ rolldown }: Rolldown): Omit<Bundler, 'name'> => {
-    const open = (input: string | object, cwd: string) =>
-      rolldown({ input, cwd, platform: 'node', external: PACKAGE, logLevel: 'silent' });
-    return {
-      async bundle(file) {
-        const bundle = await open(file, dirname(file));
-        try {
-          const { output } = await bundle.generate({ format: 'esm', codeSplitting: false });
-          return output[0].code;
-        } finally {
-          await bundle.close();
-        }
-      },
-      async build(entries, root, folder) {
-        const bundle = await open(entries, root);
-        try {
+function bundlerOf({ rolldown }: Rolldown): Bundler {
+  const open = (input: string | object, cwd: string) =>
+    rolldown({ input, cwd, platform: 'node', external: PACKAGE, logLevel: 'silent' });
+  return {
+    async bundle(file) {
+      const bundle = await open(file, dirname(file));
+      try {
+        const { output } = await bundle.generate({ format: 'esm', codeSplitting: false });
+        return output[0].code;
+      } finally {
+        await bundle.close();
+      }
+    },
+    async open(entries, root) {
+      const bundle = await open(entries, root);
+      return {
+        async write(folder) {
           await bundle.write({
             dir: folder,
             format: 'esm',
@@ -74,43 +73,9 @@ const MAKERS = {
             preserveModulesRoot: root,
             entryFileNames: '[name].js',
           });
-        } finally {
-          await bundle.close();
-        }
-      },
-    };
-  },
-  esbuild: ({ build }: Esbuild): Omit<Bundler, 'name'> => {
-    const common = {
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      packages: 'external',
-      logLevel: 'silent',
-    };
-    return {
-      async bundle(file) {
-        const { outputFiles } = await build({
-          ...common,
-          entryPoints: [file],
-          absWorkingDir: dirname(file),
-          outfile: join(dirname(file), 'bundle.mjs'),
-          write: false,
-        });
-        return outputFiles[0]?.text ?? '';
-      },
-      async build(entries, root, folder) {
-        await build({
-          ...common,
-          entryPoints: Object.values(entries),
-          absWorkingDir: root,
-          outbase: root,
-          outdir: resolve(folder),
-          splitting: true,
-          sourcemap: true,
-        });
-      },
-    };
-  },
-};
+        },
+        close: () => bundle.close(),
+      };
+    },
+  };
+}

@@ -23,7 +23,7 @@ export async function importModule(file: string): Promise<Record<string, unknown
     throw new CliError(`${shown} cannot be loaded: ${reason}`, { cause: error });
   }
   throw new CliError(`${shown} is TypeScript, and this project has no bundler to load it with`, {
-    remedy: `Install one (npm install --save-dev rolldown, or esbuild), or rename the file to ${basename(shown).replace(/ts$/, 'js').replace(/\.js$/, '.mjs')} and write JavaScript.`,
+    remedy: `Install one (npm install --save-dev rolldown), or rename the file to ${basename(shown).replace(/ts$/, 'js').replace(/\.js$/, '.mjs')} and write JavaScript.`,
   });
 }
 

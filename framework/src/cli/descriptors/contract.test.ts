@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { fromBinary, toBinary } from '../../codec/index.js';
 import * as wellKnown from '../../codec/well-known.gen.js';
-import { jsonOf } from '../call/message-output.js';
 import {
   descriptorFile,
   FeatureSet_FieldPresence,
@@ -11,7 +10,8 @@ import {
   FieldDescriptorProto_Type,
   FileDescriptorProto,
   type FileDescriptorProtoInit,
-} from '../gen/google/protobuf/descriptor.js';
+} from '../../gen/google/protobuf/descriptor.js';
+import { jsonOf } from '../call/message-output.js';
 import { Contract } from './contract.js';
 import type { DescriptorSource } from './descriptor-source.js';
 

@@ -14,8 +14,6 @@ import {
   wrappersFile,
 } from '../../codec/index.js';
 import type { AnyMessage } from '../../codec/value.js';
-import type { MethodDescriptor, MethodKind } from '../../service/descriptor.js';
-import { CliError } from '../cli-error.js';
 import {
   type DescriptorProto,
   type EnumDescriptorProto,
@@ -29,7 +27,9 @@ import {
   FileDescriptorProto,
   type MethodDescriptorProto,
   type ServiceDescriptorProto,
-} from '../gen/google/protobuf/descriptor.js';
+} from '../../gen/google/protobuf/descriptor.js';
+import type { MethodDescriptor, MethodKind } from '../../service/descriptor.js';
+import { CliError } from '../cli-error.js';
 import type { DescriptorSource } from './descriptor-source.js';
 import { type DynamicField, dynamicType } from './dynamic-type.js';
 

@@ -1,6 +1,6 @@
 import { fromBinary } from '../../codec/index.js';
+import { FileDescriptorProto } from '../../gen/google/protobuf/descriptor.js';
 import { CliError } from '../cli-error.js';
-import { FileDescriptorProto } from '../gen/google/protobuf/descriptor.js';
 import { GenerateError } from '../generate/generate-error.js';
 import { resolveFiles } from '../generate/resolve.js';
 import { readSources } from '../generate/sources.js';

@@ -2,15 +2,15 @@ import type { CallOptions } from '../../client/call-options.js';
 import { connect } from '../../client/client.js';
 import type { Connection } from '../../client/connection.js';
 import type { DuplexCall } from '../../client/stream-call.js';
-import { Status } from '../../status/status.js';
-import { StatusError } from '../../status/status-error.js';
-import { CliError, ExitCode } from '../cli-error.js';
 import {
   type ServerReflectionRequestInit,
   type ServerReflectionResponse,
   ServerReflection as V1,
-} from '../gen/grpc/reflection/v1/reflection.js';
-import { ServerReflection as V1Alpha } from '../gen/grpc/reflection/v1alpha/reflection.js';
+} from '../../gen/grpc/reflection/v1/reflection.js';
+import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection.js';
+import { Status } from '../../status/status.js';
+import { StatusError } from '../../status/status-error.js';
+import { CliError, ExitCode } from '../cli-error.js';
 import type { DescriptorSource } from './descriptor-source.js';
 
 type Question = NonNullable<ServerReflectionRequestInit['messageRequest']>;

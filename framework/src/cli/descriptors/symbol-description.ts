@@ -3,7 +3,7 @@ import {
   type FieldDescriptorProto,
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
-} from '../gen/google/protobuf/descriptor.js';
+} from '../../gen/google/protobuf/descriptor.js';
 import type { Contract } from './contract.js';
 
 /** A service, message or enum: as data, and as a .proto file would declare it. */

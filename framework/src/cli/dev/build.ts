@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { CliError } from '../cli-error.js';
-import { findBundler } from '../config/bundler.js';
+import { type Bundle, findBundler } from '../config/bundler.js';
 
 /** What Node.js can run. */
 export interface Built {
@@ -15,32 +15,63 @@ const TYPESCRIPT = /(?<!\.d)\.([cm]?)ts$/;
 const URL_OF_MODULE = /new URL\(\s*(['"])(\.[^'"]+)\1\s*,\s*import\.meta\.url\s*\)/g;
 
 /**
- * Makes JavaScript of the program, into a folder; a program in JavaScript is left as it is. Types are
- * not checked.
- *
- * @throws Error of the bundler, for what it cannot parse or find
+ * Makes JavaScript of a program, again and again; one in JavaScript is left as it is. Types are not
+ * checked.
  */
-export async function build(entry: string, folder: string): Promise<Built> {
-  const root = dirname(resolve(entry));
-  if (!TYPESCRIPT.test(entry)) {
-    return { entry: resolve(entry), signature: signatureOf(root, /\.[cm]?js(on)?$/) };
+export class Builder {
+  readonly #entry: string;
+  readonly #root: string;
+  /** Kept from build to build, as long as it is of the same modules. */
+  #open: { readonly bundle: Bundle; readonly entries: string } | undefined;
+
+  constructor(entry: string) {
+    this.#entry = resolve(entry);
+    this.#root = dirname(this.#entry);
   }
-  const bundler = await findBundler(resolve(entry));
-  if (bundler === undefined) {
-    throw new CliError(`${entry} is TypeScript, and this project has no bundler to build it with`, {
-      remedy: 'Install one: npm install --save-dev rolldown, or esbuild.',
-    });
+
+  /**
+   * Builds what the sources are now, into a folder.
+   *
+   * @throws CliError without a bundler; Error of the bundler, for what it cannot parse or find
+   */
+  async build(folder: string): Promise<Built> {
+    const root = this.#root;
+    if (!TYPESCRIPT.test(this.#entry)) {
+      return { entry: this.#entry, signature: signatureOf(root, /\.[cm]?js(on)?$/) };
+    }
+    mkdirSync(folder, { recursive: true });
+    await (await this.#bundle()).write(folder);
+    return {
+      entry: join(folder, `${nameOf(basename(this.#entry))}.js`),
+      signature: signatureOf(folder, /\.js$/),
+    };
   }
-  mkdirSync(folder, { recursive: true });
-  const entries = new Map<string, string>();
-  for (const file of [resolve(entry), ...modulesByAddress(root)]) {
-    entries.set(nameOf(relative(root, file)), file);
+
+  async close(): Promise<void> {
+    await this.#open?.bundle.close();
+    this.#open = undefined;
   }
-  await bundler.build(Object.fromEntries(entries), root, folder);
-  return {
-    entry: join(folder, `${nameOf(basename(entry))}.js`),
-    signature: signatureOf(folder, /\.js$/),
-  };
+
+  async #bundle(): Promise<Bundle> {
+    const modules = [this.#entry, ...modulesByAddress(this.#root)];
+    const entries = modules.sort().join('\0');
+    if (this.#open?.entries === entries) return this.#open.bundle;
+    await this.close();
+    const bundler = await findBundler(this.#entry);
+    if (bundler === undefined) {
+      const shown = relative('', this.#entry);
+      throw new CliError(
+        `${shown} is TypeScript, and this project has no bundler to build it with`,
+        {
+          remedy: 'Install one: npm install --save-dev rolldown.',
+        },
+      );
+    }
+    const named = modules.map((file) => [nameOf(relative(this.#root, file)), file]);
+    const bundle = await bundler.open(Object.fromEntries(named), this.#root);
+    this.#open = { bundle, entries };
+    return bundle;
+  }
 }
 
 /** Modules that a program names by their address, as workers and services of threads are. */

@@ -21,13 +21,26 @@ export function pretty(line: string, coloured: boolean): string {
   const named = LEVELS[level as number];
   if (named === undefined || typeof time !== 'number') return line;
   const [name, colour] = named;
-  const clock = new Date(time).toTimeString().slice(0, 8);
-  const milliseconds = String(time % 1000).padStart(3, '0');
-  const shown = coloured ? styleText(colour, name.padEnd(5)) : name.padEnd(5);
   const pairs = Object.entries(rest).map(([key, value]) => ` ${key}=${text(value)}`);
   const stack = (err as { readonly stack?: unknown } | undefined)?.stack;
   const trace = typeof stack === 'string' ? `\n${stack.replaceAll(/^/gm, '  ')}` : '';
-  return `${clock}.${milliseconds} ${shown} ${String(msg ?? '')}${pairs.join('')}${trace}`;
+  const shown = label(name, coloured ? colour : undefined);
+  return `${clock(time)} ${shown} ${String(msg ?? '')}${pairs.join('')}${trace}`;
+}
+
+/** A line of our own that looks like those of the log. */
+export function stamped(name: string, line: string, coloured: boolean): string {
+  return `${clock(Date.now())} ${label(name, coloured ? 'cyan' : undefined)} ${line}`;
+}
+
+function label(name: string, colour: Parameters<typeof styleText>[0] | undefined): string {
+  const padded = name.padEnd(5);
+  // Whether there are colours has been decided.
+  return colour === undefined ? padded : styleText(colour, padded, { validateStream: false });
+}
+
+function clock(time: number): string {
+  return `${new Date(time).toTimeString().slice(0, 8)}.${String(time % 1000).padStart(3, '0')}`;
 }
 
 function text(value: unknown): string {

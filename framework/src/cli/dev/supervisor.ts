@@ -2,15 +2,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { StatsReport } from './stats-line.js';
 
-const PRELOAD = new URL('./child.js', import.meta.url).href;
 /** A program that has not listened by then is taken for broken. */
 const PATIENCE_MS = 10_000;
 
 /** Runs one program after the other on a socket that stays open. */
 export class Supervisor {
   readonly #descriptor: number;
+  readonly #preload: string;
   readonly #line: (text: string) => void;
+  readonly #stats: (report: StatsReport) => void;
   readonly #children = new Set<ChildProcess>();
   #current: ChildProcess | undefined;
   #ending = false;
@@ -18,10 +20,20 @@ export class Supervisor {
   /**
    * @param descriptor listens; each child gets it
    * @param line takes what children write to standard output
+   * @param stats takes what they did in every `statsMs`, if something; 0: never
    */
-  constructor(descriptor: number, line: (text: string) => void) {
+  constructor(
+    descriptor: number,
+    line: (text: string) => void,
+    stats: (report: StatsReport) => void,
+    statsMs: number,
+  ) {
     this.#descriptor = descriptor;
+    const preload = new URL('./child.js', import.meta.url);
+    preload.searchParams.set('statsMs', String(statsMs));
+    this.#preload = preload.href;
     this.#line = line;
+    this.#stats = stats;
   }
 
   /**
@@ -34,9 +46,14 @@ export class Supervisor {
     if (this.#ending) return 'it is to end';
     const child = spawn(
       process.execPath,
-      ['--enable-source-maps', '--import', PRELOAD, fileURLToPath(new URL(entry))],
-      // The socket is descriptor 3, the first of the LISTEN_FDS protocol.
-      { stdio: ['ignore', 'pipe', 'inherit', this.#descriptor, 'ipc'] },
+      ['--enable-source-maps', '--import', this.#preload, fileURLToPath(new URL(entry))],
+      {
+        // The socket is descriptor 3, the first of the LISTEN_FDS protocol.
+        stdio: ['ignore', 'pipe', 'inherit', this.#descriptor, 'ipc'],
+        // In a process group of its own: Ctrl-C is for the supervisor, and said to it twice the
+        // program would end without a drain.
+        detached: true,
+      },
     );
     this.#children.add(child);
     createInterface({ input: child.stdout! }).on('line', this.#line);
@@ -50,7 +67,10 @@ export class Supervisor {
       ended();
       return how;
     });
-    const listening = once(child, 'message').then(() => undefined);
+    const listening = once(child, 'message').then(() => {
+      child.on('message', (report) => this.#stats(report as StatsReport));
+      return undefined;
+    });
     const silent = setTimeout(() => {
       this.#line(
         `the program does not listen after ${PATIENCE_MS / 1000} s; does it call serve()?`,

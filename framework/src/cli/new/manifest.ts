@@ -8,7 +8,7 @@ const DEPENDENCIES = { zod: '^4.6.7' };
 const DEV_DEPENDENCIES = {
   '@biomejs/biome': '~2.5.0',
   '@types/node': '^20.19.0',
-  // Loads millrace.config.ts. The same that vitest brings, so that it is there once.
+  // Builds for millrace dev, and loads millrace.config.ts. The same that vitest brings, so that it is there once.
   rolldown: '~1.2.19',
   typescript: '^7.0.2',
   vitest: '^4.1.12',
@@ -50,7 +50,7 @@ function scripts(manager: PackageManager, template: Template): Record<string, st
   // Without a contract there is nothing to generate.
   const generated = template === 'blank' ? '' : 'millrace generate --check && ';
   return {
-    dev: 'node scripts/dev.mjs',
+    dev: 'millrace dev',
     build: 'tsc -p tsconfig.build.json',
     start: 'node --enable-source-maps dist/main.js',
     test: 'vitest run',
