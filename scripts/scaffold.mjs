@@ -182,7 +182,8 @@ async function tryOut(bench, program, packages, { template, method, request, rep
   await bench.serving(project, ['run', 'dev'], async (seen) => {
     const target = await seen(/^listening on (\S+);/);
     await seen(/^started in/);
-    const restarted = async () => say(dim(`  restarted in ${await seen(/^restarted in (\d+ ms)/)}`));
+    const restarted = async () =>
+      say(dim(`  restarted in ${await seen(/^restarted in (\d+ ms)/)}`));
     await bench.step(project, millrace, ['add', 'service', 'Orders']);
     await restarted();
     await bench.step(project, millrace, ['call', target, 'orders.v1.Orders/Get']);

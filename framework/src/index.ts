@@ -10,7 +10,11 @@ export type {
   ClientNext,
 } from './client/interceptor.js';
 export type { ConnectionOptions } from './client/options.js';
-export type { ServiceConfig } from './client/service-config.js';
+export type {
+  RetryThrottling,
+  ServiceConfig,
+  ServiceConfigMethod,
+} from './client/service-config.js';
 export type { UnaryCall, UploadCall } from './client/single-call.js';
 export type { DuplexCall, ResponseStream } from './client/stream-call.js';
 export type { ClientTlsOptions } from './client/tls.js';

@@ -31,7 +31,10 @@ test('add service, add method and edits are served, and no call fails across 20 
 
   const client = async (module: string, name: string, via = connection(target)) => {
     const exported = (await import(join(cwd, 'src/gen', module))) as Record<string, never>;
-    return { client: connect(exported[name]!, via) as AnyClient, close: () => via.close() };
+    return {
+      client: connect(exported[name]!, via) as unknown as AnyClient,
+      close: () => via.close(),
+    };
   };
   const staying = await client('greeter/v1/greeter.ts', 'Greeter');
   const greeted = { last: '', calls: 0 };

@@ -88,6 +88,7 @@ export interface HedgingPolicy {
   readonly nonFatalStatusCodes: number;
 }
 
+/** The bucket of tokens that stops retries while too many calls fail, of gRFC A6. */
 export interface RetryThrottling {
   /** Up to 1,000; a failed call costs one, and below half of them there are no retries. */
   readonly maxTokens: number;
