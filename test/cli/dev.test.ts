@@ -54,13 +54,12 @@ test('help', async () => {
   expect(stdout).toContain('$ millrace dev --port 8080');
 });
 
-test('no call fails across 20 restarts, and each is seen within a second', async () => {
+test('no call fails while a client calls as fast as it can, and what was built is removed', async () => {
   const cwd = echoProject();
   const { target, says, output, child } = await dev(cwd);
   await says(/^started in/m);
   const client = clientOf(target);
   let last = '';
-  let calls = 0;
   let over = false;
   const loop = (async () => {
     while (!over) {
@@ -69,29 +68,16 @@ test('no call fails across 20 restarts, and each is seen within a second', async
       const once = connection(target);
       await connect(Echo, once).say({ text: '' });
       await once.close();
-      calls++;
     }
   })();
-  const times: number[] = [];
-  for (let restart = 1; restart <= 20; restart++) {
-    const startedAt = performance.now();
-    writeFileSync(join(cwd, 'src/services.ts'), services(`number ${restart}`));
-    await Promise.race([
-      loop,
-      eventually(
-        `number ${restart} answers`,
-        () => last,
-        (now) => now === `number ${restart}`,
-      ),
-    ]);
-    times.push(performance.now() - startedAt);
+  for (let restart = 1; restart <= 5; restart++) {
+    const text = `number ${restart}`;
+    writeFileSync(join(cwd, 'src/services.ts'), services(text));
+    await Promise.race([loop, eventually(text, () => last === text, Boolean, 30_000)]);
   }
   over = true;
   await loop;
-  expect(calls).toBeGreaterThan(20);
-  expect(output.stdout.match(/^restarted in/gm)).toHaveLength(20);
-  times.sort((a, b) => a - b);
-  console.log(`${calls} calls; a change is served after ${Math.round(times[10]!)} ms (median)`);
+  expect(output.stdout.match(/^restarted in/gm)).toHaveLength(5);
   child.kill('SIGTERM');
   expect(await once(child, 'close')).toEqual([0, null]);
   expect(readdirSync(join(cwd, '.millrace'))).toEqual(['.gitignore']);

@@ -43,16 +43,19 @@ export async function watchProtos(
     } while (again && !closed);
     running = undefined;
   };
-  watcher.on('all', () => {
+  const changed = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (running) again = true;
       else running = run();
     }, SETTLE_MS);
-  });
+  };
+  watcher.on('all', changed);
   // A folder that cannot be watched is not worth ending for; the rest goes on.
   watcher.on('error', (error) => process.stderr.write(`cannot watch: ${String(error)}\n`));
   await new Promise<void>((resolve) => watcher.once('ready', resolve));
+  // What changed between the watcher's look at a file and the beginning of its watch, it has missed.
+  changed();
   return {
     async close() {
       closed = true;
