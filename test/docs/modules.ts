@@ -76,16 +76,14 @@ function add(to: Map<string, string[]>, key: string, value: string): void {
   to.set(key, [...(to.get(key) ?? []), value]);
 }
 
-/** The strict settings of the repository, with what `await using` needs. */
+/** The strict settings of a new project. */
 const configuration = {
-  extends: '../../../tsconfig.json',
+  extends: '../../../framework/templates/base/tsconfig.json',
   compilerOptions: {
-    lib: ['es2023', 'esnext.disposable'],
     rootDir: 'src',
     outDir: 'out',
-    composite: false,
-    declaration: false,
-    declarationMap: false,
+    noEmit: false,
+    sourceMap: true,
     // An example may show a name without using it.
     noUnusedLocals: false,
     noUnusedParameters: false,
