@@ -141,7 +141,7 @@ function npmProblem(words: readonly string[], { document }: Named): string | und
     return scriptProblem(script, scriptsOf(text(`${folder}/package.json`)));
   }
   // Guides are about projects of users, and name ours where those come from a clone.
-  const scripts = /^docs\/|^framework\/|^create-/.test(document) ? [scaffolded, own] : [own];
+  const scripts = /^(docs|framework|create-millrace)\/|^CHANGELOG/.test(document) ? [scaffolded, own] : [own];
   const problems = scripts.map((one) => scriptProblem(script, one));
   return problems.includes(undefined) ? undefined : problems.at(-1);
 }
