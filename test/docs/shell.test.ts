@@ -42,7 +42,7 @@ function scriptsOf(manifest: string): Readonly<Record<string, string>> {
 
 /** Programs of others, of which nothing is checked. */
 const FOREIGN = new Set(
-  'cargo cd docker export gdb git grpc-health-probe grpcurl kill ls mkdir printf strace ulimit'.split(
+  'cargo cd docker export gdb git grpc-health-probe grpcurl kill ls mkdir printf sed strace ulimit'.split(
     ' ',
   ),
 );
@@ -141,7 +141,9 @@ function npmProblem(words: readonly string[], { document }: Named): string | und
     return scriptProblem(script, scriptsOf(text(`${folder}/package.json`)));
   }
   // Guides are about projects of users, and name ours where those come from a clone.
-  const scripts = /^(docs|framework|create-millrace)\/|^CHANGELOG/.test(document) ? [scaffolded, own] : [own];
+  const scripts = /^(docs|framework|create-millrace)\/|^CHANGELOG/.test(document)
+    ? [scaffolded, own]
+    : [own];
   const problems = scripts.map((one) => scriptProblem(script, one));
   return problems.includes(undefined) ? undefined : problems.at(-1);
 }
