@@ -1,7 +1,7 @@
 // The reference says what the code says: the table of limits and the table of misuse errors.
 
 import { expect, test } from 'vitest';
-import { text } from './tree.js';
+import { files, text } from './tree.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -87,10 +87,86 @@ test('docs/reference/errors.md has every misuse error, with its remedy', () => {
     ),
   ].map(([, code, , message, , remedy]) => `| \`${code}\` | ${message} | ${remedy} |`);
   expect(errors.length).toBe(text('framework/src/errors.ts').match(/^ {2}MILLRACE_/gm)?.length);
-  const rows = [...text('docs/reference/errors.md').matchAll(/^\| `MILLRACE_.*$/gm)].map(
-    ([row]) => row,
-  );
+  const [, misuse = ''] = text('docs/reference/errors.md').split(/^## /m);
+  const rows = [...misuse.matchAll(/^\| `MILLRACE_.*$/gm)].map(([row]) => row);
   expect(rows).toEqual(errors);
+});
+
+test('docs/reference/errors.md has every code that native code and the codec know', () => {
+  // Of a misuse that no option leads to.
+  const internal = ['MILLRACE_ROLE', 'MILLRACE_ENGINE', 'MILLRACE_CALL', 'MILLRACE_GENERATE'];
+  const sources = [
+    ...files(/\.rs$/, 'native/crates').filter((file) => file.includes('/src/')),
+    ...files(/\.ts$/, 'framework/src').filter((file) => !/\.test/.test(file)),
+    'native/index.js',
+  ];
+  const codes = sources.flatMap((file) =>
+    [...text(file).matchAll(/(?<!env\[|env::var\()['"](MILLRACE_[A-Z_]*[A-Z])['"]/g)].map(
+      ([, code = '']) => code,
+    ),
+  );
+  const document = text('docs/reference/errors.md');
+  const missing = [...new Set(codes)].filter(
+    (code) => !document.includes(`\`${code}\``) && !internal.includes(code),
+  );
+  // Variables of the environment.
+  expect(missing.filter((code) => !/^MILLRACE_(DRIVER|PACKAGES|TEST_\w+)$/.test(code))).toEqual([]);
+});
+
+test('docs/reference/statistics.md has every name, with its meaning', () => {
+  const page = new Map(
+    [...text('docs/reference/statistics.md').matchAll(/^\| `([\w.]+)` \| (.*) \|$/gm)].map(
+      ([, name = '', meaning = '']) => [name, meaning],
+    ),
+  );
+  const source = text('native/crates/engine/src/stats.rs');
+  const totals = macro(source, 'totals').matchAll(/((?: {4}\/\/\/[^\n]*\n)+) {4}\w+ => "(\w+)";/g);
+  for (const [, docs = '', name = ''] of totals)
+    expect([name, page.get(name)]).toEqual([name, plain(docs)]);
+  const counters = macro(text('native/crates/http2/src/limits.rs'), 'counters').matchAll(
+    /((?: {4}\/\/\/[^\n]*\n)+) {4}(\w+);/g,
+  );
+  for (const [, docs = '', name = ''] of counters) {
+    const meaning = plain(docs).replace(/`\w+`/g, camel);
+    expect([name, page.get(`http2.${camel(name)}`)]).toEqual([name, meaning]);
+  }
+  const others = [
+    ...source.matchAll(/field\("(\w+)"/g),
+    ...source.matchAll(/\("(\w+)", counters\./g),
+    ...text('framework/src/server/dispatch.ts').matchAll(/^ {2}readonly (handler\w+): number;/gm),
+  ].map(([, name]) => name ?? '');
+  expect(others.length).toBeGreaterThan(30);
+  expect(others.filter((name) => !page.has(name))).toEqual([]);
+});
+
+/** The body of a macro's use. */
+function macro(source: string, name: string): string {
+  return source.split(`\n${name}! {\n`)[1]?.split('\n}')[0] ?? '';
+}
+
+/** A Rust docstring as a line. */
+function plain(docs: string): string {
+  return docs
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().slice('/// '.length))
+    .join(' ');
+}
+
+function camel(name: string): string {
+  return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+test('docs/guides/client.md has every option of a connection, and of a call', () => {
+  for (const file of ['options', 'call-options']) {
+    const [, list = ''] =
+      /const known = \[([^\]]*)\]/.exec(text(`framework/src/client/${file}.ts`)) ?? [];
+    const names = [...list.matchAll(/'(\w+)'/g)].map(([, name]) => name ?? '');
+    expect(names.length).toBeGreaterThan(5);
+    const rows = text('docs/guides/client.md').match(/^\| `.*$/gm) ?? [];
+    const named = rows.map((row) => row.split('|')[1] ?? '').join();
+    expect(names.filter((name) => !named.includes(`\`${name}\``))).toEqual([]);
+  }
 });
 
 /** A literal, or a product with KiB or MiB. */
