@@ -104,7 +104,7 @@ fn portable(options: &Options, reason: String) -> Result<Selection, RingError> {
 
 #[cfg(target_os = "linux")]
 fn bundle(options: &Options) -> Result<Selection, String> {
-    use crate::driver::bundle::Bundle;
+    use crate::driver::uring::Uring;
     use crate::uring::ReceiveMode;
 
     let (mut mode, mut reason) = kernel::sound_mode()?;
@@ -112,7 +112,7 @@ fn bundle(options: &Options) -> Result<Selection, String> {
         mode = ReceiveMode::Multishot;
         reason = "bundle: sends in bundles and receives one buffer at a time, as asked for".into();
     }
-    let driver = Bundle::new(options, mode).map_err(|error| kernel::explain(&error))?;
+    let driver = Uring::new(options, mode).map_err(|error| kernel::explain(&error))?;
     Ok(Selection {
         name: driver.name(),
         driver: Box::new(driver),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::self_test;
 use crate::Options;
-use crate::driver::bundle::Bundle;
+use crate::driver::uring::Uring;
 use crate::uring::ReceiveMode;
 
 /// A kernel's version: major, minor, patch.
@@ -67,7 +67,7 @@ fn try_mode(mode: ReceiveMode, deadline: Instant) -> Result<(), String> {
             send_rings: 2,
             ..Options::default()
         };
-        let driver = Bundle::new(&options, mode).map_err(|error| explain(&error))?;
+        let driver = Uring::new(&options, mode).map_err(|error| explain(&error))?;
         self_test::run(Box::new(driver), round, deadline)
             .map_err(|failure| format!("the io_uring self-test failed: {failure}"))?;
     }

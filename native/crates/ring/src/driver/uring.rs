@@ -5,23 +5,30 @@
 //! completion queue that overflowed is flushed by `complete`, since its completions are older than
 //! whatever `submit` would cause.
 
+mod accept;
+mod close;
+mod receive;
+mod send;
+mod state;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, SockRef};
 
+use self::accept::{Accept, Listener};
+use self::state::{Phase, Receive, Socket};
 use super::slab::{Key, Slab};
 use super::socket;
 use crate::send::Pool;
-use crate::uring::{Kind, Outbox, Queue, Reaped, ReceiveMode, ReceiveRing, Sending, Token, Way};
+use crate::uring::{Kind, Queue, Reaped, ReceiveMode, ReceiveRing, Token};
 use crate::{
     BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, Options, SocketId,
 };
 
-pub(crate) struct Bundle {
+pub(crate) struct Uring {
     queue: Queue,
     receive_ring: ReceiveRing,
     buffers: BufferGroup,
@@ -48,95 +55,12 @@ pub(crate) struct Bundle {
     counters: Counters,
 }
 
-struct Socket {
-    descriptor: Option<OwnedFd>,
-    mode: ReceiveMode,
-    receive: Receive,
-    /// It stands in `fresh` or `parked`.
-    queued: bool,
-    /// Its receive was armed before.
-    armed_before: bool,
-    /// Where the connect in flight goes to.
-    connecting: Option<Pin<Box<SockAddr>>>,
-    outbox: Outbox,
-    /// The connection broke while sending.
-    send_failed: bool,
-    cancels: u32,
-    phase: Phase,
-}
-
-/// The receive side of a socket.
-///
-/// ```text
-///            submit              last completion
-///  Waiting ─────────▶ Armed ─────────────────────▶ Waiting (or Ended)
-///     ▲ │ pause         │ pause
-///     │ ▼               ▼          last completion
-///     │ Paused ◀──── Cancelling ─────────────────▶ Paused (Waiting, if resumed meanwhile)
-///     └───┘ resume
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receive {
-    Waiting,
-    Armed,
-    Cancelling { resume: bool },
-    Paused,
-    Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The send in flight finishes, then the end is sent.
-    Closing,
-    /// Everything is cancelled, then the connection is reset.
-    Aborting,
-}
-
-struct Listener {
-    descriptor: OwnedFd,
-    accept: Accept,
-    stopping: bool,
-    cancels: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accept {
-    /// It stands in `accepting`.
-    Waiting,
-    Armed,
-    Failed,
-}
-
 /// The group number of the receive buffers; send rings have the numbers after it.
 const RECEIVE_GROUP: u16 = 0;
 /// How long `shutdown` waits for the kernel.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 
-impl Socket {
-    fn new(descriptor: OwnedFd, mode: ReceiveMode) -> Self {
-        Self {
-            descriptor: Some(descriptor),
-            mode,
-            receive: Receive::Waiting,
-            queued: false,
-            armed_before: false,
-            connecting: None,
-            outbox: Outbox::default(),
-            send_failed: false,
-            cancels: 0,
-            phase: Phase::Open,
-        }
-    }
-}
-
-impl Receive {
-    fn in_flight(self) -> bool {
-        matches!(self, Self::Armed | Self::Cancelling { .. })
-    }
-}
-
-impl Bundle {
+impl Uring {
     /// Makes the ring, the buffer group and its registration.
     ///
     /// # Errors
@@ -168,105 +92,6 @@ impl Bundle {
             now: Instant::now(),
             counters: Counters::default(),
         })
-    }
-
-    fn want_receive(&mut self, key: Key, short_of_buffers: bool) {
-        let socket = &mut self.sockets[key.index];
-        socket.receive = Receive::Waiting;
-        if !socket.queued {
-            socket.queued = true;
-            if short_of_buffers {
-                self.counters.parked += 1;
-                self.parked.push_back(key);
-            } else {
-                self.fresh.push_back(key);
-            }
-        }
-    }
-
-    /// Arms the receive of a socket that left a queue.
-    fn arm(&mut self, key: Key) {
-        if !self.sockets.holds(key) {
-            return;
-        }
-        let socket = &mut self.sockets[key.index];
-        socket.queued = false;
-        if socket.receive != Receive::Waiting || socket.phase != Phase::Open {
-            return;
-        }
-        let Some(descriptor) = &socket.descriptor else {
-            return;
-        };
-        let token = Token {
-            kind: Kind::Receive,
-            owner: key.to_bits(),
-        };
-        let group = self.receive_ring.group();
-        self.queue
-            .receive(token, descriptor.as_fd(), &group, socket.mode);
-        socket.receive = Receive::Armed;
-        if std::mem::replace(&mut socket.armed_before, true) {
-            self.counters.rearms += 1;
-        }
-    }
-
-    /// Arms what may be armed. A receive on an empty group fails at once, so there have to be free
-    /// buffers; and those that had to wait for them are let go in turn, a few at a time.
-    fn arm_receives(&mut self) {
-        let free = self.buffers.free() as usize;
-        if free == 0 {
-            self.counters.parked += self.fresh.len() as u64;
-            self.parked.append(&mut self.fresh);
-            return;
-        }
-        for _ in 0..self.parked.len().min((free / 4).max(1)) {
-            if let Some(key) = self.parked.pop_front() {
-                self.arm(key);
-            }
-        }
-        while let Some(key) = self.fresh.pop_front() {
-            self.arm(key);
-        }
-    }
-
-    fn arm_accepts(&mut self) {
-        while let Some(key) = self.accepting.pop_front() {
-            if !self.listeners.holds(key) {
-                continue;
-            }
-            let listener = &mut self.listeners[key.index];
-            if listener.accept == Accept::Waiting && !listener.stopping {
-                listener.accept = Accept::Armed;
-                let token = Token {
-                    kind: Kind::Accept,
-                    owner: key.to_bits(),
-                };
-                self.queue.accept(token, listener.descriptor.as_fd());
-            }
-        }
-    }
-
-    fn start_send(&mut self, key: Key) {
-        let socket = &mut self.sockets[key.index];
-        let Some(descriptor) = &socket.descriptor else {
-            return;
-        };
-        let token = Token {
-            kind: Kind::Send,
-            owner: key.to_bits(),
-        };
-        let (queue, pool) = (&mut self.queue, &mut self.pool);
-        match socket
-            .outbox
-            .start(queue, pool, token, descriptor.as_fd(), self.now)
-        {
-            Way::Single => self.counters.single_sends += 1,
-            Way::Vectored => self.counters.vectored_sends += 1,
-            Way::Bundle { entries } => {
-                self.counters.send_bundles += 1;
-                self.counters.send_entries += entries as u64;
-            }
-        }
     }
 
     fn handle(&mut self, reaped: Reaped) {
@@ -303,233 +128,6 @@ impl Bundle {
         }
     }
 
-    fn received(&mut self, key: Key, reaped: &Reaped) {
-        if let (Ok(length @ 1..), Some(first)) = (u32::try_from(reaped.result), reaped.buffer) {
-            self.take_buffers(key, first, length);
-        }
-        if reaped.more {
-            return;
-        }
-        let id = SocketId(key.index);
-        let socket = &mut self.sockets[key.index];
-        let before = socket.receive;
-        socket.receive = Receive::Paused;
-        if socket.phase != Phase::Open {
-            self.finish(key);
-            return;
-        }
-        let short_of_buffers = match -reaped.result {
-            // It ended between completions: overflow, or a bundle that emptied the group.
-            ..0 => self.buffers.free() == 0,
-            0 => {
-                socket.receive = Receive::Ended;
-                self.done.push_back(Completion::ReceiveEnded {
-                    socket: id,
-                    error: 0,
-                });
-                return;
-            }
-            libc::ENOBUFS => {
-                self.counters.enobufs += 1;
-                true
-            }
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => false,
-            error => {
-                socket.receive = Receive::Ended;
-                self.done
-                    .push_back(Completion::ReceiveEnded { socket: id, error });
-                return;
-            }
-        };
-        match before {
-            Receive::Cancelling { resume: false } => {}
-            Receive::Cancelling { resume: true } => self.want_receive(key, true),
-            _ => self.want_receive(key, short_of_buffers),
-        }
-    }
-
-    /// Takes the buffers that a completion filled: `length` bytes from `first` on, in the order in
-    /// which they were published.
-    fn take_buffers(&mut self, key: Key, first: u16, length: u32) {
-        let id = SocketId(key.index);
-        let phase = self.sockets[key.index].phase;
-        self.counters.receives += 1;
-        self.counters.receive_bytes += u64::from(length);
-        let mut left = length;
-        let mut buffer = first;
-        while left > 0 {
-            if self.buffers.take(buffer).is_err() {
-                // The kernel named a buffer that it did not have. What it wrote, nobody knows.
-                debug_assert!(false, "buffer {buffer} was filled and is not free");
-                self.done.push_back(Completion::ReceiveEnded {
-                    socket: id,
-                    error: libc::EIO,
-                });
-                return;
-            }
-            let filled = left.min(self.buffers.buffer_bytes());
-            self.counters.receive_buffers += 1;
-            if phase == Phase::Open {
-                self.done.push_back(Completion::Received {
-                    socket: id,
-                    buffer,
-                    length: filled,
-                });
-            } else {
-                self.buffers.release(buffer);
-            }
-            left -= filled;
-            buffer = self.buffers.successor(buffer);
-        }
-    }
-
-    fn sent(&mut self, key: Key, reaped: &Reaped) {
-        self.counters.send_bytes += u64::try_from(reaped.result).unwrap_or(0);
-        let socket = &mut self.sockets[key.index];
-        let (queue, pool) = (&self.queue, &mut self.pool);
-        let sending = socket
-            .outbox
-            .complete(reaped.result, reaped.more, queue, pool, self.now);
-        let id = SocketId(key.index);
-        match sending {
-            Sending::InFlight => {}
-            Sending::Restart if socket.phase == Phase::Aborting => {
-                socket.outbox.give_up(&self.queue, &mut self.pool);
-                self.finish(key);
-            }
-            Sending::Restart => self.start_send(key),
-            Sending::Done(bytes) if socket.phase == Phase::Open => {
-                self.done.push_back(Completion::Sent { socket: id, bytes });
-            }
-            Sending::Failed(error) if socket.phase == Phase::Open => {
-                socket.send_failed = true;
-                self.counters.send_failures += 1;
-                let error = error.unwrap_or_else(|| match &socket.descriptor {
-                    Some(descriptor) => socket::pending_error(descriptor, libc::ECONNRESET),
-                    None => libc::ECONNRESET,
-                });
-                self.done
-                    .push_back(Completion::SendFailed { socket: id, error });
-            }
-            Sending::Done(_) | Sending::Failed(_) => self.finish(key),
-        }
-    }
-
-    fn accepted(&mut self, key: Key, reaped: Reaped) {
-        let id = ListenerId(key.index);
-        let (more, result) = (reaped.more, reaped.result);
-        if let Some(descriptor) = reaped.into_connection() {
-            self.counters.accepted += 1;
-            self.done.push_back(Completion::Accepted {
-                listener: id,
-                descriptor,
-                peer: None,
-            });
-        }
-        if more {
-            return;
-        }
-        let listener = &mut self.listeners[key.index];
-        listener.accept = Accept::Failed;
-        if listener.stopping {
-            self.finish_listener(key);
-        } else if result >= 0
-            || result == -libc::ECANCELED
-            || socket::concerns_one_connection(-result)
-        {
-            listener.accept = Accept::Waiting;
-            self.accepting.push_back(key);
-        } else {
-            self.counters.accept_failures += 1;
-            self.done.push_back(Completion::AcceptFailed {
-                listener: id,
-                error: -result,
-            });
-        }
-    }
-
-    fn finish_listener(&mut self, key: Key) {
-        let listener = &self.listeners[key.index];
-        if listener.stopping && listener.accept != Accept::Armed && listener.cancels == 0 {
-            self.listeners.remove(key.index);
-        }
-    }
-
-    /// Closes a socket that is to be closed, once nothing of it is in flight.
-    fn finish(&mut self, key: Key) {
-        let socket = &mut self.sockets[key.index];
-        if socket.phase == Phase::Open || socket.cancels > 0 {
-            return;
-        }
-        let sending = !socket.outbox.is_idle();
-        if socket.receive.in_flight()
-            || socket.connecting.is_some()
-            || (sending && socket.phase == Phase::Aborting)
-        {
-            // The cancel missed: the operation was being worked on just then. Once more.
-            self.cancel(key);
-            return;
-        }
-        if sending {
-            return;
-        }
-        let Some(descriptor) = socket.descriptor.take() else {
-            return;
-        };
-        match socket.phase {
-            Phase::Aborting => drop(descriptor),
-            _ => socket::close(descriptor),
-        }
-        self.done.push_back(Completion::Closed {
-            socket: SocketId(key.index),
-        });
-        for index in self.listeners.indices() {
-            if self.listeners[index].accept == Accept::Failed {
-                self.retry_accept(ListenerId(index));
-            }
-        }
-    }
-
-    /// Cancels the receive, or everything when aborting.
-    fn cancel(&mut self, key: Key) {
-        let socket = &mut self.sockets[key.index];
-        let Some(descriptor) = &socket.descriptor else {
-            return;
-        };
-        let token = Token {
-            kind: Kind::CancelSocket,
-            owner: key.to_bits(),
-        };
-        if socket.phase == Phase::Aborting {
-            self.queue.cancel_all(token, descriptor.as_fd());
-        } else {
-            let target = Token {
-                kind: Kind::Receive,
-                owner: key.to_bits(),
-            };
-            self.queue.cancel(token, target);
-        }
-        socket.cancels += 1;
-        if socket.receive == Receive::Armed {
-            socket.receive = Receive::Cancelling { resume: false };
-        }
-    }
-
-    fn cancelled(&mut self, key: Key, result: i32) {
-        let socket = &mut self.sockets[key.index];
-        socket.cancels -= 1;
-        if socket.phase != Phase::Open {
-            self.finish(key);
-        } else if let (true, Receive::Cancelling { resume }) = (result < 0, socket.receive) {
-            // The cancel missed: the receive was being worked on just then.
-            socket.receive = Receive::Armed;
-            if !resume {
-                self.cancel(key);
-            }
-        }
-    }
-
-    /// Drops what was not reported of a socket that is being closed.
     fn discard_done(&mut self, id: SocketId) {
         let buffers = &mut self.buffers;
         self.done.retain(|completion| match completion {
@@ -571,7 +169,7 @@ impl Bundle {
     }
 }
 
-impl Driver for Bundle {
+impl Driver for Uring {
     fn name(&self) -> &'static str {
         "bundle"
     }
@@ -844,7 +442,7 @@ impl Driver for Bundle {
     }
 }
 
-impl Drop for Bundle {
+impl Drop for Uring {
     fn drop(&mut self) {
         if self.queue.in_flight() > 0 {
             self.shutdown();

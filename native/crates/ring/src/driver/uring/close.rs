@@ -1,0 +1,87 @@
+//! Cancelling, and closing once nothing is in flight.
+
+use std::os::fd::AsFd;
+
+use super::Uring;
+use super::accept::Accept;
+use super::state::{Phase, Receive};
+use crate::driver::slab::Key;
+use crate::driver::socket;
+use crate::uring::{Kind, Token};
+use crate::{Completion, Driver, ListenerId, SocketId};
+
+impl Uring {
+    /// Closes a socket that is to be closed, once nothing of it is in flight.
+    pub(super) fn finish(&mut self, key: Key) {
+        let socket = &mut self.sockets[key.index];
+        if socket.phase == Phase::Open || socket.cancels > 0 {
+            return;
+        }
+        let sending = !socket.outbox.is_idle();
+        if socket.receive.in_flight()
+            || socket.connecting.is_some()
+            || (sending && socket.phase == Phase::Aborting)
+        {
+            // The cancel missed: the operation was being worked on just then. Once more.
+            self.cancel(key);
+            return;
+        }
+        if sending {
+            return;
+        }
+        let Some(descriptor) = socket.descriptor.take() else {
+            return;
+        };
+        match socket.phase {
+            Phase::Aborting => drop(descriptor),
+            _ => socket::close(descriptor),
+        }
+        self.done.push_back(Completion::Closed {
+            socket: SocketId(key.index),
+        });
+        for index in self.listeners.indices() {
+            if self.listeners[index].accept == Accept::Failed {
+                self.retry_accept(ListenerId(index));
+            }
+        }
+    }
+
+    /// Cancels the receive, or everything when aborting.
+    pub(super) fn cancel(&mut self, key: Key) {
+        let socket = &mut self.sockets[key.index];
+        let Some(descriptor) = &socket.descriptor else {
+            return;
+        };
+        let token = Token {
+            kind: Kind::CancelSocket,
+            owner: key.to_bits(),
+        };
+        if socket.phase == Phase::Aborting {
+            self.queue.cancel_all(token, descriptor.as_fd());
+        } else {
+            let target = Token {
+                kind: Kind::Receive,
+                owner: key.to_bits(),
+            };
+            self.queue.cancel(token, target);
+        }
+        socket.cancels += 1;
+        if socket.receive == Receive::Armed {
+            socket.receive = Receive::Cancelling { resume: false };
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, key: Key, result: i32) {
+        let socket = &mut self.sockets[key.index];
+        socket.cancels -= 1;
+        if socket.phase != Phase::Open {
+            self.finish(key);
+        } else if let (true, Receive::Cancelling { resume }) = (result < 0, socket.receive) {
+            // The cancel missed: the receive was being worked on just then.
+            socket.receive = Receive::Armed;
+            if !resume {
+                self.cancel(key);
+            }
+        }
+    }
+}

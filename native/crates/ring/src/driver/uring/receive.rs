@@ -1,0 +1,150 @@
+//! The receive half: arming, and taking what was filled.
+
+use std::os::fd::AsFd;
+
+use super::Uring;
+use super::state::{Phase, Receive};
+use crate::driver::slab::Key;
+use crate::uring::{Kind, Reaped, Token};
+use crate::{Completion, SocketId};
+
+impl Uring {
+    pub(super) fn want_receive(&mut self, key: Key, short_of_buffers: bool) {
+        let socket = &mut self.sockets[key.index];
+        socket.receive = Receive::Waiting;
+        if !socket.queued {
+            socket.queued = true;
+            if short_of_buffers {
+                self.counters.parked += 1;
+                self.parked.push_back(key);
+            } else {
+                self.fresh.push_back(key);
+            }
+        }
+    }
+
+    /// Arms the receive of a socket that left a queue.
+    pub(super) fn arm(&mut self, key: Key) {
+        if !self.sockets.holds(key) {
+            return;
+        }
+        let socket = &mut self.sockets[key.index];
+        socket.queued = false;
+        if socket.receive != Receive::Waiting || socket.phase != Phase::Open {
+            return;
+        }
+        let Some(descriptor) = &socket.descriptor else {
+            return;
+        };
+        let token = Token {
+            kind: Kind::Receive,
+            owner: key.to_bits(),
+        };
+        let group = self.receive_ring.group();
+        self.queue
+            .receive(token, descriptor.as_fd(), &group, socket.mode);
+        socket.receive = Receive::Armed;
+        if std::mem::replace(&mut socket.armed_before, true) {
+            self.counters.rearms += 1;
+        }
+    }
+
+    /// Arms what may be armed. A receive on an empty group fails at once, so there have to be free
+    /// buffers; and those that had to wait for them are let go in turn, a few at a time.
+    pub(super) fn arm_receives(&mut self) {
+        let free = self.buffers.free() as usize;
+        if free == 0 {
+            self.counters.parked += self.fresh.len() as u64;
+            self.parked.append(&mut self.fresh);
+            return;
+        }
+        for _ in 0..self.parked.len().min((free / 4).max(1)) {
+            if let Some(key) = self.parked.pop_front() {
+                self.arm(key);
+            }
+        }
+        while let Some(key) = self.fresh.pop_front() {
+            self.arm(key);
+        }
+    }
+
+    pub(super) fn received(&mut self, key: Key, reaped: &Reaped) {
+        if let (Ok(length @ 1..), Some(first)) = (u32::try_from(reaped.result), reaped.buffer) {
+            self.take_buffers(key, first, length);
+        }
+        if reaped.more {
+            return;
+        }
+        let id = SocketId(key.index);
+        let socket = &mut self.sockets[key.index];
+        let before = socket.receive;
+        socket.receive = Receive::Paused;
+        if socket.phase != Phase::Open {
+            self.finish(key);
+            return;
+        }
+        let short_of_buffers = match -reaped.result {
+            // It ended between completions: overflow, or a bundle that emptied the group.
+            ..0 => self.buffers.free() == 0,
+            0 => {
+                socket.receive = Receive::Ended;
+                self.done.push_back(Completion::ReceiveEnded {
+                    socket: id,
+                    error: 0,
+                });
+                return;
+            }
+            libc::ENOBUFS => {
+                self.counters.enobufs += 1;
+                true
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => false,
+            error => {
+                socket.receive = Receive::Ended;
+                self.done
+                    .push_back(Completion::ReceiveEnded { socket: id, error });
+                return;
+            }
+        };
+        match before {
+            Receive::Cancelling { resume: false } => {}
+            Receive::Cancelling { resume: true } => self.want_receive(key, true),
+            _ => self.want_receive(key, short_of_buffers),
+        }
+    }
+
+    /// Takes the buffers that a completion filled: `length` bytes from `first` on, in the order in
+    /// which they were published.
+    pub(super) fn take_buffers(&mut self, key: Key, first: u16, length: u32) {
+        let id = SocketId(key.index);
+        let phase = self.sockets[key.index].phase;
+        self.counters.receives += 1;
+        self.counters.receive_bytes += u64::from(length);
+        let mut left = length;
+        let mut buffer = first;
+        while left > 0 {
+            if self.buffers.take(buffer).is_err() {
+                // The kernel named a buffer that it did not have. What it wrote, nobody knows.
+                debug_assert!(false, "buffer {buffer} was filled and is not free");
+                self.done.push_back(Completion::ReceiveEnded {
+                    socket: id,
+                    error: libc::EIO,
+                });
+                return;
+            }
+            let filled = left.min(self.buffers.buffer_bytes());
+            self.counters.receive_buffers += 1;
+            if phase == Phase::Open {
+                self.done.push_back(Completion::Received {
+                    socket: id,
+                    buffer,
+                    length: filled,
+                });
+            } else {
+                self.buffers.release(buffer);
+            }
+            left -= filled;
+            buffer = self.buffers.successor(buffer);
+        }
+    }
+}
