@@ -1,6 +1,6 @@
 //! An echo server without JavaScript: what the native side alone can do. Serves until killed.
 //!
-//! `cargo run --release -p millrace-engine --example echo -- [bundle|portable]`
+//! `cargo run --release -p millrace-engine --example echo -- [bundle|ring|classic|portable]`
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -12,11 +12,8 @@ use millrace_ring::DriverChoice;
 use support::{Behaviour, Script};
 
 fn main() {
-    let driver = match std::env::args().nth(1).as_deref() {
-        Some("bundle") => DriverChoice::Bundle,
-        Some("portable") => DriverChoice::Portable,
-        _ => DriverChoice::Automatic,
-    };
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let driver: DriverChoice = name.parse().expect("a driver");
     let mut script = Script::new(
         Options {
             driver,

@@ -22,8 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 const BODY: &[u8] = b"{\"answer\": \"Millrace\"}";
 const TURN: Duration = Duration::from_millis(100);
 const CLIENT_SILENCE: Duration = Duration::from_millis(500);
-const USAGE: &str =
-    "http2_peer serve|get auto|bundle|portable [<certificate> <key>|<authority>] <address|url>";
+const USAGE: &str = "http2_peer serve|get auto|bundle|ring|classic|portable [<certificate> <key>|<authority>] <address|url>";
 
 fn main() -> Result<(), Error> {
     let words: Vec<String> = std::env::args().skip(1).collect();

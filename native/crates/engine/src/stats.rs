@@ -152,6 +152,7 @@ impl Engine {
             ("sendEntries", counters.send_entries),
             ("singleSends", counters.single_sends),
             ("vectoredSends", counters.vectored_sends),
+            ("sendRestarts", counters.send_restarts),
             ("sendFailures", counters.send_failures),
             ("sendRingLeases", counters.leases),
             ("sendRingRefusals", counters.lease_failures),

@@ -12,9 +12,8 @@ use std::{
 
 use millrace_engine::{MethodKind, Options};
 use millrace_ring::DriverChoice;
-use support::{Behaviour, Script, client::framed, wire::*};
+use support::{Behaviour, DRIVERS, Script, client::framed, wire::*};
 
-const DRIVERS: [DriverChoice; 2] = [DriverChoice::Bundle, DriverChoice::Portable];
 const SAY: &str = "/t.Echo/Say";
 const CHAT: &str = "/t.Echo/Chat";
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use millrace_engine::{MethodKind, Options};
 use millrace_ring::DriverChoice;
-use support::{Behaviour, Script, caller::DRIVERS, caller::PATIENCE, client::framed, wire::*};
+use support::{Behaviour, DRIVERS, Script, caller::PATIENCE, client::framed, wire::*};
 
 const SAY: &str = "/t.Echo/Say";
 const MIB: u64 = 1024 * 1024;

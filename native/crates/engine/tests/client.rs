@@ -17,8 +17,8 @@ use millrace_http2::{
 };
 use millrace_ring::DriverChoice;
 use support::{
-    Behaviour, Script,
-    caller::{CHAT, COLLECT, Client, DRIVERS, EXPAND, METHODS, Outcome, PATIENCE, SAY},
+    Behaviour, DRIVERS, Script,
+    caller::{CHAT, COLLECT, Client, EXPAND, METHODS, Outcome, PATIENCE, SAY},
     client::framed,
 };
 

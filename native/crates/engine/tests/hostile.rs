@@ -13,8 +13,8 @@ use std::{
 use millrace_engine::{Options, Target, layout::*};
 use millrace_ring::DriverChoice;
 use support::{
-    Behaviour, Script,
-    caller::{CHAT, Client, DRIVERS, EXPAND, METHODS, Outcome, PATIENCE, SAY},
+    Behaviour, DRIVERS, Script,
+    caller::{CHAT, Client, EXPAND, METHODS, Outcome, PATIENCE, SAY},
     client::framed,
     wire::*,
 };

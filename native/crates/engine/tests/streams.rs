@@ -5,13 +5,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use millrace_engine::{MethodKind, Options};
-use millrace_ring::DriverChoice;
 use support::{
-    Behaviour, Script,
+    Behaviour, DRIVERS, Script,
     client::{Client, framed},
 };
 
-const DRIVERS: [DriverChoice; 2] = [DriverChoice::Bundle, DriverChoice::Portable];
 const SAY: &str = "/t.Echo/Say";
 const CHAT: &str = "/t.Echo/Chat";
 const IGNORE: &str = "/t.Echo/Ignore";

@@ -11,7 +11,10 @@ use std::{
 
 use millrace_engine::{Options, Target};
 use socket2::{Domain, Socket, Type};
-use support::caller::{Client, DRIVERS, PATIENCE};
+use support::{
+    DRIVERS,
+    caller::{Client, PATIENCE},
+};
 
 /// Times between which the regular looks at all connections, twice a second, cannot tell.
 const TIMES: [u64; 3] = [450, 50, 250];

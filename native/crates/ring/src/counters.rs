@@ -13,6 +13,15 @@ pub struct Counters {
     pub receive_buffers: u64,
     /// Bytes received.
     pub receive_bytes: u64,
+    /// Receive completions that filled several buffers.
+    pub receive_bundles: u64,
+    /// Buffers that a completion named without filling them: at the end of a stream, or with an
+    /// error.
+    pub empty_buffers: u64,
+    /// Operations that gave buffers to the kernel, where that takes operations.
+    pub provides: u64,
+    /// Those that failed, as when the kernel is short of memory; the buffers are given once more.
+    pub provide_failures: u64,
     /// Receives that found the group empty. A signal of pressure, not an error.
     pub enobufs: u64,
     /// Receives armed again after they had ended.
@@ -29,12 +38,18 @@ pub struct Counters {
     pub vectored_sends: u64,
     /// Bytes sent, by whatever way.
     pub send_bytes: u64,
+    /// Sends that the kernel ended early, and that went on where they stopped.
+    pub send_restarts: u64,
     /// Sends that failed.
     pub send_failures: u64,
     /// Send rings leased.
     pub leases: u64,
     /// Send rings that could not be registered (`RLIMIT_MEMLOCK`).
     pub lease_failures: u64,
+    /// Cancels that found nothing to cancel: what they meant was completing just then.
+    pub missed_cancels: u64,
+    /// Operations that ended with `EINTR` or `EAGAIN` and were made once more.
+    pub interruptions: u64,
     /// Times the completion queue was seen overflowing.
     pub completion_overflows: u64,
     /// System calls into the kernel by `submit` and `complete`.

@@ -1,8 +1,11 @@
-//! The drivers, one file each, and what they share.
+//! The drivers and what they share: `uring` with its presets *bundle*, *ring* and *classic*, and
+//! `portable`.
 
 #[cfg(feature = "__fault")]
 pub(crate) mod fault;
 pub(crate) mod portable;
+#[cfg(target_os = "linux")]
+pub(crate) mod preset;
 mod slab;
 mod socket;
 #[cfg(target_os = "linux")]

@@ -8,8 +8,6 @@ use std::io;
 pub enum RingError {
     /// An option is out of range.
     InvalidOptions(String),
-    /// The driver that was asked for by name does not exist in this version.
-    NotBuilt(&'static str),
     /// The driver that was asked for by name does not run here.
     Unavailable {
         /// The driver's name.
@@ -30,10 +28,6 @@ impl fmt::Display for RingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidOptions(text) => formatter.write_str(text),
-            Self::NotBuilt(name) => write!(
-                formatter,
-                "the driver '{name}' is not built yet: use auto, bundle or portable"
-            ),
             Self::Unavailable { driver, reason } => {
                 write!(
                     formatter,

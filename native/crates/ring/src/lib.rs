@@ -150,7 +150,7 @@ pub enum Completion {
 /// Naming a socket that was never attached, or whose [`Completion::Closed`] was reported, is a
 /// mistake of the caller; drivers panic on it in debug builds and ignore it otherwise.
 pub trait Driver {
-    /// `bundle` or `portable`.
+    /// `bundle`, `ring`, `classic` or `portable`.
     fn name(&self) -> &'static str;
 
     /// Becomes readable when [`Driver::complete`] has something. Owned by the driver.

@@ -53,9 +53,9 @@ pub enum DriverChoice {
     Automatic,
     /// io_uring with bundled receives and sends, Linux 6.10 and later.
     Bundle,
-    /// io_uring with multishot receives, Linux 6.0 and later. Not built yet.
+    /// io_uring with multishot receives and vectored sends, Linux 6.0 and later.
     Ring,
-    /// io_uring with classic provided buffers, Linux 5.7 and later. Not built yet.
+    /// io_uring with a receive per buffer and vectored sends, Linux 5.7 and later.
     Classic,
     /// Readiness and non-blocking calls, anywhere.
     Portable,

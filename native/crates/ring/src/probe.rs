@@ -7,6 +7,8 @@
 #[cfg(target_os = "linux")]
 mod kernel;
 mod self_test;
+#[cfg(target_os = "linux")]
+mod uring;
 
 use crate::driver::portable::Portable;
 use crate::{Driver, DriverChoice, Options, RingError};
@@ -37,17 +39,14 @@ pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, Ring
         },
     );
     let selection = match choice {
-        DriverChoice::Ring => return Err(RingError::NotBuilt("ring")),
-        DriverChoice::Classic => return Err(RingError::NotBuilt("classic")),
         DriverChoice::Portable => portable(options, "portable: asked for".to_string())?,
-        DriverChoice::Bundle => bundle(options).map_err(|reason| RingError::Unavailable {
-            driver: "bundle",
-            reason,
-        })?,
-        DriverChoice::Automatic => match bundle(options) {
+        DriverChoice::Automatic => match uring::best(options) {
             Ok(selection) => selection,
             Err(reason) => portable(options, format!("portable: {reason}"))?,
         },
+        DriverChoice::Bundle => forced("bundle", options)?,
+        DriverChoice::Ring => forced("ring", options)?,
+        DriverChoice::Classic => forced("classic", options)?,
     };
     #[cfg(feature = "__fault")]
     if let Some(plan) = plan {
@@ -102,27 +101,23 @@ fn portable(options: &Options, reason: String) -> Result<Selection, RingError> {
     })
 }
 
-#[cfg(target_os = "linux")]
-fn bundle(options: &Options) -> Result<Selection, String> {
-    use crate::driver::uring::Uring;
-    use crate::uring::ReceiveMode;
-
-    let (mut mode, mut reason) = kernel::sound_mode()?;
-    if mode == ReceiveMode::Bundle && !options.receive_bundles {
-        mode = ReceiveMode::Multishot;
-        reason = "bundle: sends in bundles and receives one buffer at a time, as asked for".into();
-    }
-    let driver = Uring::new(options, mode).map_err(|error| kernel::explain(&error))?;
-    Ok(Selection {
-        name: driver.name(),
-        driver: Box::new(driver),
-        reason,
-    })
+fn forced(driver: &'static str, options: &Options) -> Result<Selection, RingError> {
+    uring::named(driver, options).map_err(|reason| RingError::Unavailable { driver, reason })
 }
 
 #[cfg(not(target_os = "linux"))]
-fn bundle(_options: &Options) -> Result<Selection, String> {
-    Err("io_uring exists on Linux only".to_string())
+mod uring {
+    use super::{Options, Selection};
+
+    const REASON: &str = "io_uring exists on Linux only";
+
+    pub(super) fn best(_options: &Options) -> Result<Selection, String> {
+        Err(REASON.to_string())
+    }
+
+    pub(super) fn named(_name: &str, _options: &Options) -> Result<Selection, String> {
+        Err(REASON.to_string())
+    }
 }
 
 #[cfg(test)]
@@ -153,14 +148,6 @@ mod tests {
             ..Options::default()
         };
         assert!(refuse(few).starts_with("completion_entries is 8"));
-    }
-
-    #[test]
-    fn drivers_that_are_not_built_say_so() {
-        for choice in [DriverChoice::Ring, DriverChoice::Classic] {
-            let error = select(choice, &Options::default()).map(|selection| selection.name);
-            assert!(error.unwrap_err().to_string().contains("not built yet"));
-        }
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 mod buffer_ring;
 mod outbox;
+mod provided_group;
 mod queue;
 
-pub(crate) use buffer_ring::{BufferRing, ReceiveRing};
-pub(crate) use outbox::{Outbox, Sending, Way};
-pub(crate) use queue::{Kind, Queue, Reaped, ReceiveMode, Token};
+pub(crate) use buffer_ring::BufferRing;
+pub(crate) use outbox::{Message, Outbox, Sending, Way};
+pub(crate) use provided_group::{GroupKind, ReceiveBuffers};
+pub(crate) use queue::{Base, Kind, Queue, Reaped, ReceiveMode, Token};

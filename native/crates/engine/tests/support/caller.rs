@@ -7,7 +7,6 @@ use millrace_ring::DriverChoice;
 
 use super::Table;
 
-pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Bundle, DriverChoice::Portable];
 pub(crate) const SAY: u32 = 0;
 pub(crate) const COLLECT: u32 = 1;
 pub(crate) const EXPAND: u32 = 2;

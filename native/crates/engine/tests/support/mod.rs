@@ -8,7 +8,15 @@ pub(crate) mod wire;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use millrace_engine::{Engine, Method, MethodKind, Options, layout::*};
-use millrace_ring::SharedMemory;
+use millrace_ring::{DriverChoice, SharedMemory};
+
+/// Every driver; what is promised holds on each.
+pub(crate) const DRIVERS: [DriverChoice; 4] = [
+    DriverChoice::Bundle,
+    DriverChoice::Ring,
+    DriverChoice::Classic,
+    DriverChoice::Portable,
+];
 
 /// One of the shared tables.
 pub(crate) struct Table(Arc<SharedMemory>);

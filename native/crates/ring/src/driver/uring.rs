@@ -1,5 +1,5 @@
-//! io_uring with bundles: one multishot receive per socket over one group of buffers, and one
-//! bundled send per socket from a leased ring.
+//! The driver of io_uring: for each socket one receive over one group of buffers, and one send. How
+//! both are made is a [`Preset`], and so are the drivers *bundle*, *ring* and *classic*.
 //!
 //! `complete` only reads completions, and `submit` only writes submissions, with one exception: a
 //! completion queue that overflowed is flushed by `complete`, since its completions are older than
@@ -20,21 +20,22 @@ use socket2::{Domain, SockAddr, SockRef};
 
 use self::accept::{Accept, Listener};
 use self::state::{Phase, Receive, Socket};
+use super::preset::{Preset, SendMode};
 use super::slab::{Key, Slab};
 use super::socket;
 use crate::send::Pool;
-use crate::uring::{Kind, Queue, Reaped, ReceiveMode, ReceiveRing, Token};
+use crate::uring::{Kind, Queue, Reaped, ReceiveBuffers, ReceiveMode, Token};
 use crate::{
     BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, Options, SocketId,
 };
 
 pub(crate) struct Uring {
     queue: Queue,
-    receive_ring: ReceiveRing,
+    receive_buffers: ReceiveBuffers,
     buffers: BufferGroup,
     chunks: ChunkPool,
     pool: Pool,
-    mode: ReceiveMode,
+    preset: Preset,
     sockets: Slab<Socket>,
     listeners: Slab<Listener>,
     /// Receives to arm at the next submit.
@@ -61,26 +62,33 @@ const RECEIVE_GROUP: u16 = 0;
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 
 impl Uring {
-    /// Makes the ring, the buffer group and its registration.
+    /// Makes the ring, the buffer group and what the kernel has to know of it.
     ///
     /// # Errors
-    /// What the kernel says: see [`Queue::new`] and [`ReceiveRing::register`]. `Unsupported`,
-    /// without a number: the kernel has no bundles.
-    pub(crate) fn new(options: &Options, mode: ReceiveMode) -> io::Result<Self> {
-        let queue = Queue::new(options.submission_entries, options.completion_entries)?;
-        if !queue.has_bundles() {
+    /// What the kernel says: see [`Queue::new`] and [`ReceiveBuffers::new`]. `Unsupported`, without
+    /// a number: it lacks something that it has no number for.
+    pub(crate) fn new(options: &Options, preset: Preset) -> io::Result<Self> {
+        let Preset { base, receive, .. } = preset;
+        let mut queue = Queue::new(base, options.submission_entries, options.completion_entries)?;
+        let bundles = preset.send == SendMode::Bundle || receive == ReceiveMode::Bundle;
+        if !queue.has_fast_poll() || (bundles && !queue.has_bundles()) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let mut buffers = BufferGroup::new(options.buffers, options.buffer_bytes)?;
-        let mut receive_ring = ReceiveRing::register(&queue, RECEIVE_GROUP, &buffers)?;
-        receive_ring.publish(&mut buffers);
+        let mut receive_buffers =
+            ReceiveBuffers::new(preset.group, &queue, RECEIVE_GROUP, &buffers)?;
+        receive_buffers.publish(&mut queue, &mut buffers);
+        let send_rings = match preset.send {
+            SendMode::Bundle => options.send_rings,
+            SendMode::Vectored => 0,
+        };
         Ok(Self {
             queue,
-            receive_ring,
+            receive_buffers,
             buffers,
             chunks: ChunkPool::new(options.chunk_bytes as usize),
-            pool: Pool::new(options.send_ring_entries, options.send_rings),
-            mode,
+            pool: Pool::new(options.send_ring_entries, send_rings),
+            preset,
             sockets: Slab::new(),
             listeners: Slab::new(),
             fresh: VecDeque::new(),
@@ -102,9 +110,17 @@ impl Uring {
                 self.listeners[key.index].cancels -= 1;
                 self.finish_listener(key);
             }
+            Kind::Provide => {
+                self.counters.provides += 1;
+                let (owner, result) = (reaped.token.owner, reaped.result);
+                if !self.receive_buffers.provided(owner, result) {
+                    self.counters.provide_failures += 1;
+                }
+            }
             // Operations of a socket keep its place, so a completion always finds its socket.
             _ if !self.sockets.holds(key) => debug_assert!(false, "a completion of nobody"),
             Kind::Connect => self.connected(key, reaped.result),
+            Kind::Poll => self.polled(key),
             Kind::Receive => self.received(key, &reaped),
             Kind::Send => self.sent(key, &reaped),
             Kind::CancelSocket => self.cancelled(key, reaped.result),
@@ -171,7 +187,7 @@ impl Uring {
 
 impl Driver for Uring {
     fn name(&self) -> &'static str {
-        "bundle"
+        self.preset.name
     }
 
     fn descriptor(&self) -> RawFd {
@@ -234,13 +250,7 @@ impl Driver for Uring {
 
     fn attach(&mut self, descriptor: OwnedFd) -> io::Result<SocketId> {
         socket::prepare(&descriptor)?;
-        // A multishot receive may miss the end of a Unix socket's stream (before 7.0 and its
-        // backports), so there it is armed anew each time.
-        let mode = if socket::is_unix(&descriptor) {
-            ReceiveMode::Single
-        } else {
-            self.mode
-        };
+        let mode = self.receive_mode(socket::is_unix(&descriptor));
         let key = self.sockets.insert(Socket::new(descriptor, mode));
         self.want_receive(key, false);
         Ok(SocketId(key.index))
@@ -248,11 +258,7 @@ impl Driver for Uring {
 
     fn connect(&mut self, descriptor: OwnedFd, address: SockAddr) -> io::Result<SocketId> {
         socket::prepare(&descriptor)?;
-        let mode = if address.domain() == Domain::UNIX {
-            ReceiveMode::Single
-        } else {
-            self.mode
-        };
+        let mode = self.receive_mode(address.domain() == Domain::UNIX);
         let key = self.sockets.insert(Socket::new(descriptor, mode));
         let tenant = &mut self.sockets[key.index];
         // Nothing is received before the connection stands.
@@ -368,7 +374,8 @@ impl Driver for Uring {
 
     fn submit(&mut self) -> io::Result<()> {
         self.now = Instant::now();
-        self.receive_ring.publish(&mut self.buffers);
+        self.receive_buffers
+            .publish(&mut self.queue, &mut self.buffers);
         self.arm_accepts();
         self.arm_receives();
         self.queue.submit()
@@ -451,7 +458,7 @@ impl Drop for Uring {
             // Closing the ring ends its operations some time later; until then the kernel may
             // write to the buffers. The outboxes leak what it may read by themselves.
             self.counters.leaked_regions += 1;
-            self.receive_ring.leak();
+            self.receive_buffers.leak();
         }
     }
 }

@@ -1,84 +1,22 @@
-//! What the running kernel does soundly.
+//! What is known of kernels: their versions, and what their refusals mean.
 
 use std::fs;
 use std::io;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-use super::self_test;
-use crate::Options;
-use crate::driver::uring::Uring;
-use crate::uring::ReceiveMode;
 
 /// A kernel's version: major, minor, patch.
 type Version = (u32, u32, u32);
 
-/// The self-test takes milliseconds; a machine that does not get it done in this time is too busy
-/// to tell, and gets the driver that needs no test.
-const DEADLINE: Duration = Duration::from_secs(3);
-
-/// How to receive, and the sentence for the log; or why bundles cannot be used here. Tested once
-/// per process, since the kernel stays the same; a failure is tested again the next time.
-pub(super) fn sound_mode() -> Result<(ReceiveMode, String), String> {
-    static SOUND: OnceLock<(ReceiveMode, String)> = OnceLock::new();
-    if let Some((mode, reason)) = SOUND.get() {
-        return Ok((*mode, reason.clone()));
-    }
-    let found = test()?;
-    Ok(SOUND.get_or_init(|| found).clone())
-}
-
-fn test() -> Result<(ReceiveMode, String), String> {
+/// The running kernel's version as it says it; empty if it does not.
+pub(super) fn release() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
-    let deadline = Instant::now() + DEADLINE;
-    try_mode(ReceiveMode::Multishot, deadline)?;
-    if !has_sound_receive_bundles(release) {
-        let reason = format!(
-            "bundle: sends in bundles and receives one buffer at a time, since kernel {release} \
-             may reorder bundled receives; Linux 6.16, 6.15.5 or 6.12.36 lifts that"
-        );
-        return Ok((ReceiveMode::Multishot, reason));
-    }
-    match try_mode(ReceiveMode::Bundle, deadline) {
-        Ok(()) => {
-            let reason = format!(
-                "bundle: kernel {release} passed the self-test of bundled receives and sends"
-            );
-            Ok((ReceiveMode::Bundle, reason))
-        }
-        Err(failure) => {
-            let reason = format!(
-                "bundle: sends in bundles and receives one buffer at a time, since bundled \
-                 receives failed the self-test on kernel {release}: {failure}"
-            );
-            Ok((ReceiveMode::Multishot, reason))
-        }
-    }
-}
-
-fn try_mode(mode: ReceiveMode, deadline: Instant) -> Result<(), String> {
-    for round in self_test::ROUNDS {
-        let options = Options {
-            buffers: round.buffers,
-            buffer_bytes: round.buffer_bytes,
-            submission_entries: 32,
-            completion_entries: 256,
-            send_rings: 2,
-            ..Options::default()
-        };
-        let driver = Uring::new(&options, mode).map_err(|error| explain(&error))?;
-        self_test::run(Box::new(driver), round, deadline)
-            .map_err(|failure| format!("the io_uring self-test failed: {failure}"))?;
-    }
-    Ok(())
+    release.trim().to_string()
 }
 
 /// Whether bundled receives keep their order on this kernel, as far as is known. They were wrong
 /// from 6.10 on; the fixes came with 6.16 and were backported to 6.12.36 and 6.15.5. A kernel whose
 /// version cannot be read, and a vendor's kernel that carries backports under an old number, count
 /// as wrong: it costs a little speed.
-fn has_sound_receive_bundles(release: &str) -> bool {
+pub(super) fn has_sound_receive_bundles(release: &str) -> bool {
     match parse(release) {
         Some((6, 12, patch)) => patch >= 36,
         Some((6, 15, patch)) => patch >= 5,
@@ -116,7 +54,8 @@ pub(super) fn explain(error: &io::Error) -> String {
              profile hides it; allow io_uring_setup, io_uring_enter and io_uring_register"
         }
         Some(libc::EINVAL) => {
-            "this kernel's io_uring is too old for the bundle driver; Linux 6.10 has what it needs"
+            "this kernel's io_uring is too old: Linux 5.7 has what the driver classic needs, Linux \
+             6.0 what ring needs, and Linux 6.10 what bundle needs"
         }
         Some(libc::ENOMEM) => {
             "there is not enough lockable memory for io_uring: raise RLIMIT_MEMLOCK (ulimit -l, \

@@ -14,14 +14,28 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use crate::{Chunk, Completion, Driver, SocketId};
+use crate::{Chunk, Completion, Driver, Options, SocketId};
 
 /// One run of the test.
 pub(super) struct Round {
-    pub(super) buffers: u16,
-    pub(super) buffer_bytes: u32,
+    buffers: u16,
+    buffer_bytes: u32,
     /// `SO_RCVBUF` and `SO_SNDBUF` of the driver's sockets; 0: the system's.
     socket_bytes: usize,
+}
+
+impl Round {
+    /// A driver for this round.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            buffers: self.buffers,
+            buffer_bytes: self.buffer_bytes,
+            submission_entries: 32,
+            completion_entries: 256,
+            send_rings: 2,
+            ..Options::default()
+        }
+    }
 }
 
 /// What is known to bring faults out.
@@ -268,17 +282,10 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Options;
     use crate::driver::portable::Portable;
 
     fn portable(round: &Round) -> Box<dyn Driver> {
-        let (buffers, buffer_bytes) = (round.buffers, round.buffer_bytes);
-        let options = Options {
-            buffers,
-            buffer_bytes,
-            ..Options::default()
-        };
-        Box::new(Portable::new(&options).unwrap())
+        Box::new(Portable::new(&round.options()).unwrap())
     }
 
     #[test]

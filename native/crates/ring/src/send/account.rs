@@ -1,9 +1,11 @@
 //! What one connection has committed to the kernel and what of it has left. Pure: no memory, no
 //! kernel.
 //!
-//! The kernel takes committed entries when it issues a send and cannot give them back, and a short
-//! result carries no error number. So the account is kept in bytes against our own total: whatever
-//! ends inside an entry, or ends early where that cannot be, means that the connection is broken.
+//! From a ring the kernel takes committed entries when it issues a send and cannot give them back,
+//! and a short result carries no error number. So the account is kept in bytes against our own
+//! total: whatever ends inside an entry means that the connection is broken. A send without a ring
+//! may end anywhere, and the next one goes on from there; if the connection is broken, that one
+//! says so.
 
 use std::collections::VecDeque;
 
@@ -17,7 +19,8 @@ pub(crate) const COMMIT_BYTES: u64 = 256 * 1024;
 pub(crate) enum Outcome {
     /// More completions of this send come.
     Wait,
-    /// The send ended between two entries with entries still in the ring: submit it again.
+    /// The send ended early: from a ring between two entries, with entries still in it; without
+    /// one anywhere. Submit what is left.
     Again,
     /// Everything committed has left.
     Drained,
@@ -27,8 +30,11 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// Lengths of the entries that have not left, oldest first; never 0.
+    /// Lengths of the entries that have not left, oldest first; never 0. Of the first one, what is
+    /// left of it.
     lengths: VecDeque<u32>,
+    /// Bytes of the first entry that have left.
+    offset: u32,
     /// How many of them are committed.
     committed: usize,
     /// Bytes of the committed ones.
@@ -49,9 +55,13 @@ impl Account {
     }
 
     /// Entries committed and not gone.
-    #[cfg(test)]
-    fn committed(&self) -> usize {
+    pub(crate) fn committed(&self) -> usize {
         self.committed
+    }
+
+    /// Bytes of the first entry that have left already.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset as usize
     }
 
     /// Commits the next entries, at most `most`, and returns how many.
@@ -69,11 +79,13 @@ impl Account {
     }
 
     /// Books a completion: `result` bytes or a negative `errno`; `more` if this send goes on;
-    /// `ring` if it takes its entries from a ring, where it may end between two entries. Returns
-    /// how many entries have left, and what follows.
+    /// `ring` if it takes its entries from a ring. Returns how many entries have left, and what
+    /// follows.
     pub(crate) fn complete(&mut self, result: i32, more: bool, ring: bool) -> (usize, Outcome) {
         let mut left = 0;
         match u64::try_from(result) {
+            // Nothing was taken, and nothing is wrong with the connection.
+            Err(_) if !ring && matches!(-result, libc::EINTR | libc::EAGAIN) => {}
             Err(_) => self.broken = self.broken.or(Some(Some(-result))),
             Ok(bytes) if bytes > self.committed_bytes => self.broken = Some(None),
             Ok(mut bytes) => {
@@ -81,12 +93,16 @@ impl Account {
                 while self.committed > 0 && bytes >= u64::from(self.lengths[0]) {
                     bytes -= u64::from(self.lengths[0]);
                     self.lengths.pop_front();
+                    self.offset = 0;
                     self.committed -= 1;
                     left += 1;
                 }
-                let early = !more && self.committed > 0 && (!ring || result == 0);
-                if bytes > 0 || early {
+                let stuck = !more && self.committed > 0 && result == 0;
+                if stuck || (ring && bytes > 0) {
                     self.broken = self.broken.or(Some(None));
+                } else if bytes > 0 {
+                    self.lengths[0] -= bytes as u32;
+                    self.offset += bytes as u32;
                 }
             }
         }
@@ -148,12 +164,6 @@ mod tests {
         let mut inside = account(&[10, 20]);
         inside.commit(64);
         assert_eq!(inside.complete(15, false, true), (1, Outcome::Broken(None)));
-        let mut vectored = account(&[10, 20]);
-        vectored.commit(64);
-        assert_eq!(
-            vectored.complete(10, false, false),
-            (1, Outcome::Broken(None))
-        );
         let mut failed = account(&[10]);
         failed.commit(64);
         assert_eq!(
@@ -168,6 +178,29 @@ mod tests {
         assert_eq!(
             nonsense.complete(11, false, true),
             (0, Outcome::Broken(None))
+        );
+    }
+
+    #[test]
+    fn without_a_ring_a_short_result_goes_on_from_there() {
+        let mut account = account(&[10, 20, 30]);
+        account.commit(64);
+        assert_eq!(account.complete(13, false, false), (1, Outcome::Again));
+        assert_eq!((account.committed(), account.offset()), (2, 3));
+        for error in [libc::EINTR, libc::EAGAIN] {
+            assert_eq!(account.complete(-error, false, false), (0, Outcome::Again));
+        }
+        assert_eq!(account.complete(5, false, false), (0, Outcome::Again));
+        assert_eq!((account.committed(), account.offset()), (2, 8));
+        assert_eq!(account.complete(12, false, false), (1, Outcome::Again));
+        assert_eq!((account.committed(), account.offset()), (1, 0));
+        assert_eq!(account.complete(30, false, false), (1, Outcome::Drained));
+        let mut interrupted = super::tests::account(&[10]);
+        interrupted.commit(64);
+        assert_eq!(
+            interrupted.complete(-libc::EINTR, false, true),
+            (0, Outcome::Broken(Some(libc::EINTR))),
+            "the entries of a ring are gone"
         );
     }
 
@@ -200,8 +233,8 @@ mod tests {
     }
 
     proptest! {
-        /// A kernel that takes bundles of any size, ends sends between entries at whim, and now and
-        /// then breaks inside one.
+        /// A kernel that takes bundles of any size and ends sends from a ring between entries at
+        /// whim, others anywhere, and now and then breaks inside an entry of a ring.
         #[test]
         fn agrees_with_a_model_of_the_kernel(
             lengths in proptest::collection::vec(1u32..40_000, 1..300),
@@ -209,6 +242,7 @@ mod tests {
             whims in proptest::collection::vec((1usize..70, any::<bool>(), 0u8..40), 1..400),
         ) {
             let mut account = account(&lengths);
+            let total: u64 = lengths.iter().map(|l| u64::from(*l)).sum();
             let mut sent = 0u64;
             let mut whims = whims.into_iter().cycle();
             let mut next = 0;
@@ -218,22 +252,30 @@ mod tests {
                 let bytes: u64 = lengths[next..next + count].iter().map(|l| u64::from(*l)).sum();
                 prop_assert!(count == 1 || bytes <= COMMIT_BYTES);
                 let end = next + count;
+                let mut inside = 0;
                 while next < end {
                     let (entries, goes_on, fate) = whims.next().unwrap();
-                    // Only a send from a ring may take fewer entries than were committed.
-                    let taken = if ring { entries.min(end - next) } else { end - next };
-                    let bundle: u64 = lengths[next..next + taken].iter().map(|l| u64::from(*l)).sum();
-                    if fate == 0 && lengths[next] > 1 {
+                    let taken = entries.min(end - next);
+                    let whole: u64 = lengths[next..next + taken].iter().map(|l| u64::from(*l)).sum();
+                    let mut bundle = whole - inside;
+                    if ring && fate == 0 && lengths[next] > 1 {
                         let (left, outcome) = account.complete(1, false, ring);
                         prop_assert_eq!((left, outcome), (0, Outcome::Broken(None)));
                         break 'sends;
                     }
-                    next += taken;
+                    // Without a ring it may stop inside the last entry.
+                    let last = u64::from(lengths[next + taken - 1]);
+                    let missing = if ring || bundle < 2 { 0 } else { u64::from(fate) % last.min(bundle) };
+                    bundle -= missing;
+                    let left_now = if missing > 0 { taken - 1 } else { taken };
+                    next += left_now;
+                    inside = if missing > 0 { last - missing } else { 0 };
                     sent += bundle;
                     let more = ring && goes_on && next < end;
                     let (left, outcome) = account.complete(bundle as i32, more, ring);
-                    prop_assert_eq!(left, taken);
+                    prop_assert_eq!(left, left_now);
                     prop_assert_eq!(account.committed(), end - next);
+                    prop_assert_eq!(account.offset() as u64, inside);
                     let expected = match (more, next == end) {
                         (true, _) => Outcome::Wait,
                         (false, true) => Outcome::Drained,
@@ -242,8 +284,9 @@ mod tests {
                     prop_assert_eq!(outcome, expected);
                 }
             }
-            let total: u64 = lengths[..next].iter().map(|l| u64::from(*l)).sum();
-            prop_assert_eq!(sent, total);
+            if next == lengths.len() {
+                prop_assert_eq!(sent, total);
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The pool of send rings. Registering one takes a group number and pins a page, so they are made
-//! when needed, leased to a connection for one send, and kept.
+//! when needed, leased to a connection for one send, and kept. It keeps the messages of vectored sends, too.
 
-use crate::uring::{BufferRing, Queue};
+use crate::uring::{BufferRing, Message, Queue};
 
 pub(crate) struct Pool {
     free: Vec<BufferRing>,
+    /// Messages of vectored sends that are over.
+    #[allow(clippy::vec_box)] // a message stays where it is: its header points into it
+    messages: Vec<Box<Message>>,
     entries: u16,
     registered: u16,
     limit: u16,
@@ -14,11 +17,14 @@ pub(crate) struct Pool {
 
 /// Group numbers of send rings start here; 0 is the receive group.
 const FIRST_GROUP: u16 = 1;
+/// Messages kept for reuse at most, 1 KiB each.
+const KEPT_MESSAGES: usize = 512;
 
 impl Pool {
     pub(crate) fn new(entries: u16, limit: u16) -> Self {
         Self {
             free: Vec::new(),
+            messages: Vec::new(),
             entries,
             registered: 0,
             limit,
@@ -62,6 +68,18 @@ impl Pool {
         }
     }
 
+    /// An empty message for a vectored send.
+    pub(crate) fn message(&mut self) -> Box<Message> {
+        self.messages.pop().unwrap_or_default()
+    }
+
+    /// Takes a message back that no send uses any more.
+    pub(crate) fn give_back_message(&mut self, message: Box<Message>) {
+        if self.messages.len() < KEPT_MESSAGES {
+            self.messages.push(message);
+        }
+    }
+
     /// Takes a ring back that everything has left.
     pub(crate) fn give_back(&mut self, ring: BufferRing) {
         self.free.push(ring);
@@ -79,10 +97,11 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uring::Base;
 
     #[test]
     fn slow_peers_share_half_and_everybody_the_rest() {
-        let Ok(queue) = Queue::new(4, 8) else {
+        let Ok(queue) = Queue::new(Base::Linux6_0, 4, 8) else {
             return eprintln!("skipped: io_uring is not allowed here");
         };
         let mut pool = Pool::new(8, 6);

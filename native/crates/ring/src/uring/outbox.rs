@@ -8,7 +8,7 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::buffer_ring::BufferRing;
-use super::queue::{Queue, Token};
+use super::queue::{Base, Queue, Token};
 use crate::Chunk;
 use crate::send::{Account, Outcome, Pool};
 
@@ -20,8 +20,13 @@ const SLICES: usize = 64;
 const CHUNK_BYTES: usize = 1 << 30;
 
 /// `MSG_WAITALL`: the kernel goes on by itself after a full socket buffer, so that a short result
-/// means a broken connection.
-const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+/// means a broken connection. Kernels before 5.19 end there; then what is left is sent again.
+fn flags(base: Base) -> i32 {
+    match base {
+        Base::Linux6_0 => libc::MSG_WAITALL | libc::MSG_NOSIGNAL,
+        Base::Linux5_7 => libc::MSG_NOSIGNAL,
+    }
+}
 
 /// How a send was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +39,11 @@ pub(crate) enum Way {
 /// Where the outbox is after a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sending {
-    /// A send is in flight, or has to be started again with [`Outbox::start`].
+    /// A send is in flight.
     InFlight,
+    /// It has to be started with [`Outbox::start`] once more, for the next entries.
+    Next,
+    /// The kernel ended it early; it has to be started once more, for what is left of it.
     Restart,
     /// Everything has left: so many bytes.
     Done(u64),
@@ -62,11 +70,12 @@ enum Flight {
     /// The kernel copies the header and the slices when it prepares the send, which may be after
     /// the system call that submits it; they stay until the completion.
     Vectored {
-        _message: Box<Message>,
+        message: Box<Message>,
     },
 }
 
-struct Message {
+/// What a vectored send reads its slices from.
+pub(crate) struct Message {
     header: libc::msghdr,
     slices: [libc::iovec; SLICES],
 }
@@ -103,57 +112,62 @@ impl Outbox {
         now: Instant,
     ) -> Way {
         let socket = Fd(socket.as_raw_fd());
+        let flags = flags(queue.base());
         self.started.get_or_insert(now);
-        if let Some(Flight::Bundle(ring)) = &self.flight {
-            let entry = opcode::SendBundle::new(socket, ring.group())
-                .flags(FLAGS)
-                .build();
-            queue.push(token, entry);
-            return Way::Bundle { entries: 0 };
+        match self.flight.take() {
+            Some(Flight::Bundle(ring)) => {
+                self.push_bundle(queue, token, socket, ring);
+                return Way::Bundle { entries: 0 };
+            }
+            Some(Flight::Vectored { message }) => pool.give_back_message(message),
+            Some(Flight::Single) | None => {}
         }
-        debug_assert!(self.flight.is_none(), "one send in flight");
-        if self.account.waiting() == 1 {
-            self.account.commit(1);
-            let bytes = self.chunks[0].as_slice();
-            let entry = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(FLAGS);
+        // What is committed by now was left over by a send without a ring.
+        let left_over = self.account.committed();
+        if left_over + self.account.waiting() == 1 {
+            if left_over == 0 {
+                self.account.commit(1);
+            }
+            let bytes = &self.chunks[0].as_slice()[self.account.offset()..];
+            let entry = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(flags);
             // The chunk stays in `chunks`, unmoved and unchanged, until `complete` drops it.
             queue.push(token, entry.build());
             self.flight = Some(Flight::Single);
             return Way::Single;
         }
-        match pool.lease(queue, self.slow_peer) {
-            Some(mut ring) => {
-                let entries = self.account.commit(pool.entries());
-                for (number, chunk) in self.chunks.iter().take(entries).enumerate() {
-                    let bytes = chunk.as_slice();
-                    // SAFETY: the chunk stays in `chunks`, unmoved and unchanged, until `complete`
-                    // drops it. The ring was empty and has room for what is committed.
-                    unsafe { ring.add(bytes.as_ptr(), bytes.len() as u32, number as u16) };
-                }
-                ring.publish();
-                let entry = opcode::SendBundle::new(socket, ring.group())
-                    .flags(FLAGS)
-                    .build();
-                queue.push(token, entry);
-                self.flight = Some(Flight::Bundle(ring));
-                Way::Bundle { entries }
+        let leased = (left_over == 0).then(|| pool.lease(queue, self.slow_peer));
+        if let Some(mut ring) = leased.flatten() {
+            let entries = self.account.commit(pool.entries());
+            for (number, chunk) in self.chunks.iter().take(entries).enumerate() {
+                let bytes = chunk.as_slice();
+                // SAFETY: the chunk stays in `chunks`, unmoved and unchanged, until `complete`
+                // drops it. The ring was empty and has room for what is committed.
+                unsafe { ring.add(bytes.as_ptr(), bytes.len() as u32, number as u16) };
             }
-            None => {
-                let entries = self.account.commit(SLICES);
-                let message = Message::new(self.chunks.iter().take(entries));
-                let header = &raw const message.header;
-                // The message is boxed and stays in `flight`, and the chunks in `chunks`, until
-                // `complete` drops them.
-                queue.push(
-                    token,
-                    opcode::SendMsg::new(socket, header)
-                        .flags(FLAGS as u32)
-                        .build(),
-                );
-                self.flight = Some(Flight::Vectored { _message: message });
-                Way::Vectored
-            }
+            ring.publish();
+            self.push_bundle(queue, token, socket, ring);
+            return Way::Bundle { entries };
         }
+        let entries = match left_over {
+            0 => self.account.commit(SLICES),
+            left_over => left_over,
+        };
+        let mut message = pool.message();
+        message.fill(self.chunks.iter().take(entries), self.account.offset());
+        let header = &raw const message.header;
+        // The message is boxed and stays in `flight`, and the chunks in `chunks`, until `complete`
+        // drops them.
+        let entry = opcode::SendMsg::new(socket, header).flags(flags as u32);
+        queue.push(token, entry.build());
+        self.flight = Some(Flight::Vectored { message });
+        Way::Vectored
+    }
+
+    fn push_bundle(&mut self, queue: &mut Queue, token: Token, socket: Fd, ring: BufferRing) {
+        let flags = flags(queue.base());
+        let entry = opcode::SendBundle::new(socket, ring.group()).flags(flags);
+        queue.push(token, entry.build());
+        self.flight = Some(Flight::Bundle(ring));
     }
 
     /// Books a completion of the send in flight.
@@ -173,7 +187,8 @@ impl Outbox {
             Outcome::Again => return Sending::Restart,
             Outcome::Drained => match self.flight.take() {
                 Some(Flight::Bundle(ring)) => pool.give_back(ring),
-                Some(Flight::Single | Flight::Vectored { .. }) | None => {}
+                Some(Flight::Vectored { message }) => pool.give_back_message(message),
+                Some(Flight::Single) | None => {}
             },
             Outcome::Broken(error) => {
                 self.give_up(queue, pool);
@@ -181,7 +196,7 @@ impl Outbox {
             }
         }
         if !self.chunks.is_empty() {
-            return Sending::Restart;
+            return Sending::Next;
         }
         let started = self.started.take().unwrap_or(now);
         self.slow_peer = now.duration_since(started) > SLOW;
@@ -192,8 +207,10 @@ impl Outbox {
 impl Outbox {
     /// Forgets what waits, when the last completion of the send in flight was reaped.
     pub(crate) fn give_up(&mut self, queue: &Queue, pool: &mut Pool) {
-        if let Some(Flight::Bundle(ring)) = self.flight.take() {
-            pool.give_back_unclear(queue, ring);
+        match self.flight.take() {
+            Some(Flight::Bundle(ring)) => pool.give_back_unclear(queue, ring),
+            Some(Flight::Vectored { message }) => pool.give_back_message(message),
+            Some(Flight::Single) | None => {}
         }
         self.chunks.clear();
         self.account.clear();
@@ -212,28 +229,33 @@ impl Drop for Outbox {
     }
 }
 
-impl Message {
-    /// A message of the chunks' bytes, with a header that points to its own slices.
-    fn new<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> Box<Self> {
+impl Default for Message {
+    fn default() -> Self {
         let empty = libc::iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
         };
         // SAFETY: a msghdr of zeros is a valid one without name, slices and control data.
         let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
-        let mut message = Box::new(Self {
+        Self {
             header,
             slices: [empty; SLICES],
-        });
+        }
+    }
+}
+
+impl Message {
+    /// Points at the chunks' bytes, of the first one from `offset` on.
+    fn fill<'a>(&mut self, chunks: impl Iterator<Item = &'a Chunk>, offset: usize) {
         let mut count = 0;
-        for (slice, chunk) in message.slices.iter_mut().zip(chunks) {
-            let bytes = chunk.as_slice();
+        let mut skipped = offset;
+        for (slice, chunk) in self.slices.iter_mut().zip(chunks) {
+            let bytes = &chunk.as_slice()[std::mem::take(&mut skipped)..];
             slice.iov_base = bytes.as_ptr().cast_mut().cast();
             slice.iov_len = bytes.len();
             count += 1;
         }
-        message.header.msg_iov = (&raw mut message.slices).cast();
-        message.header.msg_iovlen = count;
-        message
+        self.header.msg_iov = (&raw mut self.slices).cast();
+        self.header.msg_iovlen = count;
     }
 }

@@ -22,6 +22,10 @@ pub(crate) enum Kind {
     CancelSocket = 4,
     CancelListener = 5,
     Connect = 6,
+    /// Waits for bytes before a receive is made.
+    Poll = 7,
+    /// Provides buffers; the owner is the first and the count.
+    Provide = 8,
 }
 
 /// Names an operation: its kind, and whose it is in 56 bits.
@@ -45,6 +49,8 @@ impl Token {
             4 => Kind::CancelSocket,
             5 => Kind::CancelListener,
             6 => Kind::Connect,
+            7 => Kind::Poll,
+            8 => Kind::Provide,
             _ => return None,
         };
         Some(Self {
@@ -63,6 +69,20 @@ pub(crate) enum ReceiveMode {
     Multishot,
     /// One completion, one buffer, then it has to be armed again.
     Single,
+    /// As `Single`, after a poll that has its own completion: before 5.18 a receive that waits for
+    /// bytes keeps the buffer that it chose, so that idle connections would hold all of them.
+    Polled,
+}
+
+/// What may be asked of the kernel besides receiving and sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Nothing newer than `IORING_OP_PROVIDE_BUFFERS`: one accept at a time, operations cancelled
+    /// one by one, and sends that end when the socket's buffer is full.
+    Linux5_7,
+    /// Completions without interrupts, multishot accepts, everything on a descriptor cancelled at
+    /// once, and sends that go on by themselves (5.19).
+    Linux6_0,
 }
 
 /// A completion, copied out of the queue.
@@ -92,19 +112,35 @@ impl Reaped {
 /// A ring that is used by the thread that made it.
 pub(crate) struct Queue {
     ring: IoUring,
+    base: Base,
     /// Submissions that found the queue full; they go first.
-    backlog: VecDeque<Entry>,
+    backlog: VecDeque<Queued>,
     /// Operations whose last completion was not reaped yet.
     in_flight: u64,
     /// System calls made.
     pub(crate) enters: u64,
 }
 
+/// What is pushed at once.
+enum Queued {
+    Alone(Entry),
+    Linked([Entry; 2]),
+}
+
+impl Queued {
+    fn entries(&self) -> &[Entry] {
+        match self {
+            Self::Alone(entry) => std::slice::from_ref(entry),
+            Self::Linked(pair) => pair,
+        }
+    }
+}
+
 /// Completions copied out at once.
 const BATCH: usize = 128;
 
 impl Queue {
-    /// Makes a ring.
+    /// Makes a ring. From 6.0 on with more flags:
     ///
     /// `COOP_TASKRUN`: completions are made when this thread enters the kernel anyway, without an
     /// interrupt. `TASKRUN_FLAG`: and a flag says that some wait for that. `SUBMIT_ALL`: one bad
@@ -113,17 +149,28 @@ impl Queue {
     /// # Errors
     /// `EPERM`, `EACCES`, `ENOSYS`: forbidden or absent. `EINVAL`: the kernel is too old for the
     /// flags. `ENOMEM`: `RLIMIT_MEMLOCK`.
-    pub(crate) fn new(submission_entries: u32, completion_entries: u32) -> io::Result<Self> {
-        let ring = IoUring::builder()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_single_issuer()
-            .setup_submit_all()
+    pub(crate) fn new(
+        base: Base,
+        submission_entries: u32,
+        completion_entries: u32,
+    ) -> io::Result<Self> {
+        // A linked pair is submitted together.
+        let submission_entries = submission_entries.max(2);
+        let mut builder = IoUring::builder();
+        builder
             .setup_clamp()
-            .setup_cqsize(completion_entries)
-            .build(submission_entries)?;
+            .setup_cqsize(completion_entries.max(submission_entries));
+        if base == Base::Linux6_0 {
+            builder
+                .setup_coop_taskrun()
+                .setup_taskrun_flag()
+                .setup_single_issuer()
+                .setup_submit_all();
+        }
+        let ring = builder.build(submission_entries)?;
         Ok(Self {
             ring,
+            base,
             backlog: VecDeque::new(),
             in_flight: 0,
             enters: 0,
@@ -139,6 +186,15 @@ impl Queue {
         self.ring.params().is_feature_recvsend_bundle()
     }
 
+    /// Whether receives wait for bytes by a poll and not in a thread of the kernel's (5.7).
+    pub(crate) fn has_fast_poll(&self) -> bool {
+        self.ring.params().is_feature_fast_poll()
+    }
+
+    pub(crate) fn base(&self) -> Base {
+        self.base
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
     }
@@ -147,11 +203,19 @@ impl Queue {
         &self.ring
     }
 
-    /// Accepts until cancelled; connections are non-blocking and close-on-exec.
+    /// Accepts until cancelled, or once; connections are non-blocking and close-on-exec.
     pub(crate) fn accept(&mut self, token: Token, listener: BorrowedFd<'_>) {
-        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
-            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
-            .build();
+        let listener = Fd(listener.as_raw_fd());
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let entry = match self.base {
+            Base::Linux6_0 => opcode::AcceptMulti::new(listener).flags(flags).build(),
+            Base::Linux5_7 => {
+                let nobody = std::ptr::null_mut();
+                opcode::Accept::new(listener, nobody, nobody.cast())
+                    .flags(flags)
+                    .build()
+            }
+        };
         self.push(token, entry);
     }
 
@@ -167,22 +231,36 @@ impl Queue {
         self.push(token, entry);
     }
 
-    /// Receives into buffers of `group`.
+    /// Receives into buffers of `group`, which are `buffer_bytes` long. With
+    /// [`ReceiveMode::Polled`] two completions come: `token`'s, and one of [`Kind::Poll`].
     pub(crate) fn receive(
         &mut self,
         token: Token,
         socket: BorrowedFd<'_>,
         group: &ReceiveGroup,
         mode: ReceiveMode,
+        buffer_bytes: u32,
     ) {
         let socket = Fd(socket.as_raw_fd());
+        let single = || {
+            // Without a length, kernels before 6.0 receive nothing.
+            opcode::Recv::new(socket, std::ptr::null_mut(), buffer_bytes)
+                .buf_group(group.0)
+                .build()
+                .flags(Flags::BUFFER_SELECT)
+        };
         let entry = match mode {
             ReceiveMode::Bundle => opcode::RecvMultiBundle::new(socket, group.0).build(),
             ReceiveMode::Multishot => opcode::RecvMulti::new(socket, group.0).build(),
-            ReceiveMode::Single => opcode::Recv::new(socket, std::ptr::null_mut(), 0)
-                .buf_group(group.0)
-                .build()
-                .flags(Flags::BUFFER_SELECT),
+            ReceiveMode::Single => single(),
+            ReceiveMode::Polled => {
+                let poll = Token {
+                    kind: Kind::Poll,
+                    owner: token.owner,
+                };
+                let entry = opcode::PollAdd::new(socket, libc::POLLIN as u32).build();
+                return self.push_linked((poll, entry), (token, single()));
+            }
         };
         self.push(token, entry);
     }
@@ -193,7 +271,7 @@ impl Queue {
         self.push(token, entry);
     }
 
-    /// Cancels every operation on a descriptor.
+    /// Cancels every operation on a descriptor. Not on [`Base::Linux5_7`].
     pub(crate) fn cancel_all(&mut self, token: Token, descriptor: BorrowedFd<'_>) {
         let builder = CancelBuilder::fd(Fd(descriptor.as_raw_fd())).all();
         self.push(token, opcode::AsyncCancel2::new(builder).build());
@@ -204,14 +282,30 @@ impl Queue {
         let entry = entry.user_data(token.to_bits());
         self.in_flight += 1;
         if !self.backlog.is_empty() {
-            self.backlog.push_back(entry);
+            self.backlog.push_back(Queued::Alone(entry));
             return;
         }
         // SAFETY: whoever calls keeps what the entry names alive until its completion was reaped:
         // receives and accepts name no memory, sends go through `Outbox`, which owns it, and the
         // address of a connect stays with its socket (the kernel copies it when it is submitted).
         if unsafe { self.ring.submission().push(&entry) }.is_err() {
-            self.backlog.push_back(entry);
+            self.backlog.push_back(Queued::Alone(entry));
+        }
+    }
+
+    /// Queues two entries, the second of which starts when the first has succeeded. The chain ends
+    /// where a submission ends, so both go in one.
+    fn push_linked(&mut self, first: (Token, Entry), second: (Token, Entry)) {
+        let pair = [
+            first.1.user_data(first.0.to_bits()).flags(Flags::IO_LINK),
+            second.1.user_data(second.0.to_bits()),
+        ];
+        self.in_flight += 2;
+        // SAFETY: as in `push`; a poll names no memory.
+        let queued = self.backlog.is_empty()
+            && unsafe { self.ring.submission().push_multiple(&pair) }.is_ok();
+        if !queued {
+            self.backlog.push_back(Queued::Linked(pair));
         }
     }
 
@@ -224,9 +318,9 @@ impl Queue {
         loop {
             let (waiting, events) = {
                 let mut submission = self.ring.submission();
-                while let Some(entry) = self.backlog.front() {
+                while let Some(queued) = self.backlog.front() {
                     // SAFETY: as in `push`.
-                    if unsafe { submission.push(entry) }.is_err() {
+                    if unsafe { submission.push_multiple(queued.entries()) }.is_err() {
                         break;
                     }
                     self.backlog.pop_front();

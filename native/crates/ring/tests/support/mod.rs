@@ -23,19 +23,41 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) enum Tier {
     Bundle,
     Multishot,
+    Ring,
+    Classic,
     Portable,
 }
 
-pub(crate) const TIERS: [Tier; 3] = [Tier::Bundle, Tier::Multishot, Tier::Portable];
+pub(crate) const TIERS: [Tier; 5] = [
+    Tier::Bundle,
+    Tier::Multishot,
+    Tier::Ring,
+    Tier::Classic,
+    Tier::Portable,
+];
+
+impl Tier {
+    /// Whether it goes through io_uring.
+    pub(crate) fn is_io_uring(self) -> bool {
+        self != Tier::Portable
+    }
+
+    /// Whether it sends from leased rings.
+    pub(crate) fn sends_bundles(self) -> bool {
+        matches!(self, Tier::Bundle | Tier::Multishot)
+    }
+}
 
 /// Makes the driver, or says why it cannot be tested here.
 pub(crate) fn driver(tier: Tier, options: &Options) -> Option<Box<dyn Driver>> {
     let choice = match tier {
         Tier::Bundle | Tier::Multishot => DriverChoice::Bundle,
+        Tier::Ring => DriverChoice::Ring,
+        Tier::Classic => DriverChoice::Classic,
         Tier::Portable => DriverChoice::Portable,
     };
     let options = Options {
-        receive_bundles: tier == Tier::Bundle,
+        receive_bundles: tier != Tier::Multishot,
         ..options.clone()
     };
     match select(choice, &options) {

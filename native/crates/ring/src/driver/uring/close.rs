@@ -7,7 +7,7 @@ use super::accept::Accept;
 use super::state::{Phase, Receive};
 use crate::driver::slab::Key;
 use crate::driver::socket;
-use crate::uring::{Kind, Token};
+use crate::uring::{Base, Kind, Token};
 use crate::{Completion, Driver, ListenerId, SocketId};
 
 impl Uring {
@@ -19,6 +19,7 @@ impl Uring {
         }
         let sending = !socket.outbox.is_idle();
         if socket.receive.in_flight()
+            || socket.polling
             || socket.connecting.is_some()
             || (sending && socket.phase == Phase::Aborting)
         {
@@ -52,20 +53,33 @@ impl Uring {
         let Some(descriptor) = &socket.descriptor else {
             return;
         };
+        let owner = key.to_bits();
         let token = Token {
             kind: Kind::CancelSocket,
-            owner: key.to_bits(),
+            owner,
         };
-        if socket.phase == Phase::Aborting {
+        let aborting = socket.phase == Phase::Aborting;
+        if aborting && self.queue.base() == Base::Linux6_0 {
             self.queue.cancel_all(token, descriptor.as_fd());
+            socket.cancels += 1;
         } else {
-            let target = Token {
-                kind: Kind::Receive,
-                owner: key.to_bits(),
+            // A receive that is linked to a poll is not known to the kernel before that is over.
+            let receive = match socket.polling {
+                true => Kind::Poll,
+                false => Kind::Receive,
             };
-            self.queue.cancel(token, target);
+            let sending = aborting && !socket.outbox.is_idle();
+            let connecting = aborting && socket.connecting.is_some();
+            let targets = [
+                (receive, socket.receive.in_flight() || socket.polling),
+                (Kind::Send, sending),
+                (Kind::Connect, connecting),
+            ];
+            for (kind, _) in targets.into_iter().filter(|(_, wanted)| *wanted) {
+                self.queue.cancel(token, Token { kind, owner });
+                socket.cancels += 1;
+            }
         }
-        socket.cancels += 1;
         if socket.receive == Receive::Armed {
             socket.receive = Receive::Cancelling { resume: false };
         }
@@ -74,6 +88,7 @@ impl Uring {
     pub(super) fn cancelled(&mut self, key: Key, result: i32) {
         let socket = &mut self.sockets[key.index];
         socket.cancels -= 1;
+        self.counters.missed_cancels += u64::from(result < 0);
         if socket.phase != Phase::Open {
             self.finish(key);
         } else if let (true, Receive::Cancelling { resume }) = (result < 0, socket.receive) {

@@ -5,10 +5,19 @@ use std::os::fd::AsFd;
 use super::Uring;
 use super::state::{Phase, Receive};
 use crate::driver::slab::Key;
-use crate::uring::{Kind, Reaped, Token};
+use crate::uring::{Kind, Reaped, ReceiveMode, Token};
 use crate::{Completion, SocketId};
 
 impl Uring {
+    /// How a socket receives. A multishot receive may miss the end of a Unix socket's stream
+    /// (before 7.0 and its backports), so there it is armed anew each time.
+    pub(super) fn receive_mode(&self, is_unix: bool) -> ReceiveMode {
+        match self.preset.receive {
+            ReceiveMode::Bundle | ReceiveMode::Multishot if is_unix => ReceiveMode::Single,
+            mode => mode,
+        }
+    }
+
     pub(super) fn want_receive(&mut self, key: Key, short_of_buffers: bool) {
         let socket = &mut self.sockets[key.index];
         socket.receive = Receive::Waiting;
@@ -40,10 +49,16 @@ impl Uring {
             kind: Kind::Receive,
             owner: key.to_bits(),
         };
-        let group = self.receive_ring.group();
+        if socket.polling {
+            // The poll of the receive before is not over; `polled` comes back to this.
+            return;
+        }
+        let group = self.receive_buffers.group();
+        let buffer_bytes = self.buffers.buffer_bytes();
         self.queue
-            .receive(token, descriptor.as_fd(), &group, socket.mode);
+            .receive(token, descriptor.as_fd(), &group, socket.mode, buffer_bytes);
         socket.receive = Receive::Armed;
+        socket.polling = socket.mode == ReceiveMode::Polled;
         if std::mem::replace(&mut socket.armed_before, true) {
             self.counters.rearms += 1;
         }
@@ -68,9 +83,26 @@ impl Uring {
         }
     }
 
+    /// A poll is over; the receive that is linked to it was made, or cancelled with it.
+    pub(super) fn polled(&mut self, key: Key) {
+        let socket = &mut self.sockets[key.index];
+        socket.polling = false;
+        if socket.phase != Phase::Open {
+            self.finish(key);
+        } else if socket.receive == Receive::Waiting {
+            self.want_receive(key, false);
+        }
+    }
+
     pub(super) fn received(&mut self, key: Key, reaped: &Reaped) {
-        if let (Ok(length @ 1..), Some(first)) = (u32::try_from(reaped.result), reaped.buffer) {
-            self.take_buffers(key, first, length);
+        match (u32::try_from(reaped.result), reaped.buffer) {
+            (Ok(length @ 1..), Some(first)) => self.take_buffers(key, first, length),
+            // What the kernel names it has taken out of the group, whether it filled it or not.
+            (_, Some(buffer)) if self.buffers.take(buffer).is_ok() => {
+                self.counters.empty_buffers += 1;
+                self.buffers.release(buffer);
+            }
+            _ => {}
         }
         if reaped.more {
             return;
@@ -98,7 +130,11 @@ impl Uring {
                 self.counters.enobufs += 1;
                 true
             }
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => false,
+            libc::ECANCELED => false,
+            libc::EINTR | libc::EAGAIN => {
+                self.counters.interruptions += 1;
+                false
+            }
             error => {
                 socket.receive = Receive::Ended;
                 self.done
@@ -120,6 +156,7 @@ impl Uring {
         let phase = self.sockets[key.index].phase;
         self.counters.receives += 1;
         self.counters.receive_bytes += u64::from(length);
+        self.counters.receive_bundles += u64::from(length > self.buffers.buffer_bytes());
         let mut left = length;
         let mut buffer = first;
         while left > 0 {

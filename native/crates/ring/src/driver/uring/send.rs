@@ -43,11 +43,17 @@ impl Uring {
         let id = SocketId(key.index);
         match sending {
             Sending::InFlight => {}
-            Sending::Restart if socket.phase == Phase::Aborting => {
+            Sending::Next | Sending::Restart if socket.phase == Phase::Aborting => {
                 socket.outbox.give_up(&self.queue, &mut self.pool);
                 self.finish(key);
             }
-            Sending::Restart => self.start_send(key),
+            Sending::Next => self.start_send(key),
+            Sending::Restart => {
+                let interrupted = matches!(-reaped.result, libc::EINTR | libc::EAGAIN);
+                self.counters.interruptions += u64::from(interrupted);
+                self.counters.send_restarts += u64::from(!interrupted);
+                self.start_send(key);
+            }
             Sending::Done(bytes) if socket.phase == Phase::Open => {
                 self.done.push_back(Completion::Sent { socket: id, bytes });
             }

@@ -11,6 +11,8 @@ pub(super) struct Socket {
     pub(super) descriptor: Option<OwnedFd>,
     pub(super) mode: ReceiveMode,
     pub(super) receive: Receive,
+    /// The poll before its receive is in flight.
+    pub(super) polling: bool,
     /// It stands in `fresh` or `parked`.
     pub(super) queued: bool,
     /// Its receive was armed before.
@@ -58,6 +60,7 @@ impl Socket {
             descriptor: Some(descriptor),
             mode,
             receive: Receive::Waiting,
+            polling: false,
             queued: false,
             armed_before: false,
             connecting: None,
