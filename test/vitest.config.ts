@@ -45,29 +45,33 @@ function endToEnd(driver: string): TestProjectConfiguration {
   };
 }
 
-/** Why the bundle driver cannot run here, if it cannot: then its suite is left out, aloud. */
-function bundleUnavailable(): string | undefined {
+/** Which drivers of io_uring cannot run here, and why: their suites are left out, aloud. */
+function unavailable(): Map<string, string> {
   const script = `
     import { NativeEngine } from '@millrace/native';
     const nothing = () => {};
     const callbacks = { onBatch: nothing, onRegion: nothing, onNotice: nothing };
-    new NativeEngine({ driver: 'bundle' }, callbacks).close();`;
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    ['--input-type=module', '--eval', script],
-    { encoding: 'utf8', cwd: import.meta.dirname },
-  );
-  if (status === 0 || !stderr.includes('MILLRACE_DRIVER_UNAVAILABLE')) return undefined;
-  return /^Error: .*$/m.exec(stderr)?.[0] ?? 'the bundle driver is not available';
+    for (const driver of ['bundle', 'ring', 'classic']) {
+      try {
+        new NativeEngine({ driver }, callbacks).close();
+      } catch (error) {
+        if (error.code === 'MILLRACE_DRIVER_UNAVAILABLE') console.log(driver, error.message);
+      }
+    }`;
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+    encoding: 'utf8',
+    cwd: import.meta.dirname,
+  });
+  const lines = stdout.matchAll(/^(\w+) (.+)$/gm);
+  return new Map(Array.from(lines, ([, driver, reason]) => [driver ?? '', reason ?? '']));
 }
 
 function drivers(): string[] {
   const forced = process.env['MILLRACE_DRIVER'];
   if (forced !== undefined) return [forced];
-  const reason = bundleUnavailable();
-  if (reason === undefined) return ['bundle', 'portable'];
-  console.warn(`end to end on the portable driver only: ${reason}`);
-  return ['portable'];
+  const left = unavailable();
+  for (const reason of left.values()) console.warn(`left out end to end: ${reason}`);
+  return ['bundle', 'ring', 'classic', 'portable'].filter((driver) => !left.has(driver));
 }
 
 export default defineConfig({

@@ -42,7 +42,7 @@ function serve(...args: Parameters<typeof echo>) {
 describe('an engine', () => {
   test('names its driver and shows its memory', () => {
     const engine = new NativeEngine({}, callbacks);
-    expect(['bundle', 'portable']).toContain(engine.driver);
+    expect(['bundle', 'ring', 'classic', 'portable']).toContain(engine.driver);
     expect(engine.driverReason).not.toBe('');
     const views = engine.views();
     expect(engine.views()).toBe(views);

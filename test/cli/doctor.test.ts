@@ -38,7 +38,7 @@ test('what would run here, and from where', async () => {
   expect(code).toBe(0);
   expect(checks.get('node')).toMatchObject({ level: 'ok', message: process.versions.node });
   expect(checks.get('native')?.message).toMatch(/millrace.*\.node$/);
-  expect(checks.get('driver')?.message).toMatch(/^(bundle|portable): /);
+  expect(checks.get('driver')?.message).toMatch(/^(bundle|ring|classic|portable): /);
   expect(checks.get('port')).toMatchObject({ level: 'ok' });
 });
 
@@ -68,8 +68,16 @@ test('a port that is taken', async () => {
   });
 });
 
-test('a driver that does not run', async () => {
-  const { code, checks } = await report([], { MILLRACE_DRIVER: 'classic' });
+test.each(['ring', 'classic'])('the driver %s, as asked for', async (driver) => {
+  const { checks } = await report([], { MILLRACE_DRIVER: driver });
+  const { level, message } = checks.get('driver') ?? {};
+  // Where io_uring is forbidden, that is what is said.
+  if (level === 'fail') expect(message).toContain(`the driver '${driver}' does not run here`);
+  else expect(message).toMatch(new RegExp(`^${driver}: .*as asked for`));
+});
+
+test('a driver that does not exist', async () => {
+  const { code, checks } = await report([], { MILLRACE_DRIVER: 'floppy' });
   expect(code).toBe(1);
   expect(checks.get('driver')).toMatchObject({
     level: 'fail',

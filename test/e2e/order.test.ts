@@ -63,11 +63,17 @@ async function echoAll(ports: readonly number[], choose: Random): Promise<void> 
   }
 }
 
+/**
+ * The receive ring. The driver `classic` receives one buffer at a time of each connection, so that
+ * four connections do not come near the end of a larger one.
+ */
+const RING_BUFFERS = process.env['MILLRACE_DRIVER'] === 'classic' ? 4 : 16;
+
 async function smallServer(): Promise<TestServer> {
-  return startServer({ limits: { ringBuffers: 16 }, logLevel: 'warn' });
+  return startServer({ limits: { ringBuffers: RING_BUFFERS }, logLevel: 'warn' });
 }
 
-test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', async () => {
+test(`100 streams echo messages of 0 B to 1 MiB through a ring of ${RING_BUFFERS} buffers`, async () => {
   const server = await smallServer();
   const start = await server.stats();
   const relay = await startRelay(server.port);
@@ -80,7 +86,7 @@ test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', a
     { seed, numRuns: 8, endOnFailure: true },
   );
   const stats = await server.stats();
-  expect(total(stats, 'ringLowestFree')).toBeLessThan(4);
+  expect(total(stats, 'ringLowestFree')).toBeLessThan(RING_BUFFERS / 4);
   await server.backAt(start);
 }, 120_000);
 

@@ -1,4 +1,4 @@
-// The soak: `npm run soak -- [--minutes 10] [--driver bundle|portable] [--tls] [--seed N]`.
+// The soak: `npm run soak -- [--minutes 10] [--driver bundle|ring|classic|portable] [--tls] [--seed N]`.
 //
 // Servers in processes of their own, and our client in this one, which makes calls of all kinds at random
 // while servers are restarted and killed and connections are broken. Every reply is verified, every failure

@@ -2,10 +2,12 @@
 
 import { parseArgs } from 'node:util';
 
+const drivers = ['bundle', 'ring', 'classic', 'portable'];
+
 export interface SoakOptions {
   readonly seconds: number;
   /** As of MILLRACE_DRIVER; undefined: the best that runs here. */
-  readonly driver: 'bundle' | 'portable' | undefined;
+  readonly driver: string | undefined;
   readonly tls: boolean;
   readonly seed: number;
 }
@@ -26,8 +28,8 @@ export function readOptions(words: readonly string[]): SoakOptions {
     throw new Error(`--minutes is ${values.minutes}, but has to be a number from 0.2 to 1440`);
   }
   const { driver } = values;
-  if (driver !== undefined && driver !== 'bundle' && driver !== 'portable') {
-    throw new Error(`--driver is ${driver}, but has to be bundle or portable`);
+  if (driver !== undefined && !drivers.includes(driver)) {
+    throw new Error(`--driver is ${driver}, but has to be one of ${drivers.join(', ')}`);
   }
   const seed =
     values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);

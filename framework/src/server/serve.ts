@@ -73,6 +73,9 @@ export async function serve(options: ServeOptions): Promise<Server> {
     'listening',
   );
   listening.publish({ host: server.host, port, stats: () => server.stats() });
+  if (process.platform === 'linux' && checked.thread.engine['driver'] === 'auto') {
+    if (threads.driver !== 'bundle') logger.warn({ driver: threads.driver }, threads.driverReason);
+  }
   if (checked.tls === undefined && !isLocal(checked.endpoint)) {
     logger.warn(
       { host: server.host },

@@ -92,6 +92,17 @@ describe('io_uring', () => {
     });
   });
 
+  test('of an older kernel', () => {
+    const ring = { name: 'ring', reason: 'ring: no bundles; Linux 6.10 has them' };
+    expect(check('driver', { driver: ring })).toMatchObject({
+      level: 'warn',
+      message: ring.reason,
+      remedy: expect.stringContaining('named here'),
+    });
+    expect(check('io_uring', { driver: ring })?.level).toBe('ok');
+    expect(check('driver', { driver: ring, driverAsked: 'ring' })?.level).toBe('ok');
+  });
+
   test('not asked for', () => {
     const facts = { driver: portable, driverAsked: 'portable', seccomp: 2 };
     expect(check('driver', facts)?.remedy).toContain('MILLRACE_DRIVER');

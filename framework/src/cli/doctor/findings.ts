@@ -69,7 +69,11 @@ function driver({ driverAsked, platform }: Facts, found: DriverFact): Finding {
     );
   }
   const text = `${found.reason}${forced}`;
-  if (found.name !== 'portable' || platform !== 'linux') return ok('driver', text);
+  const best = found.name === 'bundle' || platform !== 'linux';
+  if (best || (found.name !== 'portable' && driverAsked !== 'auto')) return ok('driver', text);
+  if (found.name !== 'portable') {
+    return warn('driver', text, 'All works, but what is named here would make it faster.');
+  }
   return warn(
     'driver',
     text,

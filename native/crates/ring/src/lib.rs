@@ -37,6 +37,7 @@ mod chunk;
 mod counters;
 mod driver;
 mod error;
+mod fault;
 mod memory;
 mod options;
 mod probe;
@@ -55,9 +56,9 @@ use socket2::SockAddr;
 pub use buffer::{BufferGroup, Level};
 pub use chunk::{Chunk, ChunkPool};
 pub use counters::Counters;
-#[cfg(feature = "__fault")]
-pub use driver::fault::FaultPlan;
 pub use error::RingError;
+#[cfg(feature = "__fault")]
+pub use fault::FaultPlan;
 pub use memory::SharedMemory;
 pub use options::{DriverChoice, Options};
 pub use probe::{Selection, select};

@@ -30,14 +30,6 @@ pub struct Selection {
 /// [`RingError`], with cause and remedy. [`DriverChoice::Automatic`] fails only where nothing runs.
 pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, RingError> {
     check(options)?;
-    #[cfg(feature = "__fault")]
-    let (plan, options) = (
-        &options.fault,
-        &Options {
-            fault: None,
-            ..options.clone()
-        },
-    );
     let selection = match choice {
         DriverChoice::Portable => portable(options, "portable: asked for".to_string())?,
         DriverChoice::Automatic => match uring::best(options) {
@@ -49,7 +41,7 @@ pub fn select(choice: DriverChoice, options: &Options) -> Result<Selection, Ring
         DriverChoice::Classic => forced("classic", options)?,
     };
     #[cfg(feature = "__fault")]
-    if let Some(plan) = plan {
+    if let Some(plan) = &options.fault {
         let driver = Box::new(crate::driver::fault::Fault::new(selection.driver, plan));
         return Ok(Selection {
             driver,

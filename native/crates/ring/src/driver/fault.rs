@@ -1,5 +1,6 @@
 //! A wrapper that lets things go wrong now and then, by a seed: what a real driver does seldom, it
-//! does often. Order and bytes stay exact, so that a test above it may insist on both.
+//! does often. Order and bytes stay exact, so that a test above it may insist on both. What goes
+//! wrong below a driver is in `crate::fault`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -8,26 +9,14 @@ use std::os::fd::{OwnedFd, RawFd};
 use socket2::SockAddr;
 
 use crate::driver::completion_socket;
+use crate::fault::{FaultPlan, Random};
 use crate::{BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, SocketId};
-
-/// What goes wrong, and how often. Chances are of 256 and default to 0.
-#[derive(Clone, Debug, Default)]
-pub struct FaultPlan {
-    /// The seed; the same seed and the same completions give the same faults.
-    pub seed: u64,
-    /// A socket's completions are held back for some turns, in order, while others overtake them.
-    pub delay_chance: u8,
-    /// A released buffer is kept for some turns, so that the group runs empty and sockets park.
-    pub keep_chance: u8,
-    /// A socket that has just received is reset: its stream ends with `ECONNRESET`.
-    pub reset_chance: u8,
-}
 
 /// The wrapper.
 pub(crate) struct Fault {
     inner: Box<dyn Driver>,
     plan: FaultPlan,
-    random: u64,
+    random: Random,
     /// Completions held back, per socket, with the turns left.
     delayed: HashMap<SocketId, (u32, VecDeque<Completion>)>,
     /// Released buffers kept, with the turns left.
@@ -45,7 +34,7 @@ impl Fault {
     pub(crate) fn new(inner: Box<dyn Driver>, plan: &FaultPlan) -> Self {
         Self {
             inner,
-            random: plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: Random::new(plan.seed),
             plan: plan.clone(),
             delayed: HashMap::new(),
             kept: Vec::new(),
@@ -55,19 +44,8 @@ impl Fault {
         }
     }
 
-    fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random >> 8
-    }
-
-    fn chance(&mut self, of_256: u8) -> bool {
-        self.random() % 256 < u64::from(of_256)
-    }
-
     fn turns(&mut self) -> u32 {
-        1 + (self.random() % TURNS) as u32
+        1 + (self.random.next() % TURNS) as u32
     }
 
     /// Takes a completion from below: it goes on, is held back, or becomes a fault.
@@ -89,7 +67,7 @@ impl Fault {
                 let error = libc::ECONNRESET;
                 self.hold_or_pass(socket, Completion::SendFailed { socket, error });
             }
-            Completion::Received { .. } if self.chance(self.plan.reset_chance) => {
+            Completion::Received { .. } if self.random.chance(self.plan.reset_chance) => {
                 self.hold_or_pass(socket, completion);
                 let error = libc::ECONNRESET;
                 self.hold_or_pass(socket, Completion::ReceiveEnded { socket, error });
@@ -102,7 +80,7 @@ impl Fault {
 
     fn hold_or_pass(&mut self, socket: SocketId, completion: Completion) {
         if !self.delayed.contains_key(&socket) {
-            if !self.chance(self.plan.delay_chance) {
+            if !self.random.chance(self.plan.delay_chance) {
                 self.ready.push_back(completion);
                 return;
             }
@@ -236,7 +214,7 @@ impl Driver for Fault {
     }
 
     fn release(&mut self, buffer: u16) {
-        if self.chance(self.plan.keep_chance) {
+        if self.random.chance(self.plan.keep_chance) {
             let turns = self.turns();
             self.kept.push((turns, buffer));
         } else {

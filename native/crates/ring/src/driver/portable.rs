@@ -16,6 +16,7 @@ use socket2::{SockAddr, SockRef, Socket as Listening};
 use super::slab::{Key, Slab};
 use super::{completion_socket, socket};
 use crate::buffer::VECTOR;
+use crate::fault::{Attempt, Saboteur};
 use crate::{
     BufferGroup, Chunk, ChunkPool, Completion, Counters, Driver, ListenerId, Options, SocketId,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Portable {
     /// was reported beside them has been handled.
     closed: Vec<u32>,
     counters: Counters,
+    saboteur: Saboteur,
 }
 
 struct Socket {
@@ -117,6 +119,7 @@ impl Portable {
             done: VecDeque::new(),
             closed: Vec::new(),
             counters: Counters::default(),
+            saboteur: Saboteur::new(options),
         })
     }
 
@@ -264,16 +267,19 @@ impl Portable {
                 .min(VECTOR);
             self.counters.enters += 1;
             let counters = &mut self.counters;
-            let received = self
-                .buffers
-                .receive(descriptor.as_fd(), most, |buffer, length| {
-                    counters.receive_buffers += 1;
-                    out.push(Completion::Received {
-                        socket: id,
-                        buffer,
-                        length,
-                    });
-                });
+            let received = match interruption(&mut self.saboteur, Attempt::Receive) {
+                Some(error) => Err(error),
+                None => self
+                    .buffers
+                    .receive(descriptor.as_fd(), most, |buffer, length| {
+                        counters.receive_buffers += 1;
+                        out.push(Completion::Received {
+                            socket: id,
+                            buffer,
+                            length,
+                        });
+                    }),
+            };
             match received {
                 Ok((0, _)) => {
                     socket.receive = Receive::Ended;
@@ -292,7 +298,9 @@ impl Portable {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.counters.interruptions += 1;
+                }
                 Err(error) => {
                     socket.receive = Receive::Ended;
                     let error = error.raw_os_error().unwrap_or(libc::EIO);
@@ -313,7 +321,11 @@ impl Portable {
                 break;
             }
             self.counters.enters += 1;
-            match listener.listening.accept() {
+            let accepted = match interruption(&mut self.saboteur, Attempt::Accept) {
+                Some(error) => Err(error),
+                None => listener.listening.accept(),
+            };
+            match accepted {
                 Ok((connection, peer)) => {
                     if connection.set_nonblocking(true).is_err() {
                         continue;
@@ -331,6 +343,7 @@ impl Portable {
                 Err(error) => {
                     let error = error.raw_os_error().unwrap_or(libc::EIO);
                     if socket::concerns_one_connection(error) {
+                        self.counters.interruptions += u64::from(error == libc::EINTR);
                         continue;
                     }
                     listener.failed = true;
@@ -368,15 +381,22 @@ impl Portable {
                 count += 1;
             }
             self.counters.enters += 1;
-            let sent =
-                SockRef::from(descriptor).send_vectored_with_flags(&slices[..count], SEND_FLAGS);
+            let offered = &slices[..self.saboteur.shorten(count)];
+            let sent = match interruption(&mut self.saboteur, Attempt::Send) {
+                Some(error) => Err(error),
+                None => SockRef::from(descriptor).send_vectored_with_flags(offered, SEND_FLAGS),
+            };
             match sent {
                 Ok(sent) => {
+                    let bytes: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+                    self.counters.send_restarts += u64::from(sent < bytes);
                     self.counters.vectored_sends += 1;
                     self.counters.send_bytes += sent as u64;
                     outgoing.advance(sent);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.counters.interruptions += 1;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => break Some(error.raw_os_error().unwrap_or(libc::EIO)),
             }
@@ -458,6 +478,13 @@ impl Outgoing {
             self.chunks.pop_front();
         }
     }
+}
+
+/// A system call that ends with `EINTR` on purpose. What waits for readiness would wait for ever
+/// after an `EAGAIN` that is not true.
+fn interruption(saboteur: &mut Saboteur, attempt: Attempt) -> Option<io::Error> {
+    let interrupted = matches!(-saboteur.answer(attempt)?, libc::EINTR | libc::EAGAIN);
+    interrupted.then(|| io::Error::from_raw_os_error(libc::EINTR))
 }
 
 impl Driver for Portable {

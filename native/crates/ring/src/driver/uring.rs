@@ -69,7 +69,7 @@ impl Uring {
     /// a number: it lacks something that it has no number for.
     pub(crate) fn new(options: &Options, preset: Preset) -> io::Result<Self> {
         let Preset { base, receive, .. } = preset;
-        let mut queue = Queue::new(base, options.submission_entries, options.completion_entries)?;
+        let mut queue = Queue::new(base, options)?;
         let bundles = preset.send == SendMode::Bundle || receive == ReceiveMode::Bundle;
         if !queue.has_fast_poll() || (bundles && !queue.has_bundles()) {
             return Err(io::ErrorKind::Unsupported.into());
@@ -117,6 +117,7 @@ impl Uring {
                     self.counters.provide_failures += 1;
                 }
             }
+            Kind::Sabotage => debug_assert!(false, "the queue keeps these for itself"),
             // Operations of a socket keep its place, so a completion always finds its socket.
             _ if !self.sockets.holds(key) => debug_assert!(false, "a completion of nobody"),
             Kind::Connect => self.connected(key, reaped.result),

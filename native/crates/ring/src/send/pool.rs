@@ -97,11 +97,12 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Options;
     use crate::uring::Base;
 
     #[test]
     fn slow_peers_share_half_and_everybody_the_rest() {
-        let Ok(queue) = Queue::new(Base::Linux6_0, 4, 8) else {
+        let Ok(queue) = Queue::new(Base::Linux6_0, &Options::default()) else {
             return eprintln!("skipped: io_uring is not allowed here");
         };
         let mut pool = Pool::new(8, 6);

@@ -129,7 +129,8 @@ impl Outbox {
                 self.account.commit(1);
             }
             let bytes = &self.chunks[0].as_slice()[self.account.offset()..];
-            let entry = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(flags);
+            let length = queue.shorten(bytes.len()) as u32;
+            let entry = opcode::Send::new(socket, bytes.as_ptr(), length).flags(flags);
             // The chunk stays in `chunks`, unmoved and unchanged, until `complete` drops it.
             queue.push(token, entry.build());
             self.flight = Some(Flight::Single);
@@ -154,6 +155,7 @@ impl Outbox {
         };
         let mut message = pool.message();
         message.fill(self.chunks.iter().take(entries), self.account.offset());
+        message.truncate(queue.shorten(entries));
         let header = &raw const message.header;
         // The message is boxed and stays in `flight`, and the chunks in `chunks`, until `complete`
         // drops them.
@@ -166,7 +168,7 @@ impl Outbox {
     fn push_bundle(&mut self, queue: &mut Queue, token: Token, socket: Fd, ring: BufferRing) {
         let flags = flags(queue.base());
         let entry = opcode::SendBundle::new(socket, ring.group()).flags(flags);
-        queue.push(token, entry.build());
+        queue.push_from_ring(token, entry.build());
         self.flight = Some(Flight::Bundle(ring));
     }
 
@@ -257,5 +259,10 @@ impl Message {
         }
         self.header.msg_iov = (&raw mut self.slices).cast();
         self.header.msg_iovlen = count;
+    }
+
+    /// Leaves `slices` of them.
+    fn truncate(&mut self, slices: usize) {
+        self.header.msg_iovlen = self.header.msg_iovlen.min(slices as _);
     }
 }

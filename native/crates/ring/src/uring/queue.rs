@@ -8,9 +8,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use socket2::SockAddr;
+
+use crate::Options;
+use crate::fault::{Attempt, Saboteur};
 
 /// What an operation is, so that its completion is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) enum Kind {
     Poll = 7,
     /// Provides buffers; the owner is the first and the count.
     Provide = 8,
+    /// A cancel that nobody asked for.
+    Sabotage = 9,
 }
 
 /// Names an operation: its kind, and whose it is in 56 bits.
@@ -51,6 +56,7 @@ impl Token {
             6 => Kind::Connect,
             7 => Kind::Poll,
             8 => Kind::Provide,
+            9 => Kind::Sabotage,
             _ => return None,
         };
         Some(Self {
@@ -77,11 +83,10 @@ pub(crate) enum ReceiveMode {
 /// What may be asked of the kernel besides receiving and sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Base {
-    /// Nothing newer than `IORING_OP_PROVIDE_BUFFERS`: one accept at a time, operations cancelled
-    /// one by one, and sends that end when the socket's buffer is full.
+    /// Nothing newer than `IORING_OP_PROVIDE_BUFFERS`: one accept at a time, and sends that end when
+    /// the socket's buffer is full.
     Linux5_7,
-    /// Completions without interrupts, multishot accepts, everything on a descriptor cancelled at
-    /// once, and sends that go on by themselves (5.19).
+    /// Completions without interrupts, multishot accepts, and sends that go on by themselves (5.19).
     Linux6_0,
 }
 
@@ -98,6 +103,16 @@ pub(crate) struct Reaped {
 }
 
 impl Reaped {
+    /// The only completion of an operation.
+    fn over(token: Token, result: i32) -> Self {
+        Self {
+            token,
+            result,
+            more: false,
+            buffer: None,
+        }
+    }
+
     /// The accepted connection, if this is one.
     pub(crate) fn into_connection(self) -> Option<OwnedFd> {
         if self.token.kind != Kind::Accept || self.result < 0 {
@@ -119,6 +134,9 @@ pub(crate) struct Queue {
     in_flight: u64,
     /// System calls made.
     pub(crate) enters: u64,
+    saboteur: Saboteur,
+    /// Completions that the saboteur gave in the kernel's place.
+    answered: VecDeque<Reaped>,
 }
 
 /// What is pushed at once.
@@ -149,17 +167,13 @@ impl Queue {
     /// # Errors
     /// `EPERM`, `EACCES`, `ENOSYS`: forbidden or absent. `EINVAL`: the kernel is too old for the
     /// flags. `ENOMEM`: `RLIMIT_MEMLOCK`.
-    pub(crate) fn new(
-        base: Base,
-        submission_entries: u32,
-        completion_entries: u32,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(base: Base, options: &Options) -> io::Result<Self> {
         // A linked pair is submitted together.
-        let submission_entries = submission_entries.max(2);
+        let submission_entries = options.submission_entries.max(2);
         let mut builder = IoUring::builder();
         builder
             .setup_clamp()
-            .setup_cqsize(completion_entries.max(submission_entries));
+            .setup_cqsize(options.completion_entries.max(submission_entries));
         if base == Base::Linux6_0 {
             builder
                 .setup_coop_taskrun()
@@ -174,6 +188,8 @@ impl Queue {
             backlog: VecDeque::new(),
             in_flight: 0,
             enters: 0,
+            saboteur: Saboteur::new(options),
+            answered: VecDeque::new(),
         })
     }
 
@@ -271,14 +287,23 @@ impl Queue {
         self.push(token, entry);
     }
 
-    /// Cancels every operation on a descriptor. Not on [`Base::Linux5_7`].
-    pub(crate) fn cancel_all(&mut self, token: Token, descriptor: BorrowedFd<'_>) {
-        let builder = CancelBuilder::fd(Fd(descriptor.as_raw_fd())).all();
-        self.push(token, opcode::AsyncCancel2::new(builder).build());
-    }
-
     /// Queues an entry. The caller, in this module, answers for the memory it names.
     pub(super) fn push(&mut self, token: Token, entry: Entry) {
+        match self.sabotage(token.kind) {
+            Some(result) => self.answered.push_back(Reaped::over(token, result)),
+            None => self.push_unharmed(token, entry),
+        }
+    }
+
+    /// Queues a send from a ring.
+    pub(super) fn push_from_ring(&mut self, token: Token, entry: Entry) {
+        match self.saboteur.answer(Attempt::SendFromRing) {
+            Some(result) => self.answered.push_back(Reaped::over(token, result)),
+            None => self.push_unharmed(token, entry),
+        }
+    }
+
+    fn push_unharmed(&mut self, token: Token, entry: Entry) {
         let entry = entry.user_data(token.to_bits());
         self.in_flight += 1;
         if !self.backlog.is_empty() {
@@ -296,6 +321,12 @@ impl Queue {
     /// Queues two entries, the second of which starts when the first has succeeded. The chain ends
     /// where a submission ends, so both go in one.
     fn push_linked(&mut self, first: (Token, Entry), second: (Token, Entry)) {
+        if let Some(result) = self.sabotage(second.0.kind) {
+            let answers = [(first.0, 0), (second.0, result)];
+            let answers = answers.map(|(token, result)| Reaped::over(token, result));
+            self.answered.extend(answers);
+            return;
+        }
         let pair = [
             first.1.user_data(first.0.to_bits()).flags(Flags::IO_LINK),
             second.1.user_data(second.0.to_bits()),
@@ -307,6 +338,24 @@ impl Queue {
         if !queued {
             self.backlog.push_back(Queued::Linked(pair));
         }
+    }
+
+    /// What an operation ends with instead of being made.
+    fn sabotage(&mut self, kind: Kind) -> Option<i32> {
+        let attempt = match kind {
+            Kind::Accept => Attempt::Accept,
+            Kind::Receive => Attempt::Receive,
+            Kind::Send => Attempt::Send,
+            Kind::CancelSocket | Kind::CancelListener => Attempt::Cancel,
+            Kind::Provide => Attempt::Provide,
+            Kind::Connect | Kind::Poll | Kind::Sabotage => return None,
+        };
+        self.saboteur.answer(attempt)
+    }
+
+    /// How many of `bytes` a send without a ring is given.
+    pub(super) fn shorten(&mut self, bytes: usize) -> usize {
+        self.saboteur.shorten(bytes)
     }
 
     /// Gives the kernel what is queued, in one system call unless more is queued than the
@@ -373,8 +422,10 @@ impl Queue {
 
     /// Copies completions out, oldest first, and gives their places back to the kernel at once.
     pub(crate) fn reap(&mut self, most: usize, into: &mut VecDeque<Reaped>) {
+        into.append(&mut self.answered);
         let mut batch = [const { MaybeUninit::<cqueue::Entry>::uninit() }; BATCH];
         let most = most.clamp(1, BATCH);
+        let mut cut_short = None;
         let filled = self.ring.completion().fill(&mut batch[..most]);
         for entry in filled {
             let flags = entry.flags();
@@ -386,6 +437,11 @@ impl Queue {
                 debug_assert!(false, "a completion of nobody");
                 continue;
             };
+            match token.kind {
+                Kind::Sabotage => continue,
+                Kind::Receive if more && self.saboteur.ends() => cut_short = Some(token),
+                _ => {}
+            }
             let buffer = cqueue::buffer_select(flags);
             into.push_back(Reaped {
                 token,
@@ -393,6 +449,13 @@ impl Queue {
                 more,
                 buffer,
             });
+        }
+        if let Some(target) = cut_short {
+            let token = Token {
+                kind: Kind::Sabotage,
+                ..target
+            };
+            self.cancel(token, target);
         }
     }
 
@@ -406,7 +469,7 @@ impl Queue {
     pub(crate) fn has_completions(&self) -> bool {
         // SAFETY: guards live only within a method of this type, which is not `Sync`, so no other
         // guard of the completion queue is alive.
-        !unsafe { self.ring.completion_shared() }.is_empty()
+        !self.answered.is_empty() || !unsafe { self.ring.completion_shared() }.is_empty()
     }
 
     /// Whether [`Queue::flush`] would make completions appear.

@@ -63,6 +63,8 @@ impl Uring {
             || result == -libc::ECANCELED
             || socket::concerns_one_connection(-result)
         {
+            let interrupted = matches!(-result, libc::EINTR | libc::EAGAIN);
+            self.counters.interruptions += u64::from(interrupted);
             listener.accept = Accept::Waiting;
             self.accepting.push_back(key);
         } else {

@@ -1,13 +1,11 @@
 //! Cancelling, and closing once nothing is in flight.
 
-use std::os::fd::AsFd;
-
 use super::Uring;
 use super::accept::Accept;
 use super::state::{Phase, Receive};
 use crate::driver::slab::Key;
 use crate::driver::socket;
-use crate::uring::{Base, Kind, Token};
+use crate::uring::{Kind, Token};
 use crate::{Completion, Driver, ListenerId, SocketId};
 
 impl Uring {
@@ -50,35 +48,25 @@ impl Uring {
     /// Cancels the receive, or everything when aborting.
     pub(super) fn cancel(&mut self, key: Key) {
         let socket = &mut self.sockets[key.index];
-        let Some(descriptor) = &socket.descriptor else {
-            return;
-        };
         let owner = key.to_bits();
         let token = Token {
             kind: Kind::CancelSocket,
             owner,
         };
+        // A receive that is linked to a poll is not known to the kernel before that is over.
+        let receive = match socket.polling {
+            true => Kind::Poll,
+            false => Kind::Receive,
+        };
         let aborting = socket.phase == Phase::Aborting;
-        if aborting && self.queue.base() == Base::Linux6_0 {
-            self.queue.cancel_all(token, descriptor.as_fd());
+        let targets = [
+            (receive, socket.receive.in_flight() || socket.polling),
+            (Kind::Send, aborting && !socket.outbox.is_idle()),
+            (Kind::Connect, aborting && socket.connecting.is_some()),
+        ];
+        for (kind, _) in targets.into_iter().filter(|(_, wanted)| *wanted) {
+            self.queue.cancel(token, Token { kind, owner });
             socket.cancels += 1;
-        } else {
-            // A receive that is linked to a poll is not known to the kernel before that is over.
-            let receive = match socket.polling {
-                true => Kind::Poll,
-                false => Kind::Receive,
-            };
-            let sending = aborting && !socket.outbox.is_idle();
-            let connecting = aborting && socket.connecting.is_some();
-            let targets = [
-                (receive, socket.receive.in_flight() || socket.polling),
-                (Kind::Send, sending),
-                (Kind::Connect, connecting),
-            ];
-            for (kind, _) in targets.into_iter().filter(|(_, wanted)| *wanted) {
-                self.queue.cancel(token, Token { kind, owner });
-                socket.cancels += 1;
-            }
         }
         if socket.receive == Receive::Armed {
             socket.receive = Receive::Cancelling { resume: false };
