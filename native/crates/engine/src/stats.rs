@@ -142,11 +142,14 @@ impl Engine {
         let counters = self.driver.counters();
         for (name, value) in [
             ("receives", counters.receives),
+            ("receiveBundles", counters.receive_bundles),
             ("receiveBuffers", counters.receive_buffers),
             ("receivedBytes", counters.receive_bytes),
             ("enobufs", counters.enobufs),
             ("rearms", counters.rearms),
             ("parked", counters.parked),
+            ("provides", counters.provides),
+            ("provideFailures", counters.provide_failures),
             ("acceptFailures", counters.accept_failures),
             ("sendBundles", counters.send_bundles),
             ("sendEntries", counters.send_entries),
@@ -156,6 +159,8 @@ impl Engine {
             ("sendFailures", counters.send_failures),
             ("sendRingLeases", counters.leases),
             ("sendRingRefusals", counters.lease_failures),
+            ("interruptions", counters.interruptions),
+            ("missedCancels", counters.missed_cancels),
             ("completionOverflows", counters.completion_overflows),
             ("enters", counters.enters),
             ("leakedRegions", counters.leaked_regions),

@@ -34,7 +34,7 @@ pub struct Counters {
     pub send_entries: u64,
     /// Sends of one chunk, without a ring.
     pub single_sends: u64,
-    /// Sends by an iovec: no ring could be leased, or the driver is portable.
+    /// Sends by an iovec: no ring could be leased, or the driver sends so.
     pub vectored_sends: u64,
     /// Bytes sent, by whatever way.
     pub send_bytes: u64,
