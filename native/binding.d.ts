@@ -80,6 +80,12 @@ export declare class NativeEngine {
    */
   sendLarge(call: number, bytes: Uint8Array, ends?: boolean | undefined | null): void;
   /**
+   * Has a call get the events of a pattern's topics, behind what was queued for it so far, until it
+   * ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL` or
+   * `MILLRACE_SUBSCRIPTIONS_FULL`. Nothing happens if the call is over.
+   */
+  subscribe(call: number, topics: NativeTopics, subscription: NativeSubscription): void;
+  /**
    * The metadata block of a call's request headers (a client's: of its response headers); null
    * when it has none or is over.
    */
@@ -107,6 +113,40 @@ export declare class NativeEngine {
   close(): void;
 }
 
+/** The topics of one name, as this thread publishes to them. */
+export declare class NativeTopics {
+  /** Throws `MILLRACE_TOPICS_CONFLICT` if the process has topics of that name with other options. */
+  constructor(options: NativeTopicsOptions);
+  /**
+   * Where messages are encoded before `publish()`: a head of 16 bytes, with the sequence that was
+   * given to the event published last and one that is given to the next, each a u64, and then the
+   * message. Once only.
+   */
+  staging(): ArrayBuffer;
+  /** A number for a topic, until `forget()`. Throws `MILLRACE_TOPIC_ILLEGAL`. */
+  topic(topic: string): number;
+  /** All numbers of topics mean nothing any more. */
+  forget(): void;
+  /** Throws `MILLRACE_PATTERN_ILLEGAL` or `MILLRACE_GROUP_ILLEGAL` for what could not be subscribed. */
+  check(pattern: string, group?: string | undefined | null): void;
+  /**
+   * Publishes the first `length` bytes behind the head of the staging memory; answers for how many
+   * subscriptions of this process.
+   */
+  publish(topic: number, length: number): number;
+  /** The same for a message that is larger than the staging memory. */
+  publishLarge(topic: number, message: Uint8Array): number;
+  /** Whether no subscriber makes the publishers of a topic wait. */
+  writable(topic: number): boolean;
+  /**
+   * Calls back when `writable()` may answer true where it answered false. It does not keep the
+   * process alive. Once only.
+   */
+  onWritable(callback: () => void): void;
+  /** Statistics as JSON. */
+  stats(): string;
+}
+
 /**
  * Where a descriptor that this process was given listens: `127.0.0.1:50051`, `[::1]:50051`,
  * `unix:/path` or `unix-abstract:name`. Processes that this one starts do not inherit it from now
@@ -128,6 +168,18 @@ export interface NativeMethod {
   kind: number;
 }
 
+/** What a subscription wants. */
+export interface NativeSubscription {
+  /** Topics; `*` stands for a token, `>` for the rest. */
+  pattern: string;
+  /** `block`, `drop-oldest`, `drop-newest` or `disconnect`. */
+  slowConsumer: string;
+  /** From 1. */
+  maxPending: number;
+  /** The queue group. */
+  group?: string;
+}
+
 /** What a server with TLS needs; the texts are PEM. */
 export interface NativeTls {
   /** The chain, the server's own certificate first. */
@@ -138,6 +190,24 @@ export interface NativeTls {
   ca?: string;
   /** `request` or `require`; absent: clients are not asked. */
   clientCertificate?: string;
+}
+
+/** What topics are made of; sizes are bytes, times milliseconds. */
+export interface NativeTopicsOptions {
+  /** Those of one name share their events, on all threads of the process. */
+  name: string;
+  /** Number of the field for the sequence; 0: the message has none. */
+  sequenceField: number;
+  /** Number of the field for how many events were dropped; 0: the message has none. */
+  droppedField: number;
+  /** How long a subscriber may make publishers wait. */
+  blockTimeoutMs: number;
+  /** Topics whose subscribers are kept found. */
+  topics: number;
+  /** Subscriptions at most. */
+  subscriptions: number;
+  /** Length of a topic or pattern. */
+  patternBytes: number;
 }
 
 /**

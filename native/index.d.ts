@@ -89,5 +89,8 @@ export {
   leakedEngines,
   NativeEngine,
   type NativeMethod,
+  type NativeSubscription,
+  NativeTopics,
+  type NativeTopicsOptions,
   openListener,
 } from './binding.js';

@@ -45,7 +45,7 @@ const table = {
   MILLRACE_HANDLER_RESULT: {
     message: 'a handler returned something of the wrong kind',
     remedy:
-      'Return one message from unary and client-streaming methods; make the others async generators.',
+      'Return one message from unary and client-streaming methods; make the others async generators, or return a subscription that was not returned before.',
   },
   MILLRACE_INTERCEPTOR_INVALID: {
     message: 'an interceptor is not a function',
@@ -108,6 +108,10 @@ const table = {
   MILLRACE_TLS_OFF: {
     message: 'the server was started without TLS',
     remedy: 'Give tls to serve(); only then is there something to reload.',
+  },
+  MILLRACE_TOPICS_CONFLICT: {
+    message: 'topics of that name exist with other options',
+    remedy: 'Give the same options wherever the name is used, or another name.',
   },
   MILLRACE_WORKER_FAILED: {
     message: 'a server thread could not start',

@@ -76,3 +76,12 @@ export {
 export { isStatus, Status, statusName } from './status/status.js';
 export { StatusError, type StatusErrorOptions } from './status/status-error.js';
 export type { TlsSource } from './tls-source.js';
+export type { TopicsLimits, TopicsOptions } from './topics/options.js';
+export type { SlowConsumer, Subscription } from './topics/subscription.js';
+export {
+  type Published,
+  type SubscribeOptions,
+  type Topics,
+  type TopicsStats,
+  topics,
+} from './topics/topics.js';

@@ -57,7 +57,7 @@ test('only the bridge imports the native package', () => {
   expect(wrong.map(show)).toEqual([]);
 });
 
-const uppermost = ['server', 'client', 'testing', 'cli', 'index.ts', 'internal.ts'];
+const uppermost = ['server', 'client', 'topics', 'testing', 'cli', 'index.ts', 'internal.ts'];
 
 test.each(['bridge', 'server', 'client'])('only the uppermost rooms import %s', (target) => {
   const wrong = inFramework.filter(
@@ -148,7 +148,7 @@ test('the framework knows no service, and services do not know each other', () =
       /^(framework|services)\//.test(from) &&
       // The projects that `millrace new` makes are not the framework.
       !from.startsWith('framework/templates/') &&
-      /^@millrace\/(?!native$)|^services\/.*/.test(to),
+      /^@millrace\/(?!native(?:\/load)?$)|^services\/.*/.test(to),
   );
   const between = wrong.filter(({ from, to }) => from.split('/')[1] !== to.split('/')[1]);
   expect(between.map(show)).toEqual([]);

@@ -98,7 +98,7 @@ test('docs/reference/errors.md has every code that native code and the codec kno
   const sources = [
     ...files(/\.rs$/, 'native/crates').filter((file) => file.includes('/src/')),
     ...files(/\.ts$/, 'framework/src').filter((file) => !/\.test/.test(file)),
-    'native/index.js',
+    'native/load.js',
   ];
   const codes = sources.flatMap((file) =>
     [...text(file).matchAll(/(?<!env\[|env::var\()['"](MILLRACE_[A-Z_]*[A-Z])['"]/g)].map(

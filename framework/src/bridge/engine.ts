@@ -13,7 +13,13 @@ import {
   CONTROL_STREAM_MARK,
 } from './layout.js';
 import { decodeMetadata, encodeMetadata, encodeStatus } from './metadata-block.js';
-import type { NativeEngine, NativeEngineConstructor, NativeTls } from './native.js';
+import type {
+  NativeEngine,
+  NativeEngineConstructor,
+  NativeSubscription,
+  NativeTls,
+  NativeTopics,
+} from './native.js';
 import { Operations } from './operations.js';
 import { type RecordSink, readRecords } from './records.js';
 
@@ -286,5 +292,14 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
 
   sayRelease(call: number): void {
     this.operations.release(call);
+  }
+
+  /**
+   * Has a call get events from now on, behind what was sent on it so far.
+   *
+   * @throws Error with a code MILLRACE_*
+   */
+  subscribe(call: number, topics: NativeTopics, subscription: NativeSubscription): void {
+    this.native.subscribe(call, topics, subscription);
   }
 }

@@ -71,6 +71,10 @@ export class FakeNative implements NativeEngine {
     this.#ring = new Uint8Array(1 << 20);
   }
 
+  subscribe(call: number): void {
+    this.events.push(`subscribe ${call}`);
+  }
+
   // --- what tests do ---
 
   /** Puts a message into memory; returns its slot. */

@@ -73,6 +73,7 @@ export const CAUSE_PROTOCOL = 6;
 export const CAUSE_MESSAGE = 7;
 export const CAUSE_AGE = 8;
 export const CAUSE_METADATA = 9;
+export const CAUSE_SLOW = 10;
 
 /** Words of a slot: region, offset, length, 1 if the message came compressed. */
 export const SLOT_WORDS = 4;

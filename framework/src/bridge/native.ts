@@ -1,6 +1,18 @@
-import type { NativeClientTls, NativeTarget } from '@millrace/native';
+import type {
+  NativeClientTls,
+  NativeSubscription,
+  NativeTarget,
+  NativeTopics,
+  NativeTopicsOptions,
+} from '@millrace/native';
 
-export type { NativeClientTls, NativeTarget };
+export type {
+  NativeClientTls,
+  NativeSubscription,
+  NativeTarget,
+  NativeTopics,
+  NativeTopicsOptions,
+};
 
 /** The memory views of an engine: see layout.ts. `ring` is region 0. */
 export interface NativeViews {
@@ -53,6 +65,11 @@ export interface NativeEngine {
    * it is a reply, with headers and OK trailers, and ends the call.
    */
   sendLarge(call: number, bytes: Uint8Array, ends: boolean): void;
+  /**
+   * Has a call get events until it ends, behind what was queued for it; its headers leave. @throws Error
+   * with a `code`
+   */
+  subscribe(call: number, topics: NativeTopics, subscription: NativeSubscription): void;
   /** The metadata block of a request; null if it has none or the call is over. */
   metadata(call: number): Uint8Array | null;
   peer(call: number): string | null;
@@ -69,7 +86,7 @@ export interface NativeEngine {
 
 /** What the engine of a client offers beside. */
 export interface NativeClientEngine
-  extends Omit<NativeEngine, 'listen' | 'listenUnix' | 'listenDescriptor' | 'drain'> {
+  extends Omit<NativeEngine, 'listen' | 'listenUnix' | 'listenDescriptor' | 'drain' | 'subscribe'> {
   /** Begins to connect; returns the connection's reference. What comes of it is a notice. */
   open(target: NativeTarget): number;
   /** No new calls; closes when the present ones are over. */

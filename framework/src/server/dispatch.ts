@@ -9,6 +9,7 @@ import {
   CAUSE_METADATA,
   CAUSE_PROTOCOL,
   CAUSE_RESET,
+  CAUSE_SLOW,
   CAUSE_STALLED,
   FLAG_COMPRESSED,
   FLAG_END,
@@ -25,6 +26,8 @@ import { isStatus, Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
 import { Inbound, undecodable } from '../stream/inbound.js';
 import { Outbound } from '../stream/outbound.js';
+import { TopicSubscription } from '../topics/subscription.js';
+import { topicsError } from '../topics/topics.js';
 import { CallbackRun, type CallEnder } from './callback-run.js';
 import type { Route } from './route.js';
 
@@ -56,6 +59,8 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   /** Cancelled calls whose handlers have not settled, oldest first. */
   readonly #cancelled = new Set<CallContext<Route>>();
   #graceTimer: NodeJS.Timeout | undefined;
+  /** Calls that native code sends events on. */
+  readonly #subscribed = new Map<CallContext<Route>, TopicSubscription<unknown>>();
   #idle: (() => void) | undefined;
   port!: Engine;
   closed = false;
@@ -121,6 +126,11 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       }
     }
     return count;
+  }
+
+  /** Ends the calls that native code sends events on: they would not end by themselves. */
+  endSubscriptions(error: StatusError): void {
+    for (const subscription of [...this.#subscribed.values()]) subscription.end(error);
   }
 
   /** The engine's memory is gone. */
@@ -304,6 +314,10 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     let leave: (() => void) | undefined;
     try {
       const replies = (isThenable(result) ? await result : result) as AsyncIterable<unknown>;
+      if (replies instanceof TopicSubscription) {
+        this.#subscribe(call, replies);
+        return;
+      }
       if (typeof replies?.[Symbol.asyncIterator] !== 'function') {
         throw new MillraceError(
           'MILLRACE_HANDLER_RESULT',
@@ -321,6 +335,10 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
         if (call.cancelled !== undefined) break;
         if (reply.done === true) {
           leave = undefined;
+          if (reply.value instanceof TopicSubscription) {
+            this.#subscribe(call, reply.value);
+            return;
+          }
           break;
         }
         while (outbound.isHeldUp) await outbound.writable();
@@ -334,6 +352,35 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     }
     if (returning !== undefined) await this.#returned(call, returning);
     this.succeed(call);
+  }
+
+  /** Native code goes on with a call. @throws MillraceError, StatusError */
+  #subscribe(call: CallContext<Route>, subscription: TopicSubscription<unknown>): void {
+    const { output, path } = call.method;
+    if (subscription.isTaken || subscription.typeName !== output.typeName) {
+      const what = subscription.isTaken
+        ? 'a subscription that another call has already'
+        : `a subscription to events of ${subscription.typeName}, not ${output.typeName}`;
+      throw new MillraceError('MILLRACE_HANDLER_RESULT', `the handler of ${path} returned ${what}`);
+    }
+    if (call.cancelled !== undefined) {
+      subscription.over();
+      this.release(call);
+      return;
+    }
+    const end = (error: unknown) => {
+      if (error === undefined) this.succeed(call);
+      else this.fail(call, error);
+    };
+    const ended = subscription.begin({ end });
+    this.#subscribed.set(call, subscription);
+    call.onCancel = () => this.release(call);
+    try {
+      this.port.subscribe(call.reference, subscription.port.native, subscription.wanted);
+    } catch (error) {
+      throw topicsError(error);
+    }
+    if (ended !== undefined) end(ended.error);
   }
 
   /** Awaits a generator's return(), whose error nobody else would see. */
@@ -408,6 +455,10 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     call.ended = true;
     call.outbound?.close();
     if (call.cancelled !== undefined) this.#cancelled.delete(call);
+    if (this.#subscribed.size > 0) {
+      this.#subscribed.get(call)?.over();
+      this.#subscribed.delete(call);
+    }
     this.#running--;
     this.#finished++;
     if (this.#running === 0 && this.#idle !== undefined) {
@@ -465,6 +516,8 @@ function reasonOf(call: CallContext<Route>, cause: number): string {
       return 'the client broke the protocol';
     case CAUSE_MESSAGE:
       return 'a message was too large or not framed as gRPC asks';
+    case CAUSE_SLOW:
+      return 'the subscriber was too slow for its policy';
     case CAUSE_METADATA:
       return 'the response metadata is larger than the client takes';
     case CAUSE_AGE:

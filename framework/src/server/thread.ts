@@ -6,6 +6,8 @@ import { encodingNumbers } from '../context/compression.js';
 import type { Interceptor } from '../interceptors/interceptor.js';
 import { type AttachedServices, CLOSE_WAIT_MS } from '../service/attached.js';
 import type { Service } from '../service/service.js';
+import { Status } from '../status/status.js';
+import { StatusError } from '../status/status-error.js';
 import { attachAll } from './attach.js';
 import { Dispatcher } from './dispatch.js';
 import type { Endpoint } from './endpoint.js';
@@ -135,6 +137,10 @@ export class ThreadServer {
     const drained = new Promise<void>((resolve) => {
       this.#drained = resolve;
     });
+    // They would not end by themselves.
+    this.#dispatcher.endSubscriptions(
+      new StatusError(Status.UNAVAILABLE, 'the server is shutting down'),
+    );
     this.#engine.drain();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {

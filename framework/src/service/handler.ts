@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.js';
 import type { StatusError } from '../status/status-error.js';
+import type { Subscription } from '../topics/subscription.js';
 import type { InputOf, MethodDescriptor, ReplyOf, ServiceDescriptor } from './descriptor.js';
 
 /**
@@ -66,9 +67,12 @@ export interface CallbackHandler<I, R> {
 interface HandlerFunctions<I, R> {
   readonly unary: (request: I, ctx: Context) => R | Promise<R>;
   readonly 'client-streaming': (requests: Requests<I>, ctx: Context) => R | Promise<R>;
-  readonly 'server-streaming': (request: I, ctx: Context) => AsyncIterable<R>;
-  readonly bidi: (requests: Requests<I>, ctx: Context) => AsyncIterable<R>;
+  readonly 'server-streaming': (request: I, ctx: Context) => Replies<R>;
+  readonly bidi: (requests: Requests<I>, ctx: Context) => Replies<R>;
 }
+
+/** The stream of a handler's replies, or a subscription to topics, which native code sends. */
+type Replies<R> = AsyncIterable<R> | Subscription<R> | Promise<Subscription<R>>;
 
 /** A handler of a method: a function, or the callback form. */
 export type Handler<M extends MethodDescriptor, I = InputOf<M>> =
@@ -140,9 +144,16 @@ type CheckedResult<M extends MethodDescriptor, R> = [R] extends [never]
     ? R extends AsyncIterable<unknown>
       ? `${M['name']} is ${M['kind']}: return one message, do not yield`
       : CheckedReply<M['name'], Awaited<R>, ReplyOf<M>>
-    : R extends AsyncIterable<infer Y>
+    : Awaited<R> extends Subscription<infer Y>
       ? CheckedReply<M['name'], Y, ReplyOf<M>>
-      : `${M['name']} is ${M['kind']}: make it an async generator (async *) and yield its messages`;
+      : R extends AsyncIterable<infer Y>
+        ? CheckedReply<M['name'], Y | Subscribed<R>, ReplyOf<M>>
+        : `${M['name']} is ${M['kind']}: make it an async generator (async *) and yield its messages`;
+
+/** The events of the subscription with which a generator goes on when it returns. */
+type Subscribed<R> = R extends AsyncGenerator<unknown, infer T, never> ? EventOf<T> : never;
+
+type EventOf<T> = 0 extends T & 1 ? never : T extends Subscription<infer Y> ? Y : never;
 
 type CheckedReply<Name extends string, Given, Allowed> = [Given] extends [never]
   ? unknown

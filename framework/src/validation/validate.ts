@@ -104,7 +104,12 @@ async function* delegate(
   handler: HandlerFunction,
   ctx: unknown,
 ): AsyncGenerator<unknown> {
-  yield* handler(await valid, ctx) as AsyncIterable<unknown>;
+  const replies = await handler(await valid, ctx);
+  // A subscription is no stream: it is what the stream goes on with.
+  if (typeof replies !== 'object' || replies === null || !(Symbol.asyncIterator in replies)) {
+    return replies;
+  }
+  return yield* replies as AsyncIterable<unknown>;
 }
 
 function outputOf(result: StandardSchemaV1.Result<unknown>): unknown {

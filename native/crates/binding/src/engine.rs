@@ -12,6 +12,7 @@ use crate::descriptors;
 use crate::error::{self, Result, from_engine, guard};
 use crate::host::Host;
 use crate::options;
+use crate::topics::{self, NativeSubscription, NativeTopics};
 
 /// A method that the server knows; its number is its position in the list.
 #[napi(object)]
@@ -226,6 +227,19 @@ impl NativeEngine {
                 Ok(())
             }))
         })
+    }
+
+    /// Has a call get the events of a pattern's topics, behind what was queued for it so far, until it
+    /// ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL` or
+    /// `MILLRACE_SUBSCRIPTIONS_FULL`. Nothing happens if the call is over.
+    #[napi]
+    pub fn subscribe(
+        &self,
+        call: u32,
+        topics: &NativeTopics,
+        subscription: NativeSubscription,
+    ) -> Result<()> {
+        guard(|| unless_closed(topics::subscribe(&self.host, call, topics, &subscription)))
     }
 
     /// The metadata block of a call's request headers (a client's: of its response headers); null

@@ -18,6 +18,7 @@ mod host;
 mod libuv;
 mod memory;
 mod options;
+pub mod topics;
 
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;

@@ -65,26 +65,7 @@ impl Buffers {
         env: sys::napi_env,
         memory: Arc<SharedMemory>,
     ) -> Result<sys::napi_value> {
-        let (address, length) = (memory.as_ptr(), memory.len());
-        let owner = Arc::into_raw(memory).cast_mut();
-        let mut buffer = null_mut();
-        // SAFETY: the memory is valid for `length` bytes while `owner` counts, and `finalize`
-        // gives that count back, once.
-        let status = unsafe {
-            sys::napi_create_external_arraybuffer(
-                env,
-                address.cast(),
-                length,
-                Some(finalize),
-                owner.cast(),
-                &mut buffer,
-            )
-        };
-        if status != sys::Status::napi_ok {
-            // SAFETY: N-API refused and will not call `finalize`; the count is still ours.
-            drop(unsafe { Arc::from_raw(owner) });
-        }
-        check(status, "napi_create_external_arraybuffer")?;
+        let buffer = external(env, memory)?;
         self.held.push(reference(env, buffer)?);
         Ok(buffer)
     }
@@ -122,6 +103,34 @@ impl Buffers {
     }
 }
 
+/// An ArrayBuffer over all of `memory`, which must not have one yet, and which it keeps.
+///
+/// # Errors
+/// `MILLRACE_NATIVE_CALL_FAILED`
+pub(crate) fn external(env: sys::napi_env, memory: Arc<SharedMemory>) -> Result<sys::napi_value> {
+    let (address, length) = (memory.as_ptr(), memory.len());
+    let owner = Arc::into_raw(memory).cast_mut();
+    let mut buffer = null_mut();
+    // SAFETY: the memory is valid for `length` bytes while `owner` counts, and `finalize`
+    // gives that count back, once.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(
+            env,
+            address.cast(),
+            length,
+            Some(finalize),
+            owner.cast(),
+            &mut buffer,
+        )
+    };
+    if status != sys::Status::napi_ok {
+        // SAFETY: N-API refused and will not call `finalize`; the count is still ours.
+        drop(unsafe { Arc::from_raw(owner) });
+    }
+    check(status, "napi_create_external_arraybuffer")?;
+    Ok(buffer)
+}
+
 /// A strong reference to `value`.
 pub(crate) fn reference(env: sys::napi_env, value: sys::napi_value) -> Result<sys::napi_ref> {
     let mut reference = null_mut();
@@ -134,7 +143,7 @@ pub(crate) fn reference(env: sys::napi_env, value: sys::napi_value) -> Result<sy
 unsafe extern "C" fn finalize(_env: sys::napi_env, _address: *mut c_void, owner: *mut c_void) {
     // Dropping a mapping cannot run code of ours that panics, but nothing may unwind into C.
     let _ = error::guard(|| {
-        // SAFETY: `owner` is the count that `Buffers::add` gave away; N-API finalizes once.
+        // SAFETY: `owner` is the count that `external` gave away; N-API finalizes once.
         drop(unsafe { Arc::from_raw(owner.cast_const().cast::<SharedMemory>()) });
         Ok(())
     });

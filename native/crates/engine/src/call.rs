@@ -6,7 +6,9 @@ use millrace_grpc::{Accepted, Code, Deframer, Encoding};
 use millrace_http2::StreamKey;
 use millrace_ring::{Chunk, ChunkPool};
 
-use crate::{client::ClientCall, connection::Building, layout::NO_SLOT, overflow::Block};
+use crate::{
+    client::ClientCall, connection::Building, layout::NO_SLOT, overflow::Block, topics::Feed,
+};
 
 pub(crate) const NOBODY: u32 = u32::MAX;
 
@@ -147,6 +149,8 @@ pub(crate) struct Call {
     pub(crate) framed: u32,
     pub(crate) in_flight: u32,
     pub(crate) trailers: Option<Box<Trailers>>,
+    /// It is subscribed to topics.
+    pub(crate) feed: Option<Box<Feed>>,
     /// Both directions of the stream are done: only the table entry is left.
     pub(crate) stream_over: bool,
     /// Trailers are on their way: JavaScript can add nothing.
@@ -218,6 +222,7 @@ impl Call {
             framed: 0,
             in_flight: 0,
             trailers: None,
+            feed: None,
             stream_over: false,
             finished: false,
             in_ready_queue: false,
@@ -250,6 +255,12 @@ impl Call {
     /// Bytes that have not left.
     pub(crate) fn unsent(&self) -> usize {
         self.pending_bytes + self.framed as usize + self.in_flight as usize
+    }
+
+    /// Whether something waits for window or room.
+    #[inline]
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending_bytes > 0 || self.feed.as_ref().is_some_and(|feed| !feed.is_idle())
     }
 
     /// Has bytes wait with the call.

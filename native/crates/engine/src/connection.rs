@@ -108,6 +108,14 @@ impl Building {
         true
     }
 
+    /// By how much the frame written last may grow, if it is the call's.
+    #[inline]
+    pub(crate) fn tail_room(&self, call: u32, limit: usize) -> usize {
+        self.tail
+            .filter(|tail| tail.call == call)
+            .map_or(0, |tail| limit.saturating_sub(tail.length))
+    }
+
     /// Sets END_STREAM in the frame written last, if it is the call's.
     pub(crate) fn finish_tail(&mut self, call: u32) -> bool {
         const FLAGS: usize = 4;

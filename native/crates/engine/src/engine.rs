@@ -26,6 +26,7 @@ use crate::{
     slots::Slots,
     stats::Totals,
     tls::HANDSHAKES,
+    topics::Hub,
     unix_listener::UnixListener,
     wheel::Wheel,
 };
@@ -161,6 +162,8 @@ pub struct Engine {
     pub(crate) framed_bytes: u64,
     pub(crate) turn: u32,
     pub(crate) drain_number: u32,
+    /// The topics to which calls have subscribed.
+    pub(crate) hub: Hub,
     pub(crate) scratch: Vec<u8>,
     /// What connections that are accepted have to speak.
     pub(crate) tls: Option<millrace_tls::ServerConfig>,
@@ -283,6 +286,7 @@ impl Engine {
             framed_bytes: 0,
             turn: 0,
             drain_number: 0,
+            hub: Hub::default(),
             scratch: Vec::new(),
             tls: None,
             tls_clients: Vec::new(),
@@ -486,6 +490,7 @@ impl Engine {
         self.release_requests();
         self.settle_buffers();
         self.flush_connections();
+        self.settle_topics();
         self.publish_pressure();
         self.submit();
     }
@@ -513,9 +518,9 @@ impl Engine {
                 || self.driver.has_completions())
     }
 
-    /// Whether JavaScript has queued something since the last drain.
+    /// Whether JavaScript has queued or published something since the last drain.
     pub fn pending_operations(&self) -> bool {
-        !self.closed && self.control.get(CONTROL_OPERATION_COUNT) > 0
+        !self.closed && (self.control.get(CONTROL_OPERATION_COUNT) > 0 || self.hub.has_events())
     }
 
     /// Milliseconds until [`Engine::collect`] has a timer to run.

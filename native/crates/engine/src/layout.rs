@@ -87,6 +87,8 @@ pub const CAUSE_MESSAGE: u32 = 7;
 pub const CAUSE_AGE: u32 = 8;
 /// Cause of a cancellation: the client does not take so much response metadata.
 pub const CAUSE_METADATA: u32 = 9;
+/// Cause of a cancellation: a subscriber was too slow for its policy.
+pub const CAUSE_SLOW: u32 = 10;
 
 /// Words of a slot: region, offset, length, 1 if the message came compressed.
 pub const SLOT_WORDS: usize = 4;

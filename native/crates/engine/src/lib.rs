@@ -26,6 +26,7 @@ mod shared;
 mod slots;
 mod stats;
 mod tls;
+mod topics;
 mod unix_listener;
 mod unpacking;
 mod wheel;
@@ -44,6 +45,7 @@ pub use millrace_tls::{
 };
 pub use notice::{Notice, Severity};
 pub use options::{Options, Role};
+pub use topics::{Published, SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions, Waker};
 
 /// Why an engine could not be made or could not listen.
 #[derive(Debug)]

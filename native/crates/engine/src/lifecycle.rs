@@ -297,6 +297,7 @@ impl Engine {
         let connection = call.connection;
         self.pending_bytes -= bytes as u64;
         self.pending.set(index as usize, 0);
+        self.drop_feed(index);
         if let Some(connection) = self
             .connections
             .get_mut(connection as usize)
@@ -463,6 +464,7 @@ impl Engine {
         }
         self.end_stalled_calls();
         self.end_untaken_replies();
+        self.end_blocking_subscribers();
     }
 
     /// Stops accepting and lets every connection finish its calls: GOAWAY in two steps, so that

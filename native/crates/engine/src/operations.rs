@@ -9,6 +9,8 @@ use crate::{Engine, layout::*, shared};
 
 impl Engine {
     pub(crate) fn drain_operations(&mut self) {
+        // What was published before a call ended is sent before its end.
+        self.fan_out();
         let count = (self.control.get(CONTROL_OPERATION_COUNT) as usize).min(OPERATION_CAPACITY);
         if count == 0 {
             return;

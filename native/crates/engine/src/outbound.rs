@@ -51,7 +51,7 @@ pub(crate) fn fields<'a>(
     })
 }
 
-fn room(connection: &Connection) -> usize {
+pub(crate) fn room(connection: &Connection) -> usize {
     let limit = if connection.sending {
         BUILD_BYTES_SENDING
     } else {
@@ -328,7 +328,7 @@ impl Engine {
         self.send_header_block(index);
     }
 
-    fn send_header_block(&mut self, index: u32) {
+    pub(crate) fn send_header_block(&mut self, index: u32) {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
@@ -396,7 +396,9 @@ impl Engine {
             return;
         }
         call.finished = true;
-        if call.pending_bytes > 0 {
+        self.close_feed(index);
+        let call = &mut self.calls[index];
+        if call.has_pending() {
             call.trailers = Some(Box::new(Trailers {
                 code,
                 message: message.to_vec(),
@@ -504,7 +506,7 @@ impl Engine {
             Some(stream) => {
                 if let Some(call) = connection.http2.token(stream) {
                     let entry = &mut self.calls[call];
-                    if entry.pending_bytes > 0 && !entry.in_ready_queue {
+                    if entry.has_pending() && !entry.in_ready_queue {
                         entry.in_ready_queue = true;
                         connection.ready.push_back(call);
                     }
@@ -514,7 +516,7 @@ impl Engine {
                 let mut call = connection.first_call;
                 while call != crate::call::NOBODY {
                     let entry = &mut self.calls[call];
-                    if entry.pending_bytes > 0 && !entry.in_ready_queue {
+                    if entry.has_pending() && !entry.in_ready_queue {
                         entry.in_ready_queue = true;
                         connection.ready.push_back(call);
                     }
@@ -638,12 +640,17 @@ impl Engine {
             }
             call.in_ready_queue = false;
             let Some(stream) = call.stream else { continue };
-            if call.pending_bytes == 0 {
+            if !call.has_pending() {
                 continue;
             }
             let window = connection.http2.send_window(stream);
             if window == 0 {
                 // WindowOpened brings it back.
+                continue;
+            }
+            if call.pending_bytes == 0 {
+                self.pump_feed(call_index, window);
+                self.send_held_trailers(call_index);
                 continue;
             }
             let length = call
@@ -669,22 +676,22 @@ impl Engine {
             }
             connection.pending_bytes -= length;
             self.pending_bytes -= length as u64;
-            if call.pending_bytes > 0 {
+            if call.has_pending() {
                 call.in_ready_queue = true;
                 connection.ready.push_back(call_index);
             }
             self.show_pending(call_index);
-            let call = &mut self.calls[call_index];
-            if call.pending_bytes == 0
-                && let Some(trailers) = call.trailers.take()
-            {
-                self.send_trailers(
-                    call_index,
-                    trailers.code,
-                    &trailers.message,
-                    &trailers.metadata,
-                );
-            }
+            self.send_held_trailers(call_index);
+        }
+    }
+
+    /// Ends the response once nothing waits before its trailers.
+    fn send_held_trailers(&mut self, index: u32) {
+        let call = &mut self.calls[index];
+        if !call.has_pending()
+            && let Some(trailers) = call.trailers.take()
+        {
+            self.send_trailers(index, trailers.code, &trailers.message, &trailers.metadata);
         }
     }
 

@@ -420,8 +420,8 @@ impl Engine {
     }
 
     /// What counts against `unsent_bytes_max`.
-    fn unsent_bytes(&self) -> u64 {
-        self.pending_bytes + self.framed_bytes
+    pub(crate) fn unsent_bytes(&self) -> u64 {
+        self.pending_bytes + self.framed_bytes + self.hub.waiting_bytes()
     }
 
     /// Full from the maximum on, until a quarter of it is free.

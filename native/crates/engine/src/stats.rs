@@ -55,6 +55,12 @@ totals! {
     messages_received => "messagesReceived";
     /// Messages sent.
     messages_sent => "messagesSent";
+    /// Events that topics have sent to subscribers.
+    events_delivered => "eventsDelivered";
+    /// Events dropped because a subscriber was slow, or memory full.
+    events_dropped => "eventsDropped";
+    /// Subscribers that were cut off because they were slow.
+    subscribers_disconnected => "subscribersDisconnected";
     /// Streams that broke gRPC's framing, or a message limit.
     message_errors => "messageErrors";
     /// Messages received compressed.
@@ -131,6 +137,8 @@ impl Engine {
         field("extraWindowBytes", self.window_extra);
         field("unsentBytes", self.pending_bytes);
         field("framedBytes", self.framed_bytes);
+        field("subscribedCalls", self.hub.subscribed() as u64);
+        field("eventBytesWaiting", self.hub.waiting_bytes());
         field("sendChunks", self.driver.chunks().taken() as u64);
         field("ringBuffers", u64::from(buffers.count()));
         field("ringFree", u64::from(buffers.free()));

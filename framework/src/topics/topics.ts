@@ -1,0 +1,258 @@
+import type { NativeSubscription } from '../bridge/native.js';
+import { TooLarge, TopicsPort } from '../bridge/topics-port.js';
+import type { MessageType } from '../codec/message-type.js';
+import { MillraceError } from '../errors.js';
+import { limitTable } from '../limits.js';
+import { badRequest } from '../status/details.js';
+import { Status } from '../status/status.js';
+import { StatusError } from '../status/status-error.js';
+import { checkTopicsOptions, type TopicsOptions } from './options.js';
+import { type SlowConsumer, type Subscription, TopicSubscription } from './subscription.js';
+
+const policies: readonly SlowConsumer[] = ['block', 'drop-oldest', 'drop-newest', 'disconnect'];
+const MAX_PENDING = 256;
+const MAX_PENDING_MOST = 1_000_000;
+
+/** What became of an event. */
+export interface Published {
+  /** 0 if it is not retained. */
+  readonly sequence: bigint;
+  /** Subscriptions of this process that it is for; a queue group counts one. */
+  readonly delivered: number;
+}
+
+/** How a subscriber wants its events. */
+export interface SubscribeOptions {
+  /**
+   * What happens when `maxPending` events wait for it. `drop-oldest`, the default, and `drop-newest` drop
+   * one and count it in the next event. `disconnect` ends the call with RESOURCE_EXHAUSTED. `block`
+   * keeps all and has publishers wait ({@link Topics.writable}), for `blockTimeoutMs` at most.
+   */
+  readonly slowConsumer?: SlowConsumer;
+  /** Events that may wait for it. Default 256. */
+  readonly maxPending?: number;
+  /** A queue group: each event goes to one of its members whose pattern matches, in turn. */
+  readonly group?: string;
+}
+
+/** What is there of topics, and what was counted: on all threads, but for `topics` and `blockedMs`. */
+export interface TopicsStats {
+  /** Topics whose subscribers this thread knows. */
+  readonly topics: number;
+  /** Subscriptions that run. */
+  readonly subscriptions: number;
+  /** Events published. */
+  readonly published: number;
+  /** Events given to the connections of subscribers. */
+  readonly delivered: number;
+  /** Events that a subscriber did not get, by its policy or for want of memory. */
+  readonly dropped: number;
+  /** Subscribers that were cut off by `disconnect`, or by `block` after its time. */
+  readonly disconnected: number;
+  /** How long publishers of this thread have waited, topic by topic. */
+  readonly blockedMs: number;
+}
+
+/** Events of one message type, published by topic and sent to subscribers by native code. */
+export interface Topics<M, Init = M> {
+  /** By which threads share them. */
+  readonly name: string;
+  /**
+   * Publishes an event to every subscription of this process whose pattern matches. The topic is made
+   * of tokens separated by dots; none is empty or begins with `$`.
+   *
+   * @throws StatusError INVALID_ARGUMENT for an illegal topic, RESOURCE_EXHAUSTED for a message of more
+   * than 4 MiB; EncodeError
+   */
+  publish(topic: string, message: Init): Published;
+  /**
+   * True, or a promise that resolves when no subscriber with the policy `block` holds up this topic
+   * any more: to be asked before `publish`. A publisher that does not ask holds more of the events
+   * than subscribers wanted.
+   *
+   * @throws StatusError INVALID_ARGUMENT for an illegal topic
+   */
+  writable(topic: string): true | Promise<void>;
+  /**
+   * A subscription for a handler to return. In the pattern, `*` stands for one token and `>`, as the
+   * last, for one or more.
+   *
+   * @throws StatusError INVALID_ARGUMENT for an illegal pattern or option
+   */
+  subscribe(pattern: string, options?: SubscribeOptions): Subscription<M>;
+  /** What there is now, and what was counted. */
+  stats(): TopicsStats;
+}
+
+/**
+ * Topics for events of one message type. Those of one name are the same on all threads of the process.
+ *
+ * @throws MillraceError MILLRACE_OPTION_INVALID; MILLRACE_TOPICS_CONFLICT if they exist with other
+ * options
+ */
+export function topics<M, Init>(
+  type: MessageType<M, Init>,
+  options: TopicsOptions = {},
+): Topics<M, Init> {
+  return new NativeTopics(type, options);
+}
+
+/** A publisher that waits for a topic. */
+interface Wait {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly since: number;
+}
+
+class NativeTopics<M, Init> implements Topics<M, Init> {
+  readonly name: string;
+  readonly #type: MessageType<M, Init>;
+  readonly #port: TopicsPort;
+  readonly #topicsMax: number;
+  /** The numbers by which native code knows topics. */
+  readonly #numbers = new Map<string, number>();
+  readonly #waits = new Map<string, Wait>();
+  #blockedMs = 0;
+
+  constructor(type: MessageType<M, Init>, options: TopicsOptions) {
+    const checked = checkTopicsOptions(type, options);
+    this.name = checked.name;
+    this.#type = type;
+    this.#topicsMax = checked.topics;
+    this.#port = open(checked);
+    this.#port.native.onWritable(() => this.#wake());
+  }
+
+  publish(topic: string, message: Init): Published {
+    const number = this.#numbers.get(topic) ?? this.#add(topic);
+    const port = this.#port;
+    let delivered: number;
+    try {
+      delivered = port.publish(number, this.#type, message, limitTable.sendMessageBytes.default);
+    } catch (error) {
+      if (error instanceof TooLarge) throw tooLarge(this.#type.typeName, error.length);
+      throw error;
+    }
+    return { sequence: port.sequence, delivered };
+  }
+
+  writable(topic: string): true | Promise<void> {
+    const number = this.#numbers.get(topic) ?? this.#add(topic);
+    if (this.#port.native.writable(number)) return true;
+    let wait = this.#waits.get(topic);
+    if (wait === undefined) {
+      let resolve = () => {};
+      const promise = new Promise<void>((settle) => {
+        resolve = settle;
+      });
+      wait = { promise, resolve, since: performance.now() };
+      this.#waits.set(topic, wait);
+    }
+    return wait.promise;
+  }
+
+  subscribe(pattern: string, options: SubscribeOptions = {}): Subscription<M> {
+    const { slowConsumer = 'drop-oldest', maxPending = MAX_PENDING, group } = options;
+    if (!policies.includes(slowConsumer)) {
+      throw invalid('slowConsumer', `is none of ${policies.join(', ')}`);
+    }
+    if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > MAX_PENDING_MOST) {
+      throw invalid('maxPending', `has to be a whole number from 1 to ${MAX_PENDING_MOST}`);
+    }
+    const wanted: NativeSubscription = { pattern, slowConsumer, maxPending };
+    if (group !== undefined) wanted.group = group;
+    try {
+      this.#port.native.check(pattern, group);
+    } catch (error) {
+      throw topicsError(error);
+    }
+    return new TopicSubscription<M>(this.#port, this.#type.typeName, wanted);
+  }
+
+  stats(): TopicsStats {
+    const now = performance.now();
+    let blockedMs = this.#blockedMs;
+    for (const { since } of this.#waits.values()) blockedMs += now - since;
+    return {
+      ...(JSON.parse(this.#port.native.stats()) as Omit<TopicsStats, 'blockedMs'>),
+      blockedMs: Math.round(blockedMs),
+    };
+  }
+
+  #add(topic: string): number {
+    if (this.#numbers.size >= this.#topicsMax) {
+      // Those that are still in use are found anew.
+      this.#numbers.clear();
+      this.#port.native.forget();
+    }
+    let number: number;
+    try {
+      number = this.#port.native.topic(topic);
+    } catch (error) {
+      throw topicsError(error);
+    }
+    this.#numbers.set(topic, number);
+    return number;
+  }
+
+  /** Some subscriber holds up its topics no longer. */
+  #wake(): void {
+    for (const [topic, { resolve, since }] of this.#waits) {
+      const number = this.#numbers.get(topic) ?? this.#add(topic);
+      if (!this.#port.native.writable(number)) continue;
+      this.#waits.delete(topic);
+      this.#blockedMs += performance.now() - since;
+      resolve();
+    }
+  }
+}
+
+function open(options: ReturnType<typeof checkTopicsOptions>): TopicsPort {
+  try {
+    return new TopicsPort(options);
+  } catch (error) {
+    if (codeOf(error) !== 'MILLRACE_TOPICS_CONFLICT') throw error;
+    throw new MillraceError('MILLRACE_TOPICS_CONFLICT', (error as Error).message, { cause: error });
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { readonly code?: unknown } | null | undefined)?.code;
+}
+
+/** What native code says of a topic or subscription, for the peer. */
+export function topicsError(error: unknown): unknown {
+  const { message } = error as Error;
+  switch (codeOf(error)) {
+    case 'MILLRACE_TOPIC_ILLEGAL':
+      return invalid('topic', message);
+    case 'MILLRACE_PATTERN_ILLEGAL':
+      return invalid('pattern', message);
+    case 'MILLRACE_GROUP_ILLEGAL':
+      return invalid('group', message);
+    case 'MILLRACE_SUBSCRIPTIONS_FULL':
+      return new StatusError(Status.RESOURCE_EXHAUSTED, message);
+    default:
+      return error;
+  }
+}
+
+function invalid(field: string, description: string): StatusError {
+  return new StatusError(Status.INVALID_ARGUMENT, `${field}: ${description}`, {
+    details: [badRequest([{ field, description }])],
+  });
+}
+
+function tooLarge(typeName: string, length: number): StatusError {
+  const most = limitTable.sendMessageBytes.default;
+  return new StatusError(
+    Status.RESOURCE_EXHAUSTED,
+    `the event has ${length} bytes, more than the limit of ${most} bytes`,
+    {
+      cause: new MillraceError(
+        'MILLRACE_MESSAGE_TOO_LARGE',
+        `a ${typeName} of ${length} bytes is larger than events may be (${most})`,
+      ),
+    },
+  );
+}

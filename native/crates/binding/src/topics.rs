@@ -1,0 +1,231 @@
+//! Topics as JavaScript sees them: where it publishes.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use millrace_engine::{SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions};
+use napi::bindgen_prelude::{ArrayBuffer, Env, FromNapiValue, Function};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+
+use crate::error::{self, Code, Result, guard};
+use crate::host::Host;
+use crate::memory;
+
+thread_local! {
+    /// The hosts of this thread whose engines have had subscribers.
+    static HOSTS: RefCell<Vec<Weak<Host>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What topics are made of; sizes are bytes, times milliseconds.
+#[napi(object)]
+pub struct NativeTopicsOptions {
+    /// Those of one name share their events, on all threads of the process.
+    pub name: String,
+    /// Number of the field for the sequence; 0: the message has none.
+    pub sequence_field: u32,
+    /// Number of the field for how many events were dropped; 0: the message has none.
+    pub dropped_field: u32,
+    /// How long a subscriber may make publishers wait.
+    pub block_timeout_ms: u32,
+    /// Topics whose subscribers are kept found.
+    pub topics: u32,
+    /// Subscriptions at most.
+    pub subscriptions: u32,
+    /// Length of a topic or pattern.
+    pub pattern_bytes: u32,
+}
+
+/// What a subscription wants.
+#[napi(object)]
+pub struct NativeSubscription {
+    /// Topics; `*` stands for a token, `>` for the rest.
+    pub pattern: String,
+    /// `block`, `drop-oldest`, `drop-newest` or `disconnect`.
+    pub slow_consumer: String,
+    /// From 1.
+    pub max_pending: u32,
+    /// The queue group.
+    pub group: Option<String>,
+}
+
+/// The topics of one name, as this thread publishes to them.
+#[napi]
+pub struct NativeTopics {
+    topics: Topics,
+}
+
+#[napi]
+impl NativeTopics {
+    /// Throws `MILLRACE_TOPICS_CONFLICT` if the process has topics of that name with other options.
+    #[napi(constructor)]
+    pub fn new(options: NativeTopicsOptions) -> Result<Self> {
+        guard(|| {
+            let topics = Topics::open(
+                &options.name,
+                &TopicsOptions {
+                    sequence_tag: options.sequence_field << 3,
+                    dropped_tag: options.dropped_field << 3,
+                    block_timeout_ms: u64::from(options.block_timeout_ms),
+                    topics: options.topics,
+                    subscriptions: options.subscriptions,
+                    pattern_bytes: options.pattern_bytes,
+                },
+            )
+            .map_err(from_topics)?;
+            Ok(Self { topics })
+        })
+    }
+
+    /// Where messages are encoded before `publish()`: a head of 16 bytes, with the sequence that was
+    /// given to the event published last and one that is given to the next, each a u64, and then the
+    /// message. Once only.
+    #[napi]
+    pub fn staging(&self, env: Env) -> Result<ArrayBuffer<'static>> {
+        guard(|| {
+            let buffer = memory::external(env.raw(), self.topics.staging())?;
+            // SAFETY: the value was made above, in the open handle scope of this environment.
+            unsafe { ArrayBuffer::from_napi_value(env.raw(), buffer) }
+                .map_err(|failure| error::error(error::CALL, failure.reason.clone()))
+        })
+    }
+
+    /// A number for a topic, until `forget()`. Throws `MILLRACE_TOPIC_ILLEGAL`.
+    #[napi]
+    pub fn topic(&self, topic: String) -> Result<u32> {
+        guard(|| self.topics.topic(&topic).map_err(from_topics))
+    }
+
+    /// All numbers of topics mean nothing any more.
+    #[napi]
+    pub fn forget(&self) -> Result<()> {
+        guard(|| {
+            self.topics.forget();
+            Ok(())
+        })
+    }
+
+    /// Throws `MILLRACE_PATTERN_ILLEGAL` or `MILLRACE_GROUP_ILLEGAL` for what could not be subscribed.
+    #[napi]
+    pub fn check(&self, pattern: String, group: Option<String>) -> Result<()> {
+        guard(|| {
+            self.topics
+                .check(&pattern, group.as_deref())
+                .map_err(from_topics)
+        })
+    }
+
+    /// Publishes the first `length` bytes behind the head of the staging memory; answers for how many
+    /// subscriptions of this process.
+    #[napi]
+    pub fn publish(&self, topic: u32, length: u32) -> Result<u32> {
+        guard(|| {
+            let published = self.topics.publish_staged(topic, length);
+            if published.full {
+                flush_hosts();
+            }
+            Ok(published.delivered)
+        })
+    }
+
+    /// The same for a message that is larger than the staging memory.
+    #[napi]
+    pub fn publish_large(&self, topic: u32, message: &[u8]) -> Result<u32> {
+        guard(|| {
+            let published = self.topics.publish(topic, message);
+            if published.full {
+                flush_hosts();
+            }
+            Ok(published.delivered)
+        })
+    }
+
+    /// Whether no subscriber makes the publishers of a topic wait.
+    #[napi]
+    pub fn writable(&self, topic: u32) -> Result<bool> {
+        guard(|| Ok(self.topics.are_writable(topic)))
+    }
+
+    /// Calls back when `writable()` may answer true where it answered false. It does not keep the
+    /// process alive. Once only.
+    #[napi]
+    pub fn on_writable(&self, callback: Function<'_, (), ()>) -> Result<()> {
+        guard(|| {
+            let callback = callback
+                .build_threadsafe_function()
+                .weak::<true>()
+                .max_queue_size::<1>()
+                .build()
+                .map_err(|failure| error::error(error::CALL, failure.reason.clone()))?;
+            self.topics.on_writable(Box::new(move || {
+                // If the queue is full it will be called anyway.
+                callback.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            }));
+            Ok(())
+        })
+    }
+
+    /// Statistics as JSON.
+    #[napi]
+    pub fn stats(&self) -> Result<String> {
+        guard(|| Ok(self.topics.stats()))
+    }
+}
+
+/// Has a call subscribe.
+///
+/// # Errors
+/// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, `MILLRACE_SUBSCRIPTIONS_FULL`,
+/// `MILLRACE_ENGINE_CLOSED`.
+pub(crate) fn subscribe(
+    host: &Rc<Host>,
+    call: u32,
+    topics: &NativeTopics,
+    subscription: &NativeSubscription,
+) -> Result<()> {
+    let slow_consumer = match subscription.slow_consumer.as_str() {
+        "block" => SlowConsumer::Block,
+        "drop-oldest" => SlowConsumer::DropOldest,
+        "drop-newest" => SlowConsumer::DropNewest,
+        "disconnect" => SlowConsumer::Disconnect,
+        other => {
+            return Err(error::error(
+                error::OPTION,
+                format!(
+                    "slowConsumer is {other:?}, but has to be block, drop-oldest, drop-newest or disconnect"
+                ),
+            ));
+        }
+    };
+    host.command(|engine| {
+        let subscribe = Subscribe {
+            pattern: &subscription.pattern,
+            group: subscription.group.as_deref(),
+            slow_consumer,
+            max_pending: subscription.max_pending,
+        };
+        engine
+            .subscribe(call, &topics.topics, &subscribe)
+            .map_err(from_topics)
+    })?;
+    HOSTS.with_borrow_mut(|hosts| {
+        let weak = Rc::downgrade(host);
+        if !hosts.iter().any(|each| each.ptr_eq(&weak)) {
+            hosts.retain(|each| each.strong_count() > 0);
+            hosts.push(weak);
+        }
+    });
+    Ok(())
+}
+
+/// The engines of this thread take what was published; those that are closed or at work do not.
+fn flush_hosts() {
+    let hosts: Vec<_> = HOSTS.with_borrow(|hosts| hosts.iter().filter_map(Weak::upgrade).collect());
+    for host in hosts {
+        let _ = host.flush();
+    }
+}
+
+fn from_topics(failure: TopicsError) -> napi::Error<Code> {
+    error::error(Code(failure.code), failure.message)
+}

@@ -1,0 +1,225 @@
+//! Events, framed once for everybody, and the log that takes them to the subscribers of an engine.
+
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// Bytes of gRPC's message prefix.
+pub(crate) const PREFIX: usize = 5;
+/// Bytes of the longest field that is appended natively: a tag and a number.
+pub(crate) const FIELD_BYTES: usize = 5 + 10;
+
+/// The subscribers of one engine that get an event, as call references. Equal audiences of successive
+/// events are the same memory as a rule, by which runs are found.
+pub(crate) type Audience = Arc<[u32]>;
+
+/// An event that waits for subscribers of one engine: its bytes count once, however many they are.
+pub(crate) struct Shared {
+    framed: Arc<[u8]>,
+    waiting: Rc<Cell<u64>>,
+}
+
+impl Shared {
+    pub(crate) fn new(framed: Arc<[u8]>, waiting: &Rc<Cell<u64>>) -> Rc<Self> {
+        waiting.set(waiting.get() + framed.len() as u64);
+        Rc::new(Self {
+            framed,
+            waiting: Rc::clone(waiting),
+        })
+    }
+
+    /// gRPC's prefix and the message.
+    #[inline]
+    pub(crate) fn framed(&self) -> &[u8] {
+        &self.framed
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.waiting
+            .set(self.waiting.get() - self.framed.len() as u64);
+    }
+}
+
+/// Writes `tag` and `value` as a varint field; returns how many bytes that are.
+pub(crate) fn field(tag: u32, value: u64, out: &mut [u8; FIELD_BYTES]) -> usize {
+    let mut at = 0;
+    for mut number in [u64::from(tag), value] {
+        while number >= 0x80 {
+            out[at] = number as u8 | 0x80;
+            number >>= 7;
+            at += 1;
+        }
+        out[at] = number as u8;
+        at += 1;
+    }
+    at
+}
+
+/// An event of the log.
+struct Logged {
+    start: usize,
+    /// Made when the first subscriber has to wait for it.
+    shared: OnceCell<Rc<Shared>>,
+}
+
+/// Who gets which event of a log.
+struct Addressed {
+    event: u32,
+    audience: Audience,
+}
+
+/// Consecutive events for the same audience.
+pub(crate) struct Run {
+    pub(crate) first: usize,
+    pub(crate) end: usize,
+    pub(crate) audience: Audience,
+}
+
+/// Events that were published and not given to the subscribers of an engine yet, their bytes one after
+/// the other.
+#[derive(Default)]
+pub(crate) struct Log {
+    bytes: Vec<u8>,
+    events: Vec<Logged>,
+    addressed: Vec<Addressed>,
+}
+
+/// What a log keeps of its memory when it is emptied.
+const KEPT_BYTES: usize = 1024 * 1024;
+const KEPT_EVENTS: usize = 16 * 1024;
+
+impl Log {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Appends an event for nobody yet.
+    #[inline]
+    pub(crate) fn push(&mut self, framed: &[u8]) {
+        self.events.push(Logged {
+            start: self.bytes.len(),
+            shared: OnceCell::new(),
+        });
+        self.bytes.extend_from_slice(framed);
+    }
+
+    /// The last event is for them, too.
+    #[inline]
+    pub(crate) fn address(&mut self, audience: &Audience) {
+        self.addressed.push(Addressed {
+            event: self.events.len() as u32 - 1,
+            audience: Arc::clone(audience),
+        });
+    }
+
+    pub(crate) fn start(&self, event: usize) -> usize {
+        self.events
+            .get(event)
+            .map_or(self.bytes.len(), |logged| logged.start)
+    }
+
+    /// The bytes of successive events.
+    pub(crate) fn framed(&self, first: usize, end: usize) -> &[u8] {
+        &self.bytes[self.start(first)..self.start(end)]
+    }
+
+    /// The event in memory that outlives the log.
+    pub(crate) fn shared(&self, event: usize, waiting: &Rc<Cell<u64>>) -> &Rc<Shared> {
+        self.events[event]
+            .shared
+            .get_or_init(|| Shared::new(self.framed(event, event + 1).into(), waiting))
+    }
+
+    /// Appends the runs to `into`.
+    pub(crate) fn runs(&self, into: &mut Vec<Run>) {
+        for Addressed { event, audience } in &self.addressed {
+            let event = *event as usize;
+            match into.last_mut() {
+                Some(run) if run.end == event && Arc::ptr_eq(&run.audience, audience) => {
+                    run.end += 1;
+                }
+                _ => into.push(Run {
+                    first: event,
+                    end: event + 1,
+                    audience: Arc::clone(audience),
+                }),
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.events.clear();
+        self.events.shrink_to(KEPT_EVENTS);
+        self.addressed.clear();
+        self.addressed.shrink_to(KEPT_EVENTS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_a_varint_behind_its_tag() {
+        let mut out = [0; FIELD_BYTES];
+        assert_eq!(field(4 << 3, 1, &mut out), 2);
+        assert_eq!(out[..2], [32, 1]);
+        assert_eq!(field(0x1fff_ffff << 3, u64::MAX, &mut out), FIELD_BYTES);
+        assert_eq!(field(100 << 3, 300, &mut out), 4);
+        assert_eq!(out[..4], [0xa0, 6, 0xac, 2]);
+    }
+
+    #[test]
+    fn runs_are_of_successive_events_for_the_same_audience() {
+        let (a, b): (Audience, Audience) = ([1, 2].into(), [3].into());
+        let mut log = Log::default();
+        for (bytes, audiences) in [
+            (&b"one"[..], vec![&a]),
+            (b"two", vec![&a]),
+            (b"three", vec![&b, &a]),
+            (b"four", vec![&a]),
+        ] {
+            log.push(bytes);
+            for audience in audiences {
+                log.address(audience);
+            }
+        }
+        let mut runs = Vec::new();
+        log.runs(&mut runs);
+        let found: Vec<_> = runs
+            .iter()
+            .map(|run| (run.first, run.end, run.audience.len()))
+            .collect();
+        assert_eq!(found, [(0, 2, 2), (2, 3, 1), (2, 4, 2)]);
+        assert_eq!(log.framed(1, 3), b"twothree");
+    }
+
+    #[test]
+    fn what_waits_counts_once_and_until_the_last_is_gone() {
+        let waiting = Rc::new(Cell::new(0));
+        let mut log = Log::default();
+        log.push(b"12345");
+        let first = Rc::clone(log.shared(0, &waiting));
+        let second = Rc::clone(log.shared(0, &waiting));
+        assert_eq!(waiting.get(), 5);
+        log.clear();
+        drop(first);
+        assert_eq!(waiting.get(), 5);
+        drop(second);
+        assert_eq!(waiting.get(), 0);
+    }
+}

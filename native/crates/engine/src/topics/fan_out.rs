@@ -1,0 +1,460 @@
+//! The engine's part of topics: from the log of what was published into the send chunks.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use millrace_grpc::Code;
+
+use super::{
+    Feed, SlowConsumer, Subscribe, Topics, TopicsError,
+    desk::place_log,
+    event::{Log, Run},
+    feed::{Outcome, Standing},
+    space::{Seat, Space},
+};
+use crate::{Engine, connection::State, layout::CAUSE_SLOW, outbound::room};
+
+/// What an engine knows of the topics to which its calls have subscribed.
+#[derive(Default)]
+pub(crate) struct Hub {
+    joined: Vec<Option<Joined>>,
+    /// Bytes of events that wait for subscribers, each counted once.
+    waiting: Rc<Cell<u64>>,
+    /// Bytes framed since the connections were flushed.
+    framed: u64,
+    subscribed: usize,
+    runs: Vec<Run>,
+    touched: Vec<u32>,
+}
+
+/// A space in which this engine has subscribers.
+struct Joined {
+    space: Arc<Space>,
+    seat: Arc<Seat>,
+    log: Rc<RefCell<Log>>,
+    subscribers: usize,
+    delivered: u64,
+    dropped: u64,
+    /// Publishers waited for a subscriber and need not any more.
+    wakes: bool,
+}
+
+impl Joined {
+    /// Brings the counts of all threads up to date.
+    fn settle(&mut self) {
+        let counters = &self.space.counters;
+        for (counter, counted) in [
+            (&counters.delivered, &mut self.delivered),
+            (&counters.dropped, &mut self.dropped),
+        ] {
+            if *counted > 0 {
+                counter.fetch_add(std::mem::take(counted), Ordering::Relaxed);
+            }
+        }
+        if std::mem::take(&mut self.wakes) {
+            self.space.wake_publishers();
+        }
+    }
+}
+
+impl Hub {
+    /// Bytes of events that wait.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting.get()
+    }
+
+    /// Calls that are subscribed.
+    pub(crate) fn subscribed(&self) -> usize {
+        self.subscribed
+    }
+
+    /// Whether something was published that [`Engine::fan_out`] has not seen.
+    pub(crate) fn has_events(&self) -> bool {
+        self.joined
+            .iter()
+            .flatten()
+            .any(|joined| !joined.log.borrow().is_empty())
+    }
+
+    fn join(&mut self, space: &Arc<Space>) -> usize {
+        let found = self.joined.iter().position(|joined| {
+            joined
+                .as_ref()
+                .is_some_and(|joined| Arc::ptr_eq(&joined.space, space))
+        });
+        if let Some(found) = found {
+            return found;
+        }
+        let seat = Seat::new();
+        let log = Rc::default();
+        place_log(&seat, &log);
+        let joined = Some(Joined {
+            space: Arc::clone(space),
+            seat,
+            log,
+            subscribers: 0,
+            delivered: 0,
+            dropped: 0,
+            wakes: false,
+        });
+        match self.joined.iter().position(Option::is_none) {
+            Some(free) => {
+                self.joined[free] = joined;
+                free
+            }
+            None => {
+                self.joined.push(joined);
+                self.joined.len() - 1
+            }
+        }
+    }
+
+    /// Leaves a space in which there is no subscriber any more.
+    fn leave(&mut self, number: usize) {
+        if let Some(joined) = &mut self.joined[number]
+            && joined.subscribers == 0
+        {
+            joined.settle();
+            self.joined[number] = None;
+        }
+    }
+
+    fn joined(&mut self, number: usize) -> Option<&mut Joined> {
+        self.joined.get_mut(number)?.as_mut()
+    }
+}
+
+impl Engine {
+    /// Has a call get the events of a pattern's topics, behind what was queued for it so far, until it
+    /// ends. Its response headers leave. Nothing happens if the call is over.
+    ///
+    /// # Errors
+    /// The pattern is illegal, or there are too many subscriptions.
+    pub fn subscribe(
+        &mut self,
+        reference: u32,
+        topics: &Topics,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), TopicsError> {
+        self.drain_operations();
+        let Some(index) = self.calls.find(reference) else {
+            return Ok(());
+        };
+        let call = &self.calls[index];
+        if call.cancelled || call.finished || call.feed.is_some() || self.is_client() {
+            return Ok(());
+        }
+        let space = topics.space();
+        let number = self.hub.join(space);
+        let standing = Standing::new(subscribe.slow_consumer, subscribe.max_pending.max(1));
+        let registered = match self.hub.joined(number) {
+            Some(joined) => space.register(
+                subscribe.pattern,
+                subscribe.group,
+                standing,
+                &joined.seat,
+                reference,
+            ),
+            None => return Ok(()),
+        };
+        let registration = match registered {
+            Ok(registration) => registration,
+            Err(error) => {
+                self.hub.leave(number);
+                return Err(error);
+            }
+        };
+        if let Some(joined) = self.hub.joined(number) {
+            joined.subscribers += 1;
+        }
+        self.hub.subscribed += 1;
+        let feed = Feed::new(registration, number, space.options.dropped_tag);
+        self.calls[index].feed = Some(Box::new(feed));
+        if !self.calls[index].headers_sent {
+            self.send_header_block(index);
+        }
+        Ok(())
+    }
+
+    /// Nothing more is to come for a call; what waits still leaves.
+    pub(crate) fn close_feed(&mut self, index: u32) {
+        if let Some(feed) = &mut self.calls[index].feed {
+            feed.registration = None;
+        }
+    }
+
+    /// A call is over: nobody waits for it.
+    pub(crate) fn drop_feed(&mut self, index: u32) {
+        let Some(feed) = self.calls[index].feed.take() else {
+            return;
+        };
+        let number = feed.joined;
+        drop(feed);
+        self.hub.subscribed -= 1;
+        if let Some(joined) = self.hub.joined(number) {
+            joined.subscribers -= 1;
+            self.hub.leave(number);
+        }
+    }
+
+    /// Takes what was published to the subscribers: all of it to one, then to the next.
+    pub(crate) fn fan_out(&mut self) {
+        for number in 0..self.hub.joined.len() {
+            let Some(joined) = self.hub.joined(number) else {
+                continue;
+            };
+            let log = Rc::clone(&joined.log);
+            let Ok(mut log) = log.try_borrow_mut() else {
+                continue;
+            };
+            if log.is_empty() {
+                continue;
+            }
+            let mut runs = std::mem::take(&mut self.hub.runs);
+            log.runs(&mut runs);
+            if let [run] = &runs[..] {
+                for &reference in run.audience.iter() {
+                    self.deliver(number, reference, &log, run.first, run.end);
+                }
+            } else {
+                self.deliver_runs(number, &log, &runs);
+            }
+            runs.clear();
+            self.hub.runs = runs;
+            log.clear();
+        }
+    }
+
+    fn deliver_runs(&mut self, number: usize, log: &Log, runs: &[Run]) {
+        let mut touched = std::mem::take(&mut self.hub.touched);
+        for (position, run) in runs.iter().enumerate() {
+            for &reference in run.audience.iter() {
+                if let Some(index) = self.calls.find(reference)
+                    && let Some(feed) = &mut self.calls[index].feed
+                {
+                    if feed.runs.is_empty() {
+                        touched.push(reference);
+                    }
+                    feed.runs.push(position as u32);
+                }
+            }
+        }
+        for reference in touched.drain(..) {
+            let Some(index) = self.calls.find(reference) else {
+                continue;
+            };
+            let Some(feed) = &mut self.calls[index].feed else {
+                continue;
+            };
+            let mut own = std::mem::take(&mut feed.runs);
+            for &position in &own {
+                let run = &runs[position as usize];
+                self.deliver(number, reference, log, run.first, run.end);
+            }
+            own.clear();
+            if let Some(index) = self.calls.find(reference)
+                && let Some(feed) = &mut self.calls[index].feed
+            {
+                feed.runs = own;
+            }
+        }
+        self.hub.touched = touched;
+    }
+
+    /// Frames events for a subscriber, as far as its stream has window and its connection room, and has
+    /// the rest wait.
+    fn deliver(&mut self, number: usize, reference: u32, log: &Log, first: usize, end: usize) {
+        let Some(index) = self.calls.find(reference) else {
+            return;
+        };
+        let full = self.unsent_bytes() + self.hub.framed >= self.options.unsent_bytes_max;
+        let call = &mut self.calls[index];
+        let connection_index = call.connection;
+        let (Some(feed), Some(stream)) = (&mut call.feed, call.stream) else {
+            return;
+        };
+        let Some(connection) = self
+            .connections
+            .get_mut(connection_index as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let mut next = first;
+        if feed.is_clear()
+            && call.pending_bytes == 0
+            && (!full || !connection.sending)
+            && connection.state != State::Closing
+        {
+            let frame = connection.http2.max_frame_size();
+            let mut left = room(connection).min(connection.http2.send_window(stream));
+            let before = connection.building.bytes;
+            let mut most = connection.building.tail_room(index, frame);
+            while next < end {
+                let start = log.start(next);
+                let most_now = most.min(left);
+                let mut stop = next;
+                while stop < end && log.start(stop + 1) - start <= most_now {
+                    stop += 1;
+                }
+                if stop > next {
+                    let length = log.start(stop) - start;
+                    if connection.building.extend_tail(index, length, frame) {
+                        connection.http2.extend_data(stream, length);
+                    } else {
+                        let head = connection.http2.data_head(stream, length, false);
+                        connection.building.data_head(index, head, length, true);
+                    }
+                    connection.building.write(log.framed(next, stop));
+                    left -= length;
+                    next = stop;
+                    most = frame;
+                } else if most < frame {
+                    most = frame;
+                } else {
+                    let event = log.framed(next, next + 1);
+                    // An event may be larger than a frame, but begins only if all of it may leave.
+                    if event.len() <= frame || event.len() > left {
+                        break;
+                    }
+                    for piece in event.chunks(frame) {
+                        let head = connection.http2.data_head(stream, piece.len(), false);
+                        connection
+                            .building
+                            .data_head(index, head, piece.len(), true);
+                        connection.building.write(piece);
+                    }
+                    left -= event.len();
+                    next += 1;
+                }
+            }
+            self.hub.framed += (connection.building.bytes - before) as u64;
+        }
+        let delivered = next - first;
+        self.totals.messages_sent += delivered as u64;
+        let wakes = feed.left(delivered as u32);
+        let mut dropped = 0;
+        let mut overrun = false;
+        for event in next..end {
+            match feed.push(log.shared(event, &self.hub.waiting), full) {
+                Outcome::Waits => {}
+                Outcome::Dropped => dropped += 1,
+                Outcome::Overrun => {
+                    overrun = true;
+                    break;
+                }
+            }
+        }
+        if feed.bound_since.is_none() && feed.standing.blocks() && feed.standing.is_at_bound() {
+            feed.bound_since = Some(self.now);
+        }
+        if !feed.is_idle() && !call.in_ready_queue {
+            call.in_ready_queue = true;
+            connection.ready.push_back(index);
+        }
+        if let Some(joined) = self.hub.joined(number) {
+            joined.delivered += delivered as u64;
+            joined.dropped += dropped;
+            joined.wakes |= wakes;
+        }
+        self.totals.events_delivered += delivered as u64;
+        self.totals.events_dropped += dropped;
+        self.mark_dirty(connection_index);
+        if overrun {
+            self.disconnect_slow(index);
+        }
+    }
+
+    /// Gives a subscribed call its turn: frames what waits for it, as far as one frame takes it. The
+    /// caller has seen to it that something waits, and that the stream has window.
+    pub(crate) fn pump_feed(&mut self, index: u32, window: usize) {
+        let call = &mut self.calls[index];
+        let (Some(feed), Some(stream)) = (&mut call.feed, call.stream) else {
+            return;
+        };
+        let Some(connection) = self
+            .connections
+            .get_mut(call.connection as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let length = feed.next_frame(window.min(connection.http2.max_frame_size()));
+        let head = connection.http2.data_head(stream, length, false);
+        connection.building.data_head(index, head, length, true);
+        let delivered = feed.write(length, &mut connection.building);
+        self.hub.framed += length as u64;
+        let wakes = feed.left(delivered);
+        let number = feed.joined;
+        if !feed.is_idle() {
+            call.in_ready_queue = true;
+            connection.ready.push_back(index);
+        }
+        if let Some(joined) = self.hub.joined(number) {
+            joined.delivered += u64::from(delivered);
+            joined.wakes |= wakes;
+        }
+        self.totals.messages_sent += u64::from(delivered);
+        self.totals.events_delivered += u64::from(delivered);
+    }
+
+    /// The connections have been flushed: what was framed for subscribers is counted with the rest.
+    pub(crate) fn settle_topics(&mut self) {
+        self.hub.framed = 0;
+        for joined in self.hub.joined.iter_mut().flatten() {
+            joined.settle();
+        }
+    }
+
+    /// Cuts off the subscribers that have made publishers wait for too long.
+    pub(crate) fn end_blocking_subscribers(&mut self) {
+        if self.hub.subscribed == 0 {
+            return;
+        }
+        for index in self.calls.indices() {
+            let Some(feed) = &self.calls[index].feed else {
+                continue;
+            };
+            let Some(registration) = &feed.registration else {
+                continue;
+            };
+            let timeout = registration.space().options.block_timeout_ms;
+            if feed
+                .bound_since
+                .is_some_and(|since| self.now - since >= timeout)
+            {
+                self.disconnect_slow(index);
+            }
+        }
+    }
+
+    fn disconnect_slow(&mut self, index: u32) {
+        let Some(feed) = &self.calls[index].feed else {
+            return;
+        };
+        let Some(registration) = &feed.registration else {
+            return;
+        };
+        let options = &registration.space().options;
+        let most = feed.standing.max_pending;
+        let text = match feed.standing.policy {
+            SlowConsumer::Block => format!(
+                "the subscriber made publishers wait for {} ms with {most} events pending, as many as maxPending allows, and its policy is block: read faster, or subscribe with a policy that drops",
+                options.block_timeout_ms
+            ),
+            _ => format!(
+                "the subscriber is too slow: {most} events were pending, as many as maxPending allows, or memory was full, and its policy is disconnect: read faster, raise maxPending, or subscribe with a policy that drops"
+            ),
+        };
+        registration
+            .space()
+            .counters
+            .disconnected
+            .fetch_add(1, Ordering::Relaxed);
+        self.totals.subscribers_disconnected += 1;
+        self.fail_call(index, CAUSE_SLOW, Code::ResourceExhausted, &text);
+    }
+}

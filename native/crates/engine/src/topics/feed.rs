@@ -1,0 +1,279 @@
+//! What a subscribed call has not been sent yet, and what happens when that is too much.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    event::{FIELD_BYTES, PREFIX, Shared, field},
+    space::Registration,
+};
+use crate::connection::Building;
+
+/// What happens to events for a subscriber that has `max_pending` of them waiting already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// They wait all the same, and publishers are told to wait; a subscriber that makes them wait for
+    /// too long is cut off.
+    Block,
+    /// The oldest that waits is dropped.
+    DropOldest,
+    /// The new one is dropped.
+    DropNewest,
+    /// The subscription ends with RESOURCE_EXHAUSTED.
+    Disconnect,
+}
+
+/// What publishers see of a subscriber, on whichever thread they are.
+pub(crate) struct Standing {
+    pub(crate) policy: SlowConsumer,
+    pub(crate) max_pending: u32,
+    /// Of a subscriber that blocks: events published for it that have not left.
+    pending: AtomicU32,
+    /// As many events wait as may.
+    at_bound: AtomicBool,
+    /// Events that were dropped before they reached its engine.
+    missed: AtomicU64,
+}
+
+impl Standing {
+    pub(crate) fn new(policy: SlowConsumer, max_pending: u32) -> Self {
+        Self {
+            policy,
+            max_pending,
+            pending: AtomicU32::new(0),
+            at_bound: AtomicBool::new(false),
+            missed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn blocks(&self) -> bool {
+        self.policy == SlowConsumer::Block
+    }
+
+    /// Whether a publisher has to wait for it, or, in a queue group, choose another.
+    pub(crate) fn is_at_bound(&self) -> bool {
+        if self.blocks() {
+            self.pending.load(Ordering::SeqCst) >= self.max_pending
+        } else {
+            self.at_bound.load(Ordering::Relaxed)
+        }
+    }
+
+    /// An event is on its way to a subscriber that blocks.
+    pub(crate) fn give(&self) {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// So many have left; whether publishers need not wait any more.
+    fn take(&self, count: u32) -> bool {
+        let before = self.pending.fetch_sub(count, Ordering::SeqCst);
+        before >= self.max_pending && before.wrapping_sub(count) < self.max_pending
+    }
+}
+
+/// An event that waits.
+struct Waiting {
+    event: Rc<Shared>,
+    /// How many were dropped before it, behind the one before.
+    dropped: u64,
+}
+
+/// What became of an event that could not leave at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Waits,
+    /// One was dropped: this, or the oldest.
+    Dropped,
+    /// The subscriber has to go.
+    Overrun,
+}
+
+/// The subscription of a call.
+pub(crate) struct Feed {
+    /// None once nothing more is to come.
+    pub(crate) registration: Option<Registration>,
+    pub(crate) standing: Arc<Standing>,
+    /// Its space, by its place among those of the engine.
+    pub(crate) joined: usize,
+    /// The runs of a log that are for it, while the log is given out.
+    pub(crate) runs: Vec<u32>,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the first of them that have left already.
+    offset: usize,
+    /// Dropped behind the last that waits.
+    dropped: u64,
+    /// The tag of the field that says so; 0: there is none.
+    dropped_tag: u32,
+    /// Since when as many wait as may; of those that block.
+    pub(crate) bound_since: Option<u64>,
+}
+
+impl Feed {
+    pub(crate) fn new(registration: Registration, joined: usize, dropped_tag: u32) -> Self {
+        Self {
+            standing: Arc::clone(registration.standing()),
+            registration: Some(registration),
+            joined,
+            runs: Vec::new(),
+            waiting: VecDeque::new(),
+            offset: 0,
+            dropped: 0,
+            dropped_tag,
+            bound_since: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether events may leave without passing by here.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.waiting.is_empty() && self.dropped == 0
+    }
+
+    /// Events that wait, but for one that has left in part.
+    pub(crate) fn pending(&self) -> usize {
+        self.waiting.len() - usize::from(self.offset > 0)
+    }
+
+    /// Has an event wait, as far as the policy lets it; `full`: there is no memory for more.
+    pub(crate) fn push(&mut self, event: &Rc<Shared>, full: bool) -> Outcome {
+        let missed = self.standing.missed.load(Ordering::Relaxed);
+        if missed > 0 {
+            self.dropped += self.standing.missed.swap(0, Ordering::Relaxed);
+        }
+        let at_bound = self.pending() >= self.standing.max_pending as usize;
+        let mut outcome = Outcome::Waits;
+        if at_bound || full {
+            let policy = self.standing.policy;
+            match policy {
+                SlowConsumer::Block => {}
+                SlowConsumer::Disconnect => return Outcome::Overrun,
+                SlowConsumer::DropOldest if self.drop_oldest() => outcome = Outcome::Dropped,
+                SlowConsumer::DropOldest | SlowConsumer::DropNewest => {
+                    self.dropped += 1;
+                    return Outcome::Dropped;
+                }
+            }
+        }
+        self.waiting.push_back(Waiting {
+            event: Rc::clone(event),
+            dropped: std::mem::take(&mut self.dropped),
+        });
+        self.show_bound();
+        outcome
+    }
+
+    /// Drops the oldest that has not begun to leave, if there is one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.waiting.remove(usize::from(self.offset > 0)) else {
+            return false;
+        };
+        let dropped = oldest.dropped + 1;
+        match self.waiting.get_mut(usize::from(self.offset > 0)) {
+            Some(next) => next.dropped += dropped,
+            None => self.dropped += dropped,
+        }
+        true
+    }
+
+    fn show_bound(&self) {
+        let at_bound = self.pending() >= self.standing.max_pending as usize;
+        if self.standing.at_bound.load(Ordering::Relaxed) != at_bound {
+            self.standing.at_bound.store(at_bound, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes of the first event that have not left, its own `dropped` field included; 0 if none waits.
+    fn front_bytes(&self) -> usize {
+        self.waiting
+            .front()
+            .map_or(0, |front| self.bytes_of(front).saturating_sub(self.offset))
+    }
+
+    fn bytes_of(&self, waiting: &Waiting) -> usize {
+        waiting.event.framed().len() + self.suffix(waiting.dropped, &mut [0; FIELD_BYTES])
+    }
+
+    /// The field that says how many were dropped; its length.
+    fn suffix(&self, dropped: u64, out: &mut [u8; FIELD_BYTES]) -> usize {
+        if dropped == 0 || self.dropped_tag == 0 {
+            0
+        } else {
+            field(self.dropped_tag, dropped, out)
+        }
+    }
+
+    /// How many bytes the next frame may have: whole events, as far as they fit into `most`, or a part
+    /// of the first.
+    pub(crate) fn next_frame(&self, most: usize) -> usize {
+        let mut length = self.front_bytes().min(most);
+        for waiting in self.waiting.iter().skip(1) {
+            let next = length + self.bytes_of(waiting);
+            if next > most || length == most {
+                break;
+            }
+            length = next;
+        }
+        length
+    }
+
+    /// Writes the next `length` bytes; returns how many events are complete with them.
+    pub(crate) fn write(&mut self, mut length: usize, building: &mut Building) -> u32 {
+        let mut complete = 0;
+        while length > 0
+            && let Some(front) = self.waiting.front()
+        {
+            let mut suffix = [0; FIELD_BYTES];
+            let suffix_bytes = self.suffix(front.dropped, &mut suffix);
+            let framed = front.event.framed();
+            let total = framed.len() + suffix_bytes;
+            let piece = length.min(total - self.offset);
+            if suffix_bytes == 0 {
+                building.write(&framed[self.offset..self.offset + piece]);
+            } else {
+                let mut prefix = [0; PREFIX];
+                prefix[1..].copy_from_slice(&((total - PREFIX) as u32).to_be_bytes());
+                let mut start = self.offset;
+                let end = self.offset + piece;
+                let mut at = 0;
+                for part in [&prefix[..], &framed[PREFIX..], &suffix[..suffix_bytes]] {
+                    if start < at + part.len() && start < end {
+                        let to = end.min(at + part.len());
+                        building.write(&part[start - at..to - at]);
+                        start = to;
+                    }
+                    at += part.len();
+                }
+            }
+            length -= piece;
+            if self.offset + piece == total {
+                self.waiting.pop_front();
+                self.offset = 0;
+                complete += 1;
+            } else {
+                self.offset += piece;
+            }
+        }
+        self.show_bound();
+        complete
+    }
+
+    /// So many events have left; whether publishers that waited for this subscriber may go on.
+    pub(crate) fn left(&mut self, count: u32) -> bool {
+        if count == 0 || !self.standing.blocks() {
+            return false;
+        }
+        self.bound_since = None;
+        self.standing.take(count)
+    }
+}

@@ -1,0 +1,227 @@
+// Topics: native code sends events to every subscriber, in order, and bounds what waits for each.
+
+import { Status, StatusError } from 'millrace';
+import { describe, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
+import { statusOf } from '../support/our-client.js';
+import {
+  eventsOf,
+  numberOf,
+  rawSubscriber,
+  rawSubscription,
+  subscriber,
+  topicsServer,
+} from '../support/topics.js';
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('who gets what', () => {
+  test('a subscriber gets what matches its pattern from its headers on, in order', async () => {
+    const { server, events, publish, emptied } = await topicsServer();
+    const client = subscriber(server);
+    const patterns = ['a.b', 'a.*', '>', 'c.>'];
+    publish('a.b', 999);
+    const streams = patterns.map((pattern) => client.subscribe({ pattern }));
+    await Promise.all(streams.map((stream) => stream.headers));
+    const delivered = range(0, 300).map((number) => {
+      const topic = ['a.b', 'a.c', 'c.d.e'][number % 3]!;
+      return publish(topic, number).delivered;
+    });
+    expect(new Set(delivered.filter((_, i) => i % 3 === 0))).toEqual(new Set([3]));
+    expect(new Set(delivered.filter((_, i) => i % 3 === 1))).toEqual(new Set([2]));
+    for (const [index, wanted] of [
+      (n: number) => n % 3 === 0,
+      (n: number) => n % 3 !== 2,
+      () => true,
+      (n: number) => n % 3 === 2,
+    ].entries()) {
+      const expected = range(0, 300).filter(wanted);
+      const got: number[] = [];
+      for await (const event of streams[index]!) {
+        expect(event.dropped).toBe(0n);
+        got.push(numberOf(event));
+        if (got.length === expected.length) break;
+      }
+      expect(got).toEqual(expected);
+    }
+    await emptied();
+    expect(events.stats()).toMatchObject({ published: 301, dropped: 0, delivered: 700 });
+  });
+
+  test('of a queue group one member gets an event, in turn', async () => {
+    const { server, publish } = await topicsServer();
+    const client = subscriber(server);
+    const streams = range(0, 3).map(() =>
+      client.subscribe({ pattern: 'jobs.>', group: 'workers' }),
+    );
+    const other = client.subscribe({ pattern: 'jobs.>', group: 'others' });
+    await Promise.all([...streams, other].map((stream) => stream.headers));
+    for (const number of range(0, 30)) expect(publish('jobs.new', number).delivered).toBe(2);
+    const got = await Promise.all(
+      streams.map(async (stream) => {
+        const numbers: number[] = [];
+        for await (const event of stream) {
+          numbers.push(numberOf(event));
+          if (numbers.length === 10) break;
+        }
+        return numbers;
+      }),
+    );
+    expect(got.flat().sort((a, b) => a - b)).toEqual(range(0, 30));
+    for (const numbers of got) expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    other.cancel();
+  });
+
+  test('events larger than a frame and than the window arrive whole', async () => {
+    const { server, publish } = await topicsServer();
+    const { peer, stream } = await rawSubscriber(server, '>', 1000);
+    const sizes = [10, 400_000, 20, 16_384, 70_000, 5];
+    for (const [number, bytes] of sizes.entries()) publish('a', number, Math.max(bytes, 4));
+    // As little as a peer may give, again and again.
+    while (stream.count < sizes.length) {
+      peer.credit(stream.id, 9_999);
+      await peer.ping();
+    }
+    expect(eventsOf(stream).map((event) => [numberOf(event), event.payload.length])).toEqual(
+      [...sizes.entries()].map(([number, bytes]) => [number, Math.max(bytes, 4)]),
+    );
+  });
+
+  test('an illegal topic or pattern is refused with its field', async () => {
+    const { server, events } = await topicsServer();
+    const client = subscriber(server);
+    for (const topic of ['', 'a..b', '$sys.a', 'a.*', 'x'.repeat(257)]) {
+      expect(() => events.publish(topic, {})).toThrow(StatusError);
+    }
+    for (const pattern of ['', 'a.>.b', 'a*', '$a']) {
+      const error = await statusOf(client.subscribe({ pattern })[Symbol.asyncIterator]().next());
+      expect(error.code).toBe(Status.INVALID_ARGUMENT);
+      expect(error.message).toContain('pattern');
+    }
+  });
+});
+
+describe('a subscriber that does not read', () => {
+  // The first event fills the window; nothing else leaves before there is credit.
+  const WINDOW = 100;
+
+  async function stuck(options: Parameters<typeof topicsServer>[0]) {
+    const made = await topicsServer(options);
+    const reader = await rawSubscriber(made.server, '>', WINDOW);
+    made.publish('a', 0, 1000);
+    await eventually('the window is full', async () => {
+      await reader.peer.ping();
+      return reader.peer.streams.size === 1;
+    });
+    return { ...made, ...reader };
+  }
+
+  test('drop-oldest keeps the newest, and says how many are missing', async () => {
+    const { peer, stream, publish, events } = await stuck({
+      slowConsumer: 'drop-oldest',
+      maxPending: 10,
+    });
+    for (const number of range(1, 101)) publish('a', number);
+    await eventually('they are dropped', () => events.stats().dropped === 90);
+    peer.credit(stream.id, 1_000_000);
+    await stream.receivedMessages(11);
+    publish('a', 101);
+    await stream.receivedMessages(12);
+    expect(eventsOf(stream).map((event) => [numberOf(event), event.dropped])).toEqual([
+      [0, 0n],
+      [91, 90n],
+      ...range(92, 102).map((number) => [number, 0n]),
+    ]);
+  });
+
+  test('drop-newest keeps the oldest, and says how many are missing behind them', async () => {
+    const { peer, stream, publish, events } = await stuck({
+      slowConsumer: 'drop-newest',
+      maxPending: 10,
+    });
+    for (const number of range(1, 101)) publish('a', number);
+    await eventually('they are dropped', () => events.stats().dropped === 90);
+    peer.credit(stream.id, 1_000_000);
+    await stream.receivedMessages(11);
+    publish('a', 101);
+    publish('a', 102);
+    await stream.receivedMessages(13);
+    expect(eventsOf(stream).map((event) => [numberOf(event), event.dropped])).toEqual([
+      [0, 0n],
+      ...range(1, 11).map((number) => [number, 0n]),
+      [101, 90n],
+      [102, 0n],
+    ]);
+  });
+
+  test('disconnect ends the call with RESOURCE_EXHAUSTED', async () => {
+    const { stream, publish, events, emptied } = await stuck({
+      slowConsumer: 'disconnect',
+      maxPending: 10,
+    });
+    for (const number of range(1, 11)) publish('a', number);
+    await stream.peer.ping();
+    expect(events.stats().disconnected).toBe(0);
+    publish('a', 11);
+    const { code, message } = await stream.end;
+    expect(code).toBe(Status.RESOURCE_EXHAUSTED);
+    expect(message).toMatch(/10 events were pending.*disconnect/);
+    expect(publish('a', 12).delivered).toBe(0);
+    expect(events.stats().disconnected).toBe(1);
+    await emptied();
+  });
+
+  test('what waits is there once, however many wait for it', async () => {
+    const { server, publish, emptied } = await topicsServer({ maxPending: 100 });
+    const { peer } = await rawSubscriber(server, '>', 0);
+    for (const _ of range(1, 50)) rawSubscription(peer, '>');
+    await eventually('all are subscribed', () => publish('b', 0).delivered === 50);
+    for (const number of range(0, 200)) publish('a', number, 10_000);
+    const waiting = await eventually(
+      'they wait',
+      async () => (await server.stats()).total['eventBytesWaiting']!,
+      (bytes) => bytes > 100 * 10_000,
+    );
+    expect(waiting).toBeLessThan(101 * 10_100);
+    peer.kill();
+    await emptied();
+  });
+});
+
+describe('the end', () => {
+  test('cancelled calls and lost connections leave nothing behind', async () => {
+    const { server, events, publish, emptied } = await topicsServer();
+    const client = subscriber(server);
+    for (const _ of range(0, 20)) {
+      const { peer } = await rawSubscriber(server, '>', 5000);
+      const stream = client.subscribe({ pattern: '>' });
+      await stream.headers;
+      for (const number of range(0, 50)) publish('a', number, 500);
+      await stream[Symbol.asyncIterator]().next();
+      stream.cancel();
+      peer.kill();
+    }
+    await emptied();
+    expect((await server.stats()).total['activeCalls']).toBe(0);
+    expect(publish('a', 0).delivered).toBe(0);
+    expect(events.stats().subscriptions).toBe(0);
+  });
+
+  test('a drain ends subscriptions with UNAVAILABLE, behind what was published', async () => {
+    const { server, publish } = await topicsServer();
+    const client = subscriber(server);
+    const stream = client.subscribe({ pattern: '>' });
+    await stream.headers;
+    for (const number of range(0, 100)) publish('a', number);
+    const closed = server.close({ drainTimeoutMs: 10_000 });
+    const got: number[] = [];
+    const error = await statusOf(
+      (async () => {
+        for await (const event of stream) got.push(numberOf(event));
+      })(),
+    );
+    expect(error.code).toBe(Status.UNAVAILABLE);
+    expect(got).toEqual(range(0, 100));
+    expect(await closed).toEqual({ completed: 1, aborted: 0 });
+  });
+});
