@@ -43,7 +43,11 @@ function commandsOf(block: Block): Named[] {
 /** What stands in backticks and begins like one of our commands. */
 function commandsInProse(document: string): Named[] {
   return (
-    [...prose(document).matchAll(/`((?:npx |npm |pnpm |millrace |create-millrace )[^`]*)`/g)]
+    [
+      ...prose(document).matchAll(
+        /`((?:npx |npm |pnpm |node |cd |millrace |create-millrace )[^`]*)`/g,
+      ),
+    ]
       .map(([, code = '']) => code.replace(/\s+/g, ' '))
       // Not those that leave something open.
       .filter((code) => !/…|<|\[|\w\|\w|^npm run$/.test(code))

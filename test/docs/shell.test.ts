@@ -86,14 +86,24 @@ function problemOf(words: readonly string[], named: Named): string | undefined {
       return undefined;
     case 'node':
       return nodeProblem(rest);
+    case 'vitest':
+      return missingFile(rest.filter((word) => word.endsWith('.ts')));
     case 'biome':
     case 'tsc':
-    case 'vitest':
       return undefined;
     default:
       if (FOREIGN.has(program)) return undefined;
       return existsSync(join(root, program)) ? undefined : 'no program that is known here';
   }
+}
+
+/** A file that is in none of the folders where a command may run. */
+function missingFile(names: readonly string[]): string | undefined {
+  const folders = ['', 'framework', 'test'];
+  const missing = names.find(
+    (name) => !folders.some((folder) => existsSync(join(root, folder, name))),
+  );
+  return missing === undefined ? undefined : `there is no ${missing}`;
 }
 
 function millraceProblem(words: readonly string[]): string | undefined {

@@ -139,6 +139,18 @@ test('docs/reference/statistics.md has every name, with its meaning', () => {
   expect(others.filter((name) => !page.has(name))).toEqual([]);
 });
 
+test('docs/security/attacks.md names counters that there are', () => {
+  const known = text('docs/reference/statistics.md');
+  const rows = [...text('docs/security/attacks.md').matchAll(/^\|(.*)\|$/gm)]
+    .map(([, row = '']) => row.split('|'))
+    .filter((cells) => cells.length === 5);
+  const counters = rows.flatMap((cells) =>
+    [...(cells[3] ?? '').matchAll(/`(\w+)`/g)].map(([, name]) => name ?? ''),
+  );
+  expect(counters.length).toBeGreaterThan(25);
+  expect(counters.filter((name) => !known.includes(`${name}\``))).toEqual([]);
+});
+
 /** The body of a macro's use. */
 function macro(source: string, name: string): string {
   return source.split(`\n${name}! {\n`)[1]?.split('\n}')[0] ?? '';
