@@ -25,6 +25,8 @@ export interface PubSubLimits {
   readonly openPublications: number;
   /** Credit of one consumer that is not used up. Default 65,536. */
   readonly credit: number;
+  /** Groups that this thread has had: durable ones, and those of subscribers over a broker. Default 1,000. */
+  readonly groups: number;
   /** Deliveries that one consumer has not acknowledged. Default 65,536. */
   readonly unacknowledged: number;
 }
@@ -88,6 +90,7 @@ const limitRanges = {
   pendingEvents: { default: 65_536, least: 1, most: 1_000_000 },
   openPublications: { default: 1024, least: 1, most: 1_000_000 },
   credit: { default: 65_536, least: 1, most: U32 },
+  groups: { default: 1000, least: 1, most: 1_000_000 },
   unacknowledged: { default: 65_536, least: 1, most: 1_000_000 },
 } as const satisfies Record<keyof PubSubLimits, Range>;
 

@@ -201,4 +201,11 @@ describe('consumers', () => {
     const found = refused(() => checks.consumption(subscribe({ group: 'g', ...fields })));
     expect(found).toEqual([code, field, expect.stringContaining(said)]);
   });
+
+  test('more groups than there may be', () => {
+    const few = checksOf({ limits: { groups: 2 } });
+    for (const group of ['a', 'b', 'a']) few.consumption(subscribe({ group }));
+    const found = refused(() => few.consumption(subscribe({ group: 'c' })));
+    expect(found).toEqual([RESOURCE_EXHAUSTED, 'group', expect.stringContaining('limits.groups')]);
+  });
 });

@@ -41,6 +41,7 @@ export class RequestChecks {
   readonly #policies: Policies;
   /** Legal topics, and whether they are transient. */
   readonly #topics = new Map<string, boolean>();
+  readonly #durable = new Set<string>();
   #second = -1;
   #seconds = 0n;
 
@@ -117,6 +118,7 @@ export class RequestChecks {
       throw illegal('slow_consumer', 'Consume has no policy but credit; leave it out');
     }
     if (deadLetterTopic !== '') this.#checkDeadLetters(pattern, deadLetterTopic);
+    this.#countDurable(group);
     return {
       pattern,
       group,
@@ -127,6 +129,18 @@ export class RequestChecks {
       maxUnacknowledged: this.#options.limits.unacknowledged,
       credit: this.#pending(request.maxPending),
     };
+  }
+
+  /** A durable group stays when its members have gone, so that it is bounded how many there are. */
+  #countDurable(group: string): void {
+    const { groups } = this.#options.limits;
+    if (this.#durable.size >= groups && !this.#durable.has(group)) {
+      throw exhausted(
+        'group',
+        `there have been ${groups} groups; use one of them, or raise limits.groups`,
+      );
+    }
+    this.#durable.add(group);
   }
 
   #newTopic(topic: string): boolean {

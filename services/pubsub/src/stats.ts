@@ -1,3 +1,13 @@
+import type { TopicsStats } from 'millrace';
+
+/** What there is of the service in one thread. */
+export interface PubSubStats extends Readonly<ServiceCounters> {
+  /** The native fan-out, by the name of its events; that of the space among them. */
+  readonly topics: Readonly<Record<string, TopicsStats>>;
+  /** What the backplane has counted. */
+  readonly backplane: Readonly<Record<string, number>>;
+}
+
 /** What the service has counted in one thread, since it started. */
 export interface ServiceCounters {
   /** Events that were published here, duplicates not counted. */
@@ -34,4 +44,10 @@ export function zeroCounters(): ServiceCounters {
     rejected: 0,
     unknownAcknowledgements: 0,
   };
+}
+
+/** Adds what has the same name. */
+export function addCounters(to: object, counters: object): void {
+  const sums = to as Record<string, number>;
+  for (const [name, value] of Object.entries(counters)) sums[name] = (sums[name] ?? 0) + value;
 }

@@ -36,24 +36,29 @@ export class Subscribing {
     request: SubscribeRequest,
     ctx: Context,
   ): LocalSubscription | AsyncGenerator<EventInit, LocalSubscription> {
-    try {
-      const asked = this.#checks.subscription(request);
-      const { pattern, group, start } = asked;
-      const interest = this.#link.interest({ pattern, group, start }, () => ctx.signal);
-      if (interest instanceof Promise || interest.replay !== undefined) {
-        return this.#subscribeLater(asked, interest, ctx);
-      }
-      return this.#handOver(asked, interest, interest.start);
-    } catch (error) {
-      this.#counters.subscriptionsRefused++;
-      throw error;
+    const { asked, interest } = this.#ask(request, ctx);
+    if (interest instanceof Promise || interest.replay !== undefined) {
+      return this.#subscribeLater(asked, interest, ctx);
     }
+    return this.#handOver(asked, interest, interest.start);
   }
 
   /** Ends all subscriptions, and those that have not begun yet. */
   stop(error: StatusError): void {
     this.#stopped = error;
     for (const subscription of this.#subscriptions) subscription.end(error);
+  }
+
+  #ask(request: SubscribeRequest, ctx: Context) {
+    try {
+      const asked = this.#checks.subscription(request);
+      const { pattern, group, start } = asked;
+      const interest = this.#link.interest({ pattern, group, start }, () => ctx.signal);
+      return { asked, interest };
+    } catch (error) {
+      this.#counters.subscriptionsRefused++;
+      throw error;
+    }
   }
 
   /** First what the backplane has kept, then what comes. */
@@ -75,13 +80,29 @@ export class Subscribing {
       if (interest.replay !== undefined) {
         // The backplane has it: what is published from now on comes, after what it has kept.
         ctx.sendHeaders();
-        start = yield* interest.replay;
+        start = yield* this.#whileServing(interest.replay);
       }
       replayed = true;
     } finally {
       if (!replayed) interest.release();
     }
     return this.#handOver(asked, interest, start);
+  }
+
+  /** A replay as far as the drain. */
+  async *#whileServing(
+    replay: NonNullable<Interest['replay']>,
+  ): AsyncGenerator<EventInit, Start | undefined> {
+    try {
+      for (;;) {
+        const { done, value } = await replay.next();
+        if (this.#stopped !== undefined) throw this.#stopped;
+        if (done === true) return value;
+        yield value;
+      }
+    } finally {
+      await replay.return(undefined);
+    }
   }
 
   /** Subscribes locally. The interest is released when that is over, or has failed. */
@@ -105,6 +126,7 @@ export class Subscribing {
       });
       return subscription;
     } catch (error) {
+      this.#counters.subscriptionsRefused++;
       interest.release();
       throw error;
     }

@@ -8,10 +8,15 @@ import { counters, echo, release } from './services.js';
 const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
 const { threads = 1, forwardTo, serve: serveOptions = {} } = configuration;
 
+const modules = { echo: './services.js', pubsub: './pubsub-services.js' };
+const module = new URL(modules[configuration.services ?? 'echo'], import.meta.url);
+
 const forward = forwardTo && forwarding(forwardTo.target, forwardTo.limits ?? {});
 const server = await serve({
   services:
-    threads > 1 ? new URL('./services.js', import.meta.url) : [forward ? forward.service : echo],
+    threads > 1 || configuration.services !== undefined
+      ? module
+      : [forward ? forward.service : echo],
   threads,
   ...('path' in serveOptions || 'descriptor' in serveOptions ? {} : { host: '127.0.0.1', port: 0 }),
   signals: configuration.signals ?? false,

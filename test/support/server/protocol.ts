@@ -8,6 +8,8 @@ export interface ServerConfiguration {
   readonly logLevel?: string;
   /** Further options of `serve`, by their names. */
   readonly serve?: Record<string, unknown>;
+  /** What is served: echo unless this says otherwise. */
+  readonly services?: 'pubsub';
   /** Passes every call on to this server instead of answering it. */
   readonly forwardTo?: { readonly target: string; readonly limits?: Record<string, number> };
   /** A file to which the text of each unary call is appended when its handler begins. */
