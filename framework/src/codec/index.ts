@@ -10,6 +10,8 @@
  *   memory with bytes of other messages (`bytes.buffer` is larger than `bytes`), as Node's Buffers do.
  * - Messages are nested at most 100 deep, both ways.
  * - proto2: `required` is treated as `optional`, defaults and extensions are ignored.
+ *
+ * @packageDocumentation
  */
 export * from './runtime.js';
 export * from './well-known.gen.js';
