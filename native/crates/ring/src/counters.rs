@@ -15,6 +15,8 @@ pub struct Counters {
     pub receive_bytes: u64,
     /// Receive completions that filled several buffers.
     pub receive_bundles: u64,
+    /// Those whose buffers are no neighbours in memory: the ring wrapped, or they came back shuffled.
+    pub shuffled_bundles: u64,
     /// Buffers that a completion named without filling them: at the end of a stream, or with an
     /// error.
     pub empty_buffers: u64,

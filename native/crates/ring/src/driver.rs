@@ -3,6 +3,8 @@
 
 #[cfg(feature = "__fault")]
 pub(crate) mod fault;
+#[cfg(all(test, target_os = "linux"))]
+mod models;
 pub(crate) mod portable;
 #[cfg(target_os = "linux")]
 pub(crate) mod preset;

@@ -112,8 +112,14 @@ impl BufferGroup {
     }
 
     #[cfg(target_os = "linux")]
-    pub(crate) fn successor(&self, buffer: u16) -> u16 {
-        self.ledger.successor(buffer)
+    pub(crate) fn take_filled(
+        &mut self,
+        first: u16,
+        length: u32,
+        filled: impl FnMut(u16, u32),
+    ) -> Result<(), NotFree> {
+        self.ledger
+            .take_filled(first, length, self.buffer_bytes, filled)
     }
 
     #[cfg(target_os = "linux")]

@@ -108,6 +108,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes what a completion filled: `length` bytes, in buffers of `buffer_bytes` from `first` on
+    /// in the order in which they were published. `filled` learns each with its bytes.
+    pub(crate) fn take_filled(
+        &mut self,
+        first: u16,
+        length: u32,
+        buffer_bytes: u32,
+        mut filled: impl FnMut(u16, u32),
+    ) -> Result<(), NotFree> {
+        let mut left = length;
+        let mut buffer = first;
+        while left > 0 {
+            self.take(buffer)?;
+            let bytes = left.min(buffer_bytes);
+            filled(buffer, bytes);
+            left -= bytes;
+            buffer = self.successor(buffer);
+        }
+        Ok(())
+    }
+
     /// The buffer that is filled next, for a driver that takes buffers in order itself.
     pub(crate) fn first(&self) -> Option<u16> {
         (self.free > 0).then_some(self.first)

@@ -67,10 +67,10 @@ enum Receive {
 
 /// The send in flight.
 #[derive(Default)]
-struct Outgoing {
-    chunks: VecDeque<Chunk>,
+pub(super) struct Outgoing {
+    pub(super) chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that have left.
-    offset: usize,
+    pub(super) offset: usize,
     bytes: u64,
     active: bool,
     failed: bool,
@@ -466,7 +466,19 @@ impl Portable {
 }
 
 impl Outgoing {
-    fn advance(&mut self, mut sent: usize) {
+    /// Takes chunks in; empty ones are dropped.
+    pub(super) fn load(&mut self, chunks: impl Iterator<Item = Chunk>) {
+        self.bytes = 0;
+        self.offset = 0;
+        for chunk in chunks.filter(|chunk| !chunk.is_empty()) {
+            self.bytes += chunk.len() as u64;
+            self.chunks.push_back(chunk);
+        }
+        self.active = true;
+    }
+
+    /// So many bytes have left.
+    pub(super) fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.chunks.front() {
             let left = first.len() - self.offset;
             if sent < left {
@@ -598,13 +610,7 @@ impl Driver for Portable {
             });
             return;
         }
-        outgoing.bytes = 0;
-        outgoing.offset = 0;
-        for chunk in taken.filter(|chunk| !chunk.is_empty()) {
-            outgoing.bytes += chunk.len() as u64;
-            outgoing.chunks.push_back(chunk);
-        }
-        outgoing.active = true;
+        outgoing.load(taken);
         self.advance_send(socket.0);
     }
 

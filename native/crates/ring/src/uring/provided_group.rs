@@ -8,6 +8,7 @@ use io_uring::opcode;
 
 use super::buffer_ring::ReceiveRing;
 use super::queue::{Kind, Queue, ReceiveGroup, Token};
+use crate::buffer::Provision;
 use crate::{BufferGroup, SharedMemory};
 
 /// How the kernel learns of free receive buffers.
@@ -75,25 +76,19 @@ impl ReceiveBuffers {
     }
 }
 
-/// Buffers that are provided in batches: an operation names neighbours, so it pays to wait until
-/// more of them are back.
+/// Buffers that operations provide.
 pub(crate) struct ProvidedGroup {
     group: u16,
-    /// Buffers to wait for before they are provided, while the kernel has enough of others.
-    batch: usize,
-    /// Free for the ledger, and not known to the kernel.
-    pending: Vec<u16>,
+    provision: Provision,
     /// The memory that the operations name; it lives as long as this.
     target: Arc<SharedMemory>,
 }
 
 impl ProvidedGroup {
     fn new(group: u16, target: &BufferGroup) -> Self {
-        let count = target.count() as usize;
         Self {
             group,
-            batch: (count / 8).max(1),
-            pending: Vec::with_capacity(count),
+            provision: Provision::new(target.count()),
             target: Arc::clone(target.memory()),
         }
     }
@@ -103,18 +98,9 @@ impl ProvidedGroup {
             Arc::ptr_eq(&self.target, buffers.memory()),
             "a group is provided from one memory"
         );
-        let pending = &mut self.pending;
-        buffers.publish(|buffer, _| pending.push(buffer));
-        let known = buffers.free() as usize - self.pending.len();
-        if self.pending.is_empty()
-            || (self.pending.len() < self.batch && known >= buffers.count() as usize / 2)
-        {
-            return;
-        }
-        self.pending.sort_unstable();
+        buffers.publish(|buffer, _| self.provision.add(buffer));
         let length = buffers.buffer_bytes() as i32;
-        for run in self.pending.chunk_by(|one, next| one + 1 == *next) {
-            let (first, count) = (run[0], run.len() as u16);
+        self.provision.provide(buffers.free(), |(first, count)| {
             let token = Token {
                 kind: Kind::Provide,
                 owner: u64::from(first) | u64::from(count) << 16,
@@ -125,19 +111,11 @@ impl ProvidedGroup {
             let address = buffers.address(first);
             let entry = opcode::ProvideBuffers::new(address, length, count, self.group, first);
             queue.push(token, entry.build());
-        }
-        self.pending.clear();
+        });
     }
 
-    /// Kernels answer with 0 or with how many they took, which may be fewer when memory is short.
     fn provided(&mut self, owner: u64, result: i32) -> bool {
-        let (first, count) = (owner as u16, (owner >> 16) as u16);
-        let taken = match u16::try_from(result) {
-            Err(_) => 0,
-            Ok(0) => count,
-            Ok(taken) => taken.min(count),
-        };
-        self.pending.extend(first + taken..first + count);
-        taken == count
+        let run = (owner as u16, (owner >> 16) as u16);
+        self.provision.taken(run, result)
     }
 }

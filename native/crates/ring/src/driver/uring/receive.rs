@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::Uring;
 use super::state::{Phase, Receive};
+use crate::buffer::NotFree;
 use crate::driver::slab::Key;
 use crate::uring::{Kind, Reaped, ReceiveMode, Token};
 use crate::{Completion, SocketId};
@@ -153,35 +154,32 @@ impl Uring {
     /// which they were published.
     pub(super) fn take_buffers(&mut self, key: Key, first: u16, length: u32) {
         let id = SocketId(key.index);
-        let phase = self.sockets[key.index].phase;
-        self.counters.receives += 1;
-        self.counters.receive_bytes += u64::from(length);
-        self.counters.receive_bundles += u64::from(length > self.buffers.buffer_bytes());
-        let mut left = length;
-        let mut buffer = first;
-        while left > 0 {
-            if self.buffers.take(buffer).is_err() {
-                // The kernel named a buffer that it did not have. What it wrote, nobody knows.
-                debug_assert!(false, "buffer {buffer} was filled and is not free");
-                self.done.push_back(Completion::ReceiveEnded {
-                    socket: id,
-                    error: libc::EIO,
-                });
-                return;
-            }
-            let filled = left.min(self.buffers.buffer_bytes());
-            self.counters.receive_buffers += 1;
-            if phase == Phase::Open {
-                self.done.push_back(Completion::Received {
-                    socket: id,
-                    buffer,
-                    length: filled,
-                });
-            } else {
-                self.buffers.release(buffer);
-            }
-            left -= filled;
-            buffer = self.buffers.successor(buffer);
+        let (done, counters) = (&mut self.done, &mut self.counters);
+        counters.receives += 1;
+        counters.receive_bytes += u64::from(length);
+        let (mut neighbour, mut shuffled) = (first, false);
+        let taken = self.buffers.take_filled(first, length, |buffer, length| {
+            counters.receive_buffers += 1;
+            shuffled |= buffer != neighbour;
+            neighbour = buffer.wrapping_add(1);
+            done.push_back(Completion::Received {
+                socket: id,
+                buffer,
+                length,
+            });
+        });
+        counters.receive_bundles += u64::from(length > self.buffers.buffer_bytes());
+        counters.shuffled_bundles += u64::from(shuffled);
+        if let Err(NotFree(buffer)) = taken {
+            // The kernel named a buffer that it did not have. What it wrote, nobody knows.
+            debug_assert!(false, "buffer {buffer} was filled and is not free");
+            self.done.push_back(Completion::ReceiveEnded {
+                socket: id,
+                error: libc::EIO,
+            });
+        }
+        if self.sockets[key.index].phase != Phase::Open {
+            self.discard_done(id);
         }
     }
 }
