@@ -87,6 +87,9 @@ export interface NativeConnectionNotice {
 export {
   adoptListener,
   leakedEngines,
+  NativeDuplicates,
+  type NativeDurableOptions,
+  NativeDurables,
   NativeEngine,
   type NativeMethod,
   type NativeSubscription,

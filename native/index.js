@@ -2,4 +2,12 @@
 
 import { load } from './load.js';
 
-export const { NativeEngine, NativeTopics, adoptListener, leakedEngines, openListener } = load();
+export const {
+  NativeDuplicates,
+  NativeDurables,
+  NativeEngine,
+  NativeTopics,
+  adoptListener,
+  leakedEngines,
+  openListener,
+} = load();

@@ -76,10 +76,14 @@ export {
 export { isStatus, Status, statusName } from './status/status.js';
 export { StatusError, type StatusErrorOptions } from './status/status-error.js';
 export type { TlsSource } from './tls-source.js';
-export type { TopicsLimits, TopicsOptions } from './topics/options.js';
+export { type Duplicates, type DuplicatesOptions, duplicates } from './topics/duplicates.js';
+export { type DurableMember, type DurableOptions, joinDurableGroup } from './topics/durable.js';
+export type { Retention, TopicsLimits, TopicsOptions } from './topics/options.js';
 export type { SlowConsumer, Subscription } from './topics/subscription.js';
 export {
   type Published,
+  type PublishOptions,
+  type Start,
   type SubscribeOptions,
   type Topics,
   type TopicsStats,

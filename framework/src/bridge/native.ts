@@ -1,5 +1,8 @@
 import type {
   NativeClientTls,
+  NativeDuplicates,
+  NativeDurableOptions,
+  NativeDurables,
   NativeSubscription,
   NativeTarget,
   NativeTopics,
@@ -8,6 +11,9 @@ import type {
 
 export type {
   NativeClientTls,
+  NativeDuplicates,
+  NativeDurableOptions,
+  NativeDurables,
   NativeSubscription,
   NativeTarget,
   NativeTopics,

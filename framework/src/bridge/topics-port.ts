@@ -32,12 +32,19 @@ export class TopicsPort extends Writer {
     return this.#sequences[0]!;
   }
 
-  /** Returns how many subscriptions of this process it is for. @throws EncodeError */
+  /**
+   * Returns how many subscriptions of this process it is for; -1: there is an event of that sequence.
+   *
+   * @param sequence with `retain`, the event's own; 0: the next
+   * @throws EncodeError
+   */
   publish<Init>(
     topic: number,
     type: MessageType<unknown, Init>,
     message: Init,
     bytesMax: number,
+    retain: boolean,
+    sequence: bigint,
   ): number {
     this.pos = HEAD_BYTES;
     this.begin();
@@ -45,8 +52,9 @@ export class TopicsPort extends Writer {
       type.encode(message, this);
       const length = this.finish();
       if (length > bytesMax) throw new TooLarge(length);
-      if (this.bytes === this.#staging) return this.native.publish(topic, length);
-      return this.native.publishLarge(topic, this.bytes.subarray(this.start, this.pos));
+      if (retain) this.#sequences[1] = sequence;
+      if (this.bytes === this.#staging) return this.native.publish(topic, length, retain);
+      return this.native.publishLarge(topic, this.bytes.subarray(this.start, this.pos), retain);
     } finally {
       if (this.bytes !== this.#staging) {
         this.bytes = this.#staging;

@@ -20,6 +20,23 @@ export interface TopicsLimits {
   readonly patternBytes?: number;
 }
 
+/** What is kept, with default and range. {@link Retention} says what each does. */
+const retentionTable = {
+  count: { default: 100_000, least: 1, most: 1_000_000_000 },
+  bytes: { default: 64 * 1024 * 1024, least: 1, most: 2 ** 40 },
+  ageMs: { default: 3_600_000, least: 1, most: 10 * 365 * 24 * 3_600_000 },
+} as const satisfies Record<string, Limit>;
+
+/** How many events are kept in memory. Whichever bound is reached first evicts the oldest. */
+export interface Retention {
+  /** Events. Default 100,000. */
+  readonly count?: number;
+  /** Bytes of encoded messages. Default 64 MiB. */
+  readonly bytes?: number;
+  /** Milliseconds since they were published. Default an hour. */
+  readonly ageMs?: number;
+}
+
 /** How topics are. */
 export interface TopicsOptions {
   /**
@@ -32,6 +49,10 @@ export interface TopicsOptions {
    * one. It is written natively: leave it at 0.
    */
   readonly dropped?: string;
+  /** The field, a uint64, with the event's sequence. It is written natively: leave it at 0. */
+  readonly sequence?: string;
+  /** What is kept for durable groups. Default: nothing, and events have no sequence. */
+  readonly retention?: Retention;
   /** How long a subscriber with the policy `block` may make publishers wait. Default 30,000. */
   readonly blockTimeoutMs?: number;
   /** How many topics and subscriptions there may be. */
@@ -40,7 +61,7 @@ export interface TopicsOptions {
 
 /** The options as native code takes them. @throws MillraceError MILLRACE_OPTION_INVALID */
 export function checkTopicsOptions(type: MessageType<unknown, never>, options: TopicsOptions) {
-  const { name = type.typeName, blockTimeoutMs = 30_000, limits = {} } = options;
+  const { name = type.typeName, retention, blockTimeoutMs = 30_000, limits = {} } = options;
   if (typeof name !== 'string' || name === '') {
     throw new MillraceError('MILLRACE_OPTION_INVALID', 'the name of topics is no text, or empty');
   }
@@ -50,13 +71,22 @@ export function checkTopicsOptions(type: MessageType<unknown, never>, options: T
   };
   return {
     name,
-    sequenceField: 0,
+    sequenceField: numberOf(type, 'sequence', options.sequence, ['uint64']),
     droppedField: numberOf(type, 'dropped', options.dropped, ['uint64', 'uint32']),
+    ...(retention !== undefined && { retention: checkRetention(retention) }),
     blockTimeoutMs: checkNumber('blockTimeoutMs', blockTimeoutMs, 1, 24 * 3600 * 1000),
     topics: limit('topics'),
     subscriptions: limit('subscriptions'),
     patternBytes: limit('patternBytes'),
   };
+}
+
+function checkRetention(retention: Retention) {
+  const bound = (which: keyof typeof retentionTable) => {
+    const { default: usual, least, most } = retentionTable[which];
+    return checkNumber(`retention.${which}`, retention[which] ?? usual, least, most);
+  };
+  return { count: bound('count'), bytes: bound('bytes'), ageMs: bound('ageMs') };
 }
 
 /** The number of a field that native code writes; 0 if there is none. */

@@ -21,6 +21,24 @@ export interface Published {
   readonly delivered: number;
 }
 
+/** Whether an event is kept. */
+export interface PublishOptions {
+  /** Keeps it, as far as the retention goes, and gives it a sequence. Default: if there is a retention. */
+  readonly retain?: boolean;
+  /**
+   * Its sequence, where that comes from elsewhere: a broker's, say. If there is an event of it already,
+   * nothing is published. Default: the next.
+   */
+  readonly sequence?: bigint;
+}
+
+/** Where replays and durable groups start. A time is in milliseconds since 1970. */
+export type Start =
+  | { readonly sequence: bigint }
+  | { readonly time: number }
+  | 'earliest'
+  | 'latest';
+
 /** How a subscriber wants its events. */
 export interface SubscribeOptions {
   /**
@@ -51,6 +69,24 @@ export interface TopicsStats {
   readonly disconnected: number;
   /** How long publishers of this thread have waited, topic by topic. */
   readonly blockedMs: number;
+  /** Events that are kept, and their bytes. */
+  readonly retained: number;
+  readonly retainedBytes: number;
+  /** Events that were kept and are not any more. */
+  readonly evicted: number;
+  /** The highest sequence; 0: there is none yet. */
+  readonly lastSequence: number;
+  readonly durableGroups: number;
+  /** Deliveries to members of durable groups, of which `redelivered` are repeated. */
+  readonly consumed: number;
+  readonly redelivered: number;
+  readonly acknowledged: number;
+  readonly rejected: number;
+  /** Deliveries that were not acknowledged in time. */
+  readonly timedOut: number;
+  readonly deadLetters: number;
+  /** How often the retention has evicted events that a durable group had not taken yet. */
+  readonly overtaken: number;
 }
 
 /** Events of one message type, published by topic and sent to subscribers by native code. */
@@ -62,9 +98,10 @@ export interface Topics<M, Init = M> {
    * of tokens separated by dots; none is empty or begins with `$`.
    *
    * @throws StatusError INVALID_ARGUMENT for an illegal topic, RESOURCE_EXHAUSTED for a message of more
-   * than 4 MiB; EncodeError
+   * than 4 MiB; EncodeError; MillraceError MILLRACE_OPTION_INVALID for an event that is to be kept where
+   * nothing is
    */
-  publish(topic: string, message: Init): Published;
+  publish(topic: string, message: Init, options?: PublishOptions): Published;
   /**
    * True, or a promise that resolves when no subscriber with the policy `block` holds up this topic
    * any more: to be asked before `publish`. A publisher that does not ask holds more of the events
@@ -97,6 +134,17 @@ export function topics<M, Init>(
   return new NativeTopics(type, options);
 }
 
+/** What is behind topics. */
+export interface Inside<M> {
+  readonly port: TopicsPort;
+  readonly type: MessageType<M, never>;
+}
+
+/** What is behind topics, which `topics()` has made. */
+export function insideOf<M>(made: Topics<M, never>): Inside<M> {
+  return (made as NativeTopics<M, never>).inside;
+}
+
 /** A publisher that waits for a topic. */
 interface Wait {
   readonly promise: Promise<void>;
@@ -109,6 +157,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   readonly #type: MessageType<M, Init>;
   readonly #port: TopicsPort;
   readonly #topicsMax: number;
+  readonly #retains: boolean;
   /** The numbers by which native code knows topics. */
   readonly #numbers = new Map<string, number>();
   readonly #waits = new Map<string, Wait>();
@@ -119,21 +168,36 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     this.name = checked.name;
     this.#type = type;
     this.#topicsMax = checked.topics;
+    this.#retains = checked.retention !== undefined;
     this.#port = open(checked);
     this.#port.native.onWritable(() => this.#wake());
   }
 
-  publish(topic: string, message: Init): Published {
+  publish(topic: string, message: Init, options?: PublishOptions): Published {
+    const retain = options?.retain ?? this.#retains;
+    const own = (retain && options?.sequence) || 0n;
+    if (retain && !this.#retains) {
+      throw new MillraceError(
+        'MILLRACE_OPTION_INVALID',
+        `retain is true, but the topics "${this.name}" have no retention`,
+      );
+    }
     const number = this.#numbers.get(topic) ?? this.#add(topic);
     const port = this.#port;
     let delivered: number;
     try {
-      delivered = port.publish(number, this.#type, message, limitTable.sendMessageBytes.default);
+      const most = limitTable.sendMessageBytes.default;
+      delivered = port.publish(number, this.#type, message, most, retain, own);
     } catch (error) {
       if (error instanceof TooLarge) throw tooLarge(this.#type.typeName, error.length);
       throw error;
     }
-    return { sequence: port.sequence, delivered };
+    return { sequence: port.sequence, delivered: Math.max(0, delivered) };
+  }
+
+  /** What the rest of this folder needs. */
+  get inside(): Inside<M> {
+    return { port: this.#port, type: this.#type };
   }
 
   writable(topic: string): true | Promise<void> {
@@ -216,7 +280,8 @@ function open(options: ReturnType<typeof checkTopicsOptions>): TopicsPort {
   }
 }
 
-function codeOf(error: unknown): unknown {
+/** The code of an error, if it has one. */
+export function codeOf(error: unknown): unknown {
   return (error as { readonly code?: unknown } | null | undefined)?.code;
 }
 

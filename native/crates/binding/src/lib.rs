@@ -10,7 +10,10 @@
 
 mod callbacks;
 mod cleanup;
+mod clock;
 pub mod descriptors;
+pub mod duplicates;
+pub mod durable;
 pub mod engine;
 pub mod error;
 mod event_loop;

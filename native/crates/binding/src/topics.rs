@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use millrace_engine::{SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions};
+use millrace_engine::{Published, SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions};
+use millrace_fanout::Retention;
 use napi::bindgen_prelude::{ArrayBuffer, Env, FromNapiValue, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -26,6 +27,8 @@ pub struct NativeTopicsOptions {
     pub sequence_field: u32,
     /// Number of the field for how many events were dropped; 0: the message has none.
     pub dropped_field: u32,
+    /// What is kept; absent: nothing.
+    pub retention: Option<NativeRetention>,
     /// How long a subscriber may make publishers wait.
     pub block_timeout_ms: u32,
     /// Topics whose subscribers are kept found.
@@ -34,6 +37,17 @@ pub struct NativeTopicsOptions {
     pub subscriptions: u32,
     /// Length of a topic or pattern.
     pub pattern_bytes: u32,
+}
+
+/// What topics keep for replays and durable groups.
+#[napi(object)]
+pub struct NativeRetention {
+    /// Events.
+    pub count: u32,
+    /// Bytes of messages.
+    pub bytes: f64,
+    /// Milliseconds.
+    pub age_ms: f64,
 }
 
 /// What a subscription wants.
@@ -66,6 +80,11 @@ impl NativeTopics {
                 &TopicsOptions {
                     sequence_tag: options.sequence_field << 3,
                     dropped_tag: options.dropped_field << 3,
+                    retention: options.retention.map(|retention| Retention {
+                        count_max: retention.count as usize,
+                        bytes_max: retention.bytes as usize,
+                        age_ms_max: retention.age_ms as u64,
+                    }),
                     block_timeout_ms: u64::from(options.block_timeout_ms),
                     topics: options.topics,
                     subscriptions: options.subscriptions,
@@ -116,28 +135,17 @@ impl NativeTopics {
     }
 
     /// Publishes the first `length` bytes behind the head of the staging memory; answers for how many
-    /// subscriptions of this process.
+    /// subscriptions of this process, or -1: there is an event of that sequence. With `retain` it is
+    /// kept, under the sequence in the head if there is one.
     #[napi]
-    pub fn publish(&self, topic: u32, length: u32) -> Result<u32> {
-        guard(|| {
-            let published = self.topics.publish_staged(topic, length);
-            if published.full {
-                flush_hosts();
-            }
-            Ok(published.delivered)
-        })
+    pub fn publish(&self, topic: u32, length: u32, retain: bool) -> Result<i32> {
+        guard(|| Ok(said(self.topics.publish_staged(topic, length, retain))))
     }
 
     /// The same for a message that is larger than the staging memory.
     #[napi]
-    pub fn publish_large(&self, topic: u32, message: &[u8]) -> Result<u32> {
-        guard(|| {
-            let published = self.topics.publish(topic, message);
-            if published.full {
-                flush_hosts();
-            }
-            Ok(published.delivered)
-        })
+    pub fn publish_large(&self, topic: u32, message: &[u8], retain: bool) -> Result<i32> {
+        guard(|| Ok(said(self.topics.publish_from_head(topic, message, retain))))
     }
 
     /// Whether no subscriber makes the publishers of a topic wait.
@@ -169,6 +177,23 @@ impl NativeTopics {
     #[napi]
     pub fn stats(&self) -> Result<String> {
         guard(|| Ok(self.topics.stats()))
+    }
+}
+
+impl NativeTopics {
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.topics
+    }
+}
+
+fn said(published: Published) -> i32 {
+    if published.full {
+        flush_hosts();
+    }
+    if published.known {
+        -1
+    } else {
+        published.delivered.cast_signed()
     }
 }
 
@@ -226,6 +251,6 @@ fn flush_hosts() {
     }
 }
 
-fn from_topics(failure: TopicsError) -> napi::Error<Code> {
+pub(crate) fn from_topics(failure: TopicsError) -> napi::Error<Code> {
     error::error(Code(failure.code), failure.message)
 }

@@ -162,8 +162,9 @@ impl<E: Clone> Past<E> {
     /// The sequence with which a start begins. Fails if an event that it asks for was evicted, and for
     /// a sequence beyond the next: then sequences were counted anew since it was seen. Before the first
     /// event any sequence is a start, for that event may come with its own.
-    pub fn start(&self, start: Start) -> Result<u64, OutOfRange> {
-        let state = self.state();
+    pub fn start(&self, now: u64, start: Start) -> Result<u64, OutOfRange> {
+        let mut state = self.state();
+        state.store.expire(now);
         if let Start::Sequence(sequence) = start
             && state.sequence > 0
             && sequence > state.sequence + 1
@@ -203,7 +204,7 @@ impl<E: Clone> Past<E> {
         piece
     }
 
-    /// Evicts what is too old. Without it, that happens with the next event.
+    /// Evicts what is too old. By itself that happens with an event, and before a start is looked up.
     pub fn expire(&self, now: u64) {
         self.state().store.expire(now);
     }
@@ -219,7 +220,7 @@ impl<E: Clone> Past<E> {
         }
     }
 
-    /// Joins a durable group, which is made if there is none of that name. `wake` is called, on any
+    /// Joins a durable group, which is made if there is none of that name; `now` is the wall clock. `wake` is called, on any
     /// thread and under locks, when a member that was given less than it asked for should ask again;
     /// it must not call back.
     ///
@@ -227,6 +228,7 @@ impl<E: Clone> Past<E> {
     /// As [`DurableError`] says; nothing has changed then.
     pub fn join(
         self: &Arc<Self>,
+        now: u64,
         name: &str,
         asked: &Durable<'_>,
         wake: Waker,
@@ -252,7 +254,9 @@ impl<E: Clone> Past<E> {
                 if groups.len() >= GROUPS_MAX {
                     return Err(DurableError::TooMany);
                 }
-                let first = self.start(asked.start).map_err(DurableError::OutOfRange)?;
+                let first = self
+                    .start(now, asked.start)
+                    .map_err(DurableError::OutOfRange)?;
                 let group = Arc::new(Group(Mutex::new(GroupState {
                     durable: DurableGroup::new(asked.pattern.clone(), first, options),
                     seats: Vec::new(),

@@ -77,7 +77,7 @@ fn a_replay_comes_in_pieces_and_says_where_what_is_live_begins() {
     for number in 0..10 {
         publish(&past, if number % 2 == 0 { "a" } else { "b" }, None);
     }
-    let from = past.start(Start::Sequence(3)).unwrap();
+    let from = past.start(0, Start::Sequence(3)).unwrap();
     let mut replayed = Vec::new();
     let first = past.replay(from, &pattern("a"), 2, &mut replayed);
     assert!(!first.end);
@@ -92,20 +92,21 @@ fn a_replay_comes_in_pieces_and_says_where_what_is_live_begins() {
 #[test]
 fn a_start_beyond_the_next_event_is_of_another_count() {
     let past = Past::new(ROOMY);
-    assert_eq!(past.start(Start::Sequence(9)), Ok(9), "it may come as 9");
+    assert_eq!(past.start(0, Start::Sequence(9)), Ok(9), "it may come as 9");
     publish(&past, "a", None);
-    assert_eq!(past.start(Start::Sequence(2)), Ok(2));
-    assert_eq!(past.start(Start::Sequence(3)).unwrap_err().first, 1);
+    assert_eq!(past.start(0, Start::Sequence(2)), Ok(2));
+    assert_eq!(past.start(0, Start::Sequence(3)).unwrap_err().first, 1);
 }
 
 #[test]
 fn members_of_a_group_share_its_events_and_agree_on_its_pattern() {
     let past = Arc::new(Past::new(ROOMY));
     let (all, some) = (pattern(">"), pattern("a"));
-    let one = past.join("group", &durable(&all), bell().0).unwrap();
-    let two = past.join("group", &durable(&all), bell().0).unwrap();
+    let one = past.join(0, "group", &durable(&all), bell().0).unwrap();
+    let two = past.join(0, "group", &durable(&all), bell().0).unwrap();
     assert_eq!(
-        past.join("group", &durable(&some), bell().0).unwrap_err(),
+        past.join(0, "group", &durable(&some), bell().0)
+            .unwrap_err(),
         DurableError::OtherPattern {
             pattern: all.clone()
         }
@@ -125,7 +126,7 @@ fn members_of_a_group_share_its_events_and_agree_on_its_pattern() {
     assert_eq!(sequences(&mut deliveries), [(2, 2), (3, 2)]);
     // The group stays when nobody is in it.
     drop(two);
-    let letters = past.join("group", &durable(&all), bell().0).unwrap();
+    let letters = past.join(0, "group", &durable(&all), bell().0).unwrap();
     let dead: Vec<u64> = std::iter::from_fn(|| letters.dead_letter())
         .map(|letter| letter.sequence)
         .collect();
@@ -140,7 +141,7 @@ fn members_of_a_group_share_its_events_and_agree_on_its_pattern() {
 fn a_member_holds_no_more_than_it_may() {
     let past = Arc::new(Past::new(ROOMY));
     let all = pattern(">");
-    let member = past.join("group", &durable(&all), bell().0).unwrap();
+    let member = past.join(0, "group", &durable(&all), bell().0).unwrap();
     for _ in 0..15 {
         publish(&past, "a", None);
     }
@@ -159,7 +160,7 @@ fn who_is_hungry_is_woken_once() {
     let past = Arc::new(Past::new(ROOMY));
     let all = pattern(">");
     let (wake, woken) = bell();
-    let member = past.join("group", &durable(&all), wake).unwrap();
+    let member = past.join(0, "group", &durable(&all), wake).unwrap();
     let mut deliveries = Vec::new();
     publish(&past, "a", None);
     assert!(woken.try_recv().is_err(), "it has not asked");
@@ -172,7 +173,7 @@ fn who_is_hungry_is_woken_once() {
     assert_eq!(woken.try_iter().count(), 1);
 
     let (wake, woken) = bell();
-    let other = past.join("group", &durable(&all), wake).unwrap();
+    let other = past.join(0, "group", &durable(&all), wake).unwrap();
     assert!(!other.take(0, 5, &mut deliveries));
     assert_eq!(deliveries.len(), 4);
     assert!(member.reject(1));
@@ -205,7 +206,7 @@ fn threads_lose_nothing() {
                         ack_wait_ms: u64::MAX,
                         ..durable(all)
                     };
-                    let member = past.join("group", &asked, wake).unwrap();
+                    let member = past.join(0, "group", &asked, wake).unwrap();
                     let mut deliveries = Vec::new();
                     for round in 0.. {
                         let more = member.take(0, 7, &mut deliveries);
@@ -266,7 +267,7 @@ fn no_wake_up_is_lost() {
     let past = Arc::new(Past::new(ROOMY));
     let all = pattern(">");
     let (wake, woken) = bell();
-    let member = past.join("group", &durable(&all), wake).unwrap();
+    let member = past.join(0, "group", &durable(&all), wake).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..EVENTS {

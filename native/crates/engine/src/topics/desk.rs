@@ -6,12 +6,14 @@ use std::{
     fmt::Write,
     rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
+use millrace_fanout::Pattern;
 use millrace_ring::SharedMemory;
 
 use super::{
-    TopicsError, TopicsOptions, Waker,
+    Past, TopicsError, TopicsOptions, Waker,
     event::{Audience, FIELD_BYTES, Log, PREFIX, field},
     space::{Group, Matches, Member, Seat, Space},
 };
@@ -43,11 +45,24 @@ fn log_of(seat: &Seat) -> Option<Rc<RefCell<Log>>> {
     LOGS.with_borrow(|logs| logs.get(&seat.id).and_then(Weak::upgrade))
 }
 
+/// Whether an event is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// It is not, and has no sequence.
+    No,
+    /// With the next sequence.
+    Counted,
+    /// With this one, which comes from elsewhere.
+    As(u64),
+}
+
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     /// 0 if it is not retained.
     pub sequence: u64,
+    /// There was an event of its sequence: nothing was published.
+    pub known: bool,
     /// Subscriptions of this process that it is for; a queue group counts one.
     pub delivered: u32,
     /// So much waits for the engines of this thread that they should be flushed
@@ -73,12 +88,13 @@ struct Desk {
 }
 
 struct Known {
-    topic: Box<str>,
+    topic: Arc<str>,
     matches: Option<Rc<Route>>,
 }
 
 /// Who gets the events of a topic, and how they get there from this thread.
 struct Route {
+    topic: Arc<str>,
     matches: Matches,
     parts: Vec<Place>,
     groups: Vec<Vec<Place>>,
@@ -162,35 +178,78 @@ impl Topics {
         self.desk.space.check_pattern(pattern, group).map(|_| ())
     }
 
+    /// The pattern of a durable group.
+    ///
+    /// # Errors
+    /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`
+    pub fn pattern(&self, pattern: &str, group: &str) -> Result<Pattern, TopicsError> {
+        self.desk.space.check_pattern(pattern, Some(group))
+    }
+
+    /// What is retained; `None` if nothing is.
+    pub fn past(&self) -> Option<&Arc<Past>> {
+        self.desk.space.past.as_ref()
+    }
+
     /// The memory into which JavaScript encodes.
     pub fn staging(&self) -> Arc<SharedMemory> {
         Arc::clone(&self.desk.staging)
     }
 
     /// Publishes the first `length` bytes behind the head of the staging memory, as
-    /// [`Topics::publish`] does.
-    pub fn publish_staged(&self, topic: u32, length: u32) -> Published {
+    /// [`Topics::publish`] does; with `retain` under the sequence in the head, if there is one.
+    pub fn publish_staged(&self, topic: u32, length: u32, retain: bool) -> Published {
         let staging = Arc::clone(&self.desk.staging);
         let message = shared::bytes(&staging, STAGING_HEAD, length as usize);
-        let published = self.publish(topic, message);
+        self.publish_from_head(topic, message, retain)
+    }
+
+    /// The same for a message from elsewhere.
+    pub fn publish_from_head(&self, topic: u32, message: &[u8], retain: bool) -> Published {
+        let staging = Arc::clone(&self.desk.staging);
+        let given = shared::bytes(&staging, 8, 8)
+            .try_into()
+            .map_or(0, u64::from_le_bytes);
+        let retain = match (retain, given) {
+            (false, _) => Retain::No,
+            (true, 0) => Retain::Counted,
+            (true, given) => Retain::As(given),
+        };
+        let published = self.publish(topic, message, retain);
         shared::copy_in(&staging, 0, &published.sequence.to_le_bytes());
         published
     }
 
     /// Publishes an encoded message to a topic; engines of this thread send it when they are applied
-    /// or flushed next. Nothing happens for a number that is none.
-    pub fn publish(&self, topic: u32, message: &[u8]) -> Published {
+    /// or flushed next. Nothing happens for a number that is none. What is retained needs a retention;
+    /// without, it is not.
+    pub fn publish(&self, topic: u32, message: &[u8], retain: Retain) -> Published {
         let Some(route) = self.route(topic) else {
-            return Published {
-                sequence: 0,
-                delivered: 0,
-                full: false,
-            };
+            return Published::nothing(0, false);
         };
         let Desk { space, framed, .. } = &*self.desk;
-        let sequence = 0;
         let mut framed = framed.borrow_mut();
-        frame(message, space.options.sequence_tag, sequence, &mut framed);
+        let own = match retain {
+            Retain::As(sequence) => Some(sequence),
+            _ => None,
+        };
+        let tag = space.options.sequence_tag;
+        let sequence = match &space.past {
+            Some(past) if retain != Retain::No => {
+                let placed = past.retain(wall_clock(), &route.topic, own, |sequence| {
+                    frame(message, tag, sequence, &mut framed);
+                    (Arc::from(&framed[..]), framed.len())
+                });
+                match placed {
+                    Some(placed) => placed.sequence,
+                    None => return Published::nothing(own.unwrap_or(0), true),
+                }
+            }
+            _ => {
+                frame(message, tag, 0, &mut framed);
+                0
+            }
+        };
         space.counters.published.fetch_add(1, Ordering::Relaxed);
         let mut full = false;
         for ((_, audience), place) in route.matches.parts.iter().zip(&route.parts) {
@@ -212,6 +271,7 @@ impl Topics {
         }
         Published {
             sequence,
+            known: false,
             delivered: route.matches.delivered,
             full,
         }
@@ -228,6 +288,12 @@ impl Topics {
         let space = &self.desk.space;
         let mut json = String::new();
         let counters = &space.counters;
+        let levels = space.past.as_ref().map(|past| past.levels());
+        let (groups, durable) = space
+            .past
+            .as_ref()
+            .map(|past| past.durables())
+            .unwrap_or_default();
         for (name, value) in [
             ("topics", self.desk.known.borrow().len() as u64),
             ("subscriptions", space.subscriptions() as u64),
@@ -238,6 +304,24 @@ impl Topics {
                 "disconnected",
                 counters.disconnected.load(Ordering::Relaxed),
             ),
+            ("retained", levels.map_or(0, |levels| levels.events as u64)),
+            (
+                "retainedBytes",
+                levels.map_or(0, |levels| levels.bytes as u64),
+            ),
+            ("evicted", levels.map_or(0, |levels| levels.evicted)),
+            (
+                "lastSequence",
+                levels.map_or(0, |levels| levels.last_sequence),
+            ),
+            ("durableGroups", groups as u64),
+            ("consumed", durable.delivered),
+            ("redelivered", durable.redelivered),
+            ("acknowledged", durable.acknowledged),
+            ("rejected", durable.rejected),
+            ("timedOut", durable.timed_out),
+            ("deadLetters", durable.dead),
+            ("overtaken", durable.overtaken),
         ] {
             let separator = if json.is_empty() { '{' } else { ',' };
             let _ = write!(json, "{separator}\"{name}\":{value}");
@@ -259,7 +343,7 @@ impl Topics {
         Some(route)
     }
 
-    fn find(&self, topic: &str) -> Route {
+    fn find(&self, topic: &Arc<str>) -> Route {
         let matches = self.desk.space.matches(topic);
         let mut turns = self.desk.turns.borrow_mut();
         let known: Vec<_> = matches
@@ -272,6 +356,7 @@ impl Topics {
             turns.retain(|_, turns| Rc::strong_count(turns) > 1);
         }
         Route {
+            topic: Arc::clone(topic),
             parts: matches
                 .parts
                 .iter()
@@ -292,6 +377,24 @@ impl Topics {
             matches,
         }
     }
+}
+
+impl Published {
+    fn nothing(sequence: u64, known: bool) -> Self {
+        Self {
+            sequence,
+            known,
+            delivered: 0,
+            full: false,
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn wall_clock() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 impl Place {

@@ -16,13 +16,18 @@ mod fan_out;
 mod feed;
 mod space;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-pub use desk::{Published, Topics};
+use millrace_fanout::Retention;
+
+pub use desk::{Published, Retain, Topics, wall_clock};
 pub(crate) use fan_out::Hub;
 pub(crate) use feed::Feed;
 pub use feed::SlowConsumer;
 pub use space::{Subscribe, Waker};
+
+/// What topics retain: events framed as subscribers get them, with gRPC's prefix and their sequence.
+pub type Past = millrace_fanout::Past<Arc<[u8]>>;
 
 /// How the topics of a name are. Field numbers are those of the message type; 0: it has no such field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub struct TopicsOptions {
     pub sequence_tag: u32,
     /// The tag of the field with the number of events that were dropped before.
     pub dropped_tag: u32,
+    /// What is kept for replays and durable groups; `None`: nothing.
+    pub retention: Option<Retention>,
     /// How long a subscriber may make publishers wait, in milliseconds.
     pub block_timeout_ms: u64,
     /// Topics whose subscribers are known at a time.
@@ -46,6 +53,7 @@ impl Default for TopicsOptions {
         Self {
             sequence_tag: 0,
             dropped_tag: 0,
+            retention: None,
             block_timeout_ms: 30_000,
             topics: 10_000,
             subscriptions: 100_000,

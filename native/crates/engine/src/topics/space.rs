@@ -14,7 +14,7 @@ use std::{
 use millrace_fanout::{Pattern, Routes, RoutesLimits, SubscriptionId, Topic, topic::SyntaxLimits};
 
 use super::{
-    TopicsError, TopicsOptions,
+    Past, TopicsError, TopicsOptions,
     event::Audience,
     feed::{SlowConsumer, Standing},
 };
@@ -53,6 +53,8 @@ pub(crate) struct Counters {
 /// The topics of one name in this process.
 pub(crate) struct Space {
     pub(crate) options: TopicsOptions,
+    /// `None`: nothing is retained.
+    pub(crate) past: Option<Arc<Past>>,
     /// Changes with every subscription that comes or goes.
     version: AtomicU64,
     state: Mutex<State>,
@@ -170,6 +172,9 @@ impl Space {
         spaces.retain(|_, space| space.strong_count() > 0);
         let space = Arc::new(Self {
             options: options.clone(),
+            past: options
+                .retention
+                .map(|retention| Arc::new(Past::new(retention))),
             version: AtomicU64::new(0),
             state: Mutex::new(State {
                 routes: Routes::new(RoutesLimits {
