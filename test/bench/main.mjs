@@ -5,6 +5,7 @@
 //   npm run bench -- --rows unary,chat --rounds 5 --seconds 2
 //   npm run bench -- --rows tls         the rows with TLS
 //   npm run bench -- --rows attacks     an honest load beside each attack
+//   npm run bench -- --rows fanout      one publisher to many subscribers, beside nats-server
 //
 // The server has one core, the load generator another. The peers take turns, A B C A B C, and every
 // figure is the median of its rounds. A run whose work is not proven (bytes received, replies
@@ -16,6 +17,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ATTACKS_PER_SECOND, measureAttacks } from './attacks.mjs';
 import { measureClients } from './clients.mjs';
+import { measureFanout } from './fanout/measure.mjs';
+import { fanoutRows, fanoutRowsNamed } from './fanout/rows.mjs';
 import { holdIdleConnections } from './idle.mjs';
 import { machine } from './machine.mjs';
 import { calibrate, measure, missing } from './measure.mjs';
@@ -29,6 +32,7 @@ import { report } from './table.mjs';
 /** @typedef {import('./peers.mjs').PeerName} PeerName */
 /** @typedef {Result & { round: number }} Entry */
 /** @typedef {import('./clients.mjs').ClientResult} ClientResult */
+/** @typedef {import('./fanout/measure.mjs').FanoutResult} FanoutResult */
 /** @typedef {{ peer: PeerName, connections: number, bytesPerConnection: number }} IdleMemory */
 
 const IDLE_CONNECTIONS = 10_000;
@@ -44,10 +48,16 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
 const seconds = Number(values.seconds ?? (values.quick ? 0.8 : 3));
+const chosenFanoutRows =
+  values.rows?.split(',').flatMap(fanoutRowsNamed) ??
+  fanoutRows.filter((row) => !values.quick || row.quick === true);
 const chosenRows =
   values.rows
     ?.split(',')
-    .filter((name) => !['idle', 'clients', 'attacks'].includes(name))
+    .filter(
+      (name) =>
+        !['idle', 'clients', 'attacks'].includes(name) && fanoutRowsNamed(name).length === 0,
+    )
     .flatMap(rowsNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
 const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
 const withClients = values.rows?.includes('clients') ?? !values.quick;
@@ -76,6 +86,8 @@ const results = [];
 const idleMemory = [];
 /** @type {ClientResult[]} */
 const clientResults = [];
+/** @type {FanoutResult[]} */
+const fanoutResults = [];
 /** @type {string[]} */
 const skipped = [];
 
@@ -103,6 +115,24 @@ if (withClients) {
   });
 }
 
+if (chosenFanoutRows.length > 0) {
+  say('Fan-out');
+  await measureFanout(chosenFanoutRows, peers, rounds, seconds, {
+    begin: (row) => say(row.title),
+    keep: (result) => {
+      fanoutResults.push(result);
+      appendFileSync(lines, `${JSON.stringify(result)}\n`);
+      say(
+        `  ${result.peer.padEnd(11)} ${Math.round(result.messagesPerSecond).toLocaleString('en')} deliveries/s, ${Math.round(result.cpuMicroseconds * 1000)} ns CPU each, generator ${Math.round(result.generatorBusy * 100)} % busy`,
+      );
+    },
+    skip: (what, reason) => {
+      say(`SKIPPED Fan-out of ${what}: ${reason}`);
+      skipped.push(`Fan-out of ${what}: ${reason.split('\n')[0]}`);
+    },
+  });
+}
+
 if (withAttacks) {
   say(`Attacks, ${ATTACKS_PER_SECOND} connections a second`);
   await measureAttacks(rounds, seconds, (result) => {
@@ -114,7 +144,16 @@ if (withAttacks) {
 }
 
 const written = report({
-  ...{ machine: machine(), results, idleMemory, clientResults, skipped, rounds, seconds },
+  ...{
+    machine: machine(),
+    results,
+    idleMemory,
+    clientResults,
+    fanoutResults,
+    skipped,
+    rounds,
+    seconds,
+  },
 });
 writeFileSync(table, written);
 say(`\n${written}`);

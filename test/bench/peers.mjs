@@ -8,13 +8,19 @@ import { keptCertificates } from '#certificates';
 import { end, SERVER_CORE, spawnOn } from './processes.mjs';
 
 /** @typedef {'grpc-js' | 'millrace' | 'portable'} PeerName */
+/** @typedef {'echo' | 'pubsub'} ServiceName */
 
-/** @type {Record<PeerName, { file: string, env: Record<string, string> }>} */
+/** @type {Record<PeerName, { files: Record<ServiceName, string>, env: Record<string, string> }>} */
 const peers = {
-  'grpc-js': { file: 'server/grpc-js.mjs', env: {} },
-  millrace: { file: 'server/millrace.mjs', env: {} },
-  portable: { file: 'server/millrace.mjs', env: { MILLRACE_DRIVER: 'portable' } },
+  'grpc-js': { files: filesOf('grpc-js'), env: {} },
+  millrace: { files: filesOf('millrace'), env: {} },
+  portable: { files: filesOf('millrace'), env: { MILLRACE_DRIVER: 'portable' } },
 };
+
+/** @param {string} implementation */
+function filesOf(implementation) {
+  return { echo: `server/${implementation}.mjs`, pubsub: `server/pubsub-${implementation}.mjs` };
+}
 
 /** @type {PeerName[]} */
 export const peerNames = ['grpc-js', 'portable', 'millrace'];
@@ -37,16 +43,17 @@ export function millraceIsBuilt() {
  * @property {number} port
  * @property {() => Promise<void>} begin
  * @property {() => Promise<Measured>} end
+ * @property {() => Promise<Record<string, unknown>>} stats the server's own
  * @property {() => Promise<void>} stop
  */
 
 /**
  * @param {PeerName} peer
- * @param {{ tls?: boolean }} [options]
+ * @param {{ tls?: boolean, service?: ServiceName }} [options]
  * @returns {Promise<Server>}
  */
-export async function start(peer, { tls = false } = {}) {
-  const { file, env } = peers[peer];
+export async function start(peer, { tls = false, service = 'echo' } = {}) {
+  const { files, env } = peers[peer];
   const { cert, key } = keptCertificates();
   // A driver forced from outside holds for the peer that chooses by itself, not for the others.
   const inherited = { ...process.env };
@@ -54,7 +61,7 @@ export async function start(peer, { tls = false } = {}) {
   const child = spawnOn(
     SERVER_CORE,
     process.execPath,
-    [fileURLToPath(new URL(file, import.meta.url)), ...(tls ? [cert, key] : [])],
+    [fileURLToPath(new URL(files[service], import.meta.url)), ...(tls ? [cert, key] : [])],
     { env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
   );
   const { pid } = child;
@@ -99,6 +106,10 @@ export async function start(peer, { tls = false } = {}) {
     async end() {
       child.send('end');
       return answer('ended');
+    },
+    async stats() {
+      child.send('stats');
+      return (await answer('stats')).stats;
     },
     stop: () => end(child),
   };

@@ -59,6 +59,7 @@ export function residentBytes(pid) {
  * @property {number} code
  * @property {string} output
  * @property {number} busy share of its core that the program used, 0 … 1
+ * @property {number} seconds for which it ran
  */
 
 /**
@@ -97,7 +98,7 @@ export function runGenerator(command, args, timeoutMs) {
       clearInterval(poll);
       clearTimeout(timeout);
       if (timedOut) reject(new Error(`${command} did not end within ${timeoutMs} ms:\n${output}`));
-      else resolve({ code: code ?? 1, output, busy });
+      else resolve({ code: code ?? 1, output, busy, seconds: (performance.now() - start) / 1000 });
     });
   });
 }

@@ -1,6 +1,7 @@
 // Results as Markdown: medians with their spread, ratios taken round by round.
 
 import { clientRows } from './clients.mjs';
+import { fanoutRows } from './fanout/rows.mjs';
 import { medianOf, quantile } from './measure.mjs';
 import { rows } from './rows.mjs';
 
@@ -19,11 +20,13 @@ const PEERS = [BASE, ...OURS];
  * @param {Entry[]} run.results
  * @param {IdleMemory[]} run.idleMemory
  * @param {import('./clients.mjs').ClientResult[]} run.clientResults
+ * @param {import('./fanout/measure.mjs').FanoutResult[]} run.fanoutResults
  * @param {string[]} run.skipped
  * @param {number} run.rounds
  * @param {number} run.seconds
  */
-export function report({ machine, results, idleMemory, clientResults, skipped, rounds, seconds }) {
+export function report(run) {
+  const { machine, results, idleMemory, clientResults, skipped, rounds, seconds } = run;
   const titles = new Map(rows.map((row) => [row.name, row.title]));
   const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
 
@@ -168,10 +171,66 @@ export function report({ machine, results, idleMemory, clientResults, skipped, r
       ),
     );
   }
+  sections.push(...fanout(run.fanoutResults));
   if (skipped.length > 0) {
     sections.push('## Not measured', skipped.map((line) => `- ${line}`).join('\n'));
   }
-  return `${sections.join('\n\n')}\n`;
+  return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
+}
+
+/**
+ * @param {import('./fanout/measure.mjs').FanoutResult[]} results
+ * @returns {string[]}
+ */
+function fanout(results) {
+  const NATS = 'nats-server';
+  const peers = [NATS, ...PEERS].filter((peer) => results.some((entry) => entry.peer === peer));
+  if (peers.length === 0) return [];
+  const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
+  /** @param {string} row @param {string} peer */
+  const of = (row, peer) => results.filter((entry) => entry.row === row && entry.peer === peer);
+  const measured = fanoutRows.filter((row) => results.some((entry) => entry.row === row.name));
+  return [
+    '## Fan-out: one publisher, subscribers with a connection each',
+    [...servers].map(([peer, name]) => `- **${peer}**: ${name}`).join('\n'),
+    'A delivery is one event that one subscriber has received; publishing is part of its cost. In cleartext; gRPC is loaded by h2load, nats-server by nats.go, and no publisher gets further ahead of its slowest subscriber than the window. Every subscriber received every event: one compared each payload, the others were counted.',
+    'Server CPU time per delivery, ns:',
+    lines(
+      [
+        'payload, subscribers',
+        ...peers,
+        ...OURS.map((peer) => `${NATS} ÷ ${peer}`),
+        'generator busy, %',
+      ],
+      measured.map((row) => [
+        row.title,
+        ...peers.map((peer) =>
+          spread(
+            of(row.name, peer).map((entry) => entry.cpuMicroseconds * 1000),
+            0,
+          ),
+        ),
+        ...OURS.map((peer) => cpuRatio(of(row.name, peer), of(row.name, NATS))),
+        peers
+          .map((peer) =>
+            median(
+              of(row.name, peer).map((entry) => entry.generatorBusy * 100),
+              0,
+            ),
+          )
+          .join(' · '),
+      ]),
+    ),
+    'Deliveries per second:',
+    lines(
+      ['payload, subscribers', ...peers, ...OURS.map((peer) => `${peer} ÷ ${BASE}`)],
+      measured.map((row) => [
+        row.title,
+        ...peers.map((peer) => rate(of(row.name, peer))),
+        ...OURS.map((peer) => ratio(of(row.name, peer), of(row.name, BASE))),
+      ]),
+    ),
+  ];
 }
 
 /**
@@ -216,8 +275,8 @@ function rate(entries) {
 }
 
 /**
- * @param {Entry[]} ours
- * @param {Entry[]} base
+ * @param {(Rated & { generatorBusy: number })[]} ours
+ * @param {Rated[]} base
  */
 function ratio(ours, base) {
   if (ours.length === 0) return '–';

@@ -32,6 +32,8 @@ export function control({ port, name, stats, close }) {
       clearTimeout(timer);
       arm();
       process.send?.({ kind: 'begun' });
+    } else if (question === 'stats') {
+      process.send?.({ kind: 'stats', stats: await stats() });
     } else if (question === 'end') {
       clearTimeout(timer);
       process.send?.({ kind: 'ended', delays, stats: await stats() });
