@@ -160,6 +160,7 @@ export async function setup() {
         'framework',
         'services/pubsub',
         'examples/echo',
+        'examples/pubsub',
         'test/support/certificates',
       ]),
   );
