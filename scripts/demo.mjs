@@ -1,13 +1,14 @@
-// `npm run demo`: from a fresh clone to a running service. Builds what is stale, starts
+// `npm run demo`: from a fresh clone to running services. Builds what is stale, starts
 // examples/echo, calls it with a gRPC client that is not ours, streams real traffic for a few
-// seconds while comparing every byte that comes back, and says what it saw.
+// seconds while comparing every byte that comes back, and says what it saw. Then examples/pubsub, with
+// subscribers of which two do not keep up.
 
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, constants } from 'node:http2';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { showPubSub } from './demo/pubsub.mjs';
+import { startExample } from './demo/service.mjs';
 import { setup } from './setup.mjs';
 import { bold, dim, Failure, main, root, say } from './steps.mjs';
 
@@ -20,7 +21,7 @@ const WINDOW_BYTES = 1 << 20;
 
 await main(async () => {
   await setup();
-  const service = await startService();
+  const service = await startExample('echo');
   try {
     say(`\n${bold('Echo is listening')} on 127.0.0.1:${service.port}, driver ${service.driver}`);
     if (service.reason !== undefined) say(dim(`  ${service.reason}`));
@@ -39,95 +40,14 @@ await main(async () => {
   } finally {
     service.kill();
   }
+  await showPubSub();
   say(`
-The service ended by itself when asked (SIGTERM drains it). Next:
+The services ended by themselves when asked (SIGTERM drains them). Next:
   npm start -w examples/echo        serve it, and read examples/echo/src/services.ts meanwhile
+  npm start -w examples/pubsub      the same for publish and subscribe; examples/pubsub/README.md
   npm test                          what holds all of this up
   npm run bench -- --quick          how it compares with @grpc/grpc-js on this machine`);
 });
-
-/**
- * Starts examples/echo on a free port.
- */
-async function startService() {
-  const child = spawn(process.execPath, [join(root, 'examples/echo/dist/main.js')], {
-    env: { ...process.env, HOST: '127.0.0.1', PORT: '0', THREADS: '1', LOG_LEVEL: 'info' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exit = once(child, 'exit');
-  // However this process ends, the service does not outlive it.
-  const kill = () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-  };
-  process.once('exit', kill);
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-    process.once(signal, () => process.exit(1));
-  }
-
-  /** @type {((line: Record<string, any>) => void)[]} */
-  let waiting = [];
-  const lines = createInterface({ input: child.stdout });
-  lines.on('line', (text) => {
-    let line;
-    try {
-      line = JSON.parse(text);
-    } catch {
-      say(text);
-      return;
-    }
-    if (line.level >= 40) say(text);
-    for (const look of waiting) look(line);
-  });
-
-  /**
-   * @param {string} message
-   * @returns {Promise<Record<string, any>>}
-   */
-  const logged = (message) =>
-    new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => done(() => reject(new Failure(`The service did not log "${message}" in 20 s.`))),
-        20_000,
-      );
-      /** @param {Record<string, any>} line */
-      const look = (line) => {
-        if (line['msg'] === message) done(() => resolve(line));
-      };
-      /** @param {() => void} settle */
-      const done = (settle) => {
-        clearTimeout(timer);
-        waiting = waiting.filter((other) => other !== look);
-        settle();
-      };
-      waiting.push(look);
-      exit.then(([code]) =>
-        done(() => reject(new Failure(`The service ended with code ${code}; see above.`))),
-      );
-    });
-
-  const listening = await logged('listening');
-  return {
-    /** @type {number} */
-    port: listening['port'],
-    /** @type {string} */
-    driver: listening['driver'],
-    /** @type {string | undefined} */
-    reason: listening['driverReason'],
-    kill,
-    /** @returns {Promise<Record<string, any> | undefined>} the first thread's */
-    async stats() {
-      if (process.platform === 'win32') return undefined;
-      const line = logged('stats');
-      child.kill('SIGUSR2');
-      return (await line)['stats'].threads[0];
-    },
-    async stop() {
-      child.kill('SIGTERM');
-      const [code] = await exit;
-      if (code !== 0) throw new Failure(`The service ended with code ${code} where 0 was due.`);
-    },
-  };
-}
 
 /** @param {number} port */
 async function callEachKind(port) {
