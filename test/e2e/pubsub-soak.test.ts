@@ -1,0 +1,38 @@
+// Subscribers that never read, shortly: `npm run soak -- pubsub` is the same for minutes.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const program = fileURLToPath(new URL('../dist/soak/soak/pubsub/main.js', import.meta.url));
+
+test.each(['drop-oldest', 'drop-newest', 'disconnect', 'block'])(
+  'slow subscribers under %s: bounded memory, and the others keep their rate',
+  async (policy) => {
+    const size = [
+      '--minutes',
+      '0.07',
+      '--subscribers',
+      '100',
+      '--rate',
+      '200',
+      '--block-timeout',
+      '2',
+    ];
+    // The driver is that of MILLRACE_DRIVER.
+    const child = spawn(process.execPath, [program, '--policies', policy, ...size], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    const [code] = await once(child, 'close');
+    expect(code, output).toBe(0);
+    expect(output).toContain('soak passed: 0 wrong');
+  },
+  120_000,
+);

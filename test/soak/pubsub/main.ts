@@ -1,0 +1,252 @@
+// Slow subscribers for minutes: `npm run soak -- pubsub [--minutes 10] [--subscribers 1000]
+// [--rate 50] [--policies drop-oldest,drop-newest,disconnect,block] [--block-timeout 30]`.
+//
+// For each policy a server, a tenth of whose subscribers never read. Its memory has to stay bounded, and
+// those that read have to keep their rate. Under BLOCK the tenth reads slowly instead: its publisher
+// keeps their pace, nothing is lost, and publishers of other topics go on; then subscribers come that
+// never read, and are cut after the timeout.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { Memory } from './memory.js';
+import { type Options, readOptions } from './options.js';
+import { Server, Subscribers } from './processes.js';
+import { Publisher } from './publisher.js';
+import type { GroupSample, Policy } from './settings.js';
+
+const PAYLOAD_BYTES = 1024;
+const MAX_PENDING = 128;
+/** Of the time: before those come that never read. */
+const ALONE = 0.2;
+const KEPT_LEAST = 0.9;
+
+/** Under BLOCK: what the slow take, and with how many events behind. Large events fill windows soon. */
+const SLOW_RATE = 50;
+const BLOCK_RATE = 200;
+const BLOCK_PAYLOAD_BYTES = 4096;
+const BLOCK_MAX_PENDING = 8;
+/** Of the time: until windows and queues of the slow are full. */
+const FILL = 0.2;
+/** How far behind its time a timeout may be seen: it is looked for once a second. */
+const CUT_LATE_MS = 3000;
+
+let violations = 0;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Says a figure, and whether it is as it has to be. */
+function check(title: string, value: string, good: boolean): void {
+  if (!good) violations++;
+  say(`  ${good ? '✓' : '✗'} ${title.padEnd(52)} ${value}`);
+}
+
+/** Events a second that each received in between. */
+function rates(before: GroupSample, after: GroupSample, seconds: number): number[] {
+  return after.received.map((count, index) => (count - before.received[index]!) / seconds);
+}
+
+async function withServer(
+  { blockTimeoutMs }: Options,
+  body: (server: Server, subscribers: Subscribers) => Promise<void>,
+): Promise<void> {
+  const server = await Server.start({ blockTimeoutMs });
+  const subscribers = await Subscribers.start(server.port);
+  try {
+    await body(server, subscribers);
+  } finally {
+    await subscribers.stop();
+    await server.stop();
+  }
+}
+
+/** Drops and disconnects: those who never read harm nobody. */
+async function soak(policy: Policy, options: Options): Promise<void> {
+  const never = options.subscribers / 10;
+  const healthy = options.subscribers - never;
+  say(
+    `\n${policy}: ${healthy} subscribers, ${options.rate} events/s of ${PAYLOAD_BYTES} B; then ${never} more that never read`,
+  );
+  await withServer(options, async (server, subscribers) => {
+    const all = { pattern: 'soak.>', maxPending: MAX_PENDING, policy };
+    await subscribers.subscribe({ ...all, name: 'healthy', count: healthy, takes: 'all' });
+    const publisher = new Publisher(
+      `127.0.0.1:${server.port}`,
+      'soak.events',
+      options.rate,
+      PAYLOAD_BYTES,
+    );
+    const measured = async (seconds: number) => {
+      const before = (await subscribers.samples()).get('healthy')!;
+      const [start, published] = [performance.now(), publisher.published];
+      await delay(seconds * 1000);
+      const took = (performance.now() - start) / 1000;
+      const publishedRate = (publisher.published - published) / took;
+      const after = (await subscribers.samples()).get('healthy')!;
+      return { least: Math.min(...rates(before, after, took)), publishedRate };
+    };
+    await delay(1000);
+    const alone = await measured(options.seconds * ALONE);
+    const memory = new Memory(server.pid);
+    await subscribers.subscribe({ ...all, name: 'never', count: never, takes: 'none' });
+    const together = await measured(options.seconds * (1 - ALONE));
+    const { text, bounded } = memory.end();
+    await publisher.stop();
+
+    const cut = await server.disconnected();
+    if (policy === 'disconnect' && cut === never) await subscribers.look('never');
+    const samples = await subscribers.samples();
+    const [reading, unread] = [samples.get('healthy')!, samples.get('never')!];
+    check(
+      'the slowest of the healthy, events/s, before and with',
+      `${alone.least.toFixed(1)} · ${together.least.toFixed(1)}`,
+      together.least >= KEPT_LEAST * alone.least && alone.least >= KEPT_LEAST * options.rate,
+    );
+    check(
+      'published, events/s',
+      together.publishedRate.toFixed(1),
+      together.publishedRate >= KEPT_LEAST * options.rate,
+    );
+    check(
+      'what the healthy missed: told, not told',
+      `${reading.dropped}, ${reading.unaccounted}`,
+      reading.unaccounted === 0 && reading.dropped === 0,
+    );
+    check(
+      'healthy subscriptions that ended',
+      JSON.stringify(reading.ended),
+      Object.keys(reading.ended).length === 0,
+    );
+    const due = policy === 'disconnect' ? never : 0;
+    check(
+      'of those that never read, cut; with RESOURCE_EXHAUSTED',
+      `${cut}; ${unread.ended['RESOURCE_EXHAUSTED'] ?? 0} of ${never}`,
+      cut === due && (unread.ended['RESOURCE_EXHAUSTED'] ?? 0) === due,
+    );
+    check('memory of the server: at first, most, at the end', text, bounded);
+  });
+}
+
+/** BLOCK: the slow set the pace of their topic, and of no other. */
+async function soakBlock(options: Options): Promise<void> {
+  const slow = options.subscribers / 10;
+  const fast = options.subscribers - slow;
+  say(
+    `\nblock: ${fast} subscribers that keep up and ${slow} that take ${SLOW_RATE} events/s of ${BLOCK_PAYLOAD_BYTES} B`,
+  );
+  await withServer(options, async (server, subscribers) => {
+    const target = `127.0.0.1:${server.port}`;
+    const group = { policy: 'block', maxPending: BLOCK_MAX_PENDING } as const;
+    const paced = { ...group, pattern: 'paced.*' };
+    await subscribers.subscribe({ ...paced, name: 'fast', count: fast, takes: 'all' });
+    await subscribers.subscribe({ ...paced, name: 'slow', count: slow, takes: SLOW_RATE });
+    await subscribers.subscribe({
+      ...group,
+      ...{ name: 'other', pattern: 'other.*', count: 10, takes: 'all' },
+    });
+    const memory = new Memory(server.pid);
+    const publisher = new Publisher(target, 'paced.events', BLOCK_RATE, BLOCK_PAYLOAD_BYTES);
+    const other = new Publisher(target, 'other.events', options.rate, PAYLOAD_BYTES);
+    await delay(options.seconds * FILL * 1000);
+    const [start, before, otherBefore] = [performance.now(), publisher.published, other.published];
+    await delay(options.seconds * (1 - FILL) * 1000);
+    const seconds = (performance.now() - start) / 1000;
+    const rate = (publisher.published - before) / seconds;
+    const otherRate = (other.published - otherBefore) / seconds;
+    const { text, bounded } = memory.end();
+    await publisher.stop();
+    await other.stop();
+    const samples = await settled(subscribers, 'slow', publisher.published);
+    check('the publisher, events/s', rate.toFixed(1), rate >= 45 && rate <= 55);
+    check(
+      'the publisher of another topic, events/s',
+      otherRate.toFixed(1),
+      otherRate >= KEPT_LEAST * options.rate,
+    );
+    for (const name of ['fast', 'slow']) {
+      const { received, dropped, unaccounted, ended } = samples.get(name)!;
+      const least = Math.min(...received);
+      check(
+        `${name}: the least that one received, of ${publisher.published}`,
+        `${least}`,
+        least === publisher.published &&
+          dropped === 0 &&
+          unaccounted === 0 &&
+          Object.keys(ended).length === 0,
+      );
+    }
+    check('memory of the server: at first, most, at the end', text, bounded);
+
+    const never = Math.max(1, options.subscribers / 100);
+    say(`  then ${never} that never read, with a timeout of ${options.blockTimeoutMs / 1000} s`);
+    await subscribers.subscribe({
+      ...group,
+      ...{ name: 'never', pattern: 'cut.*', count: never, takes: 'none' },
+    });
+    await subscribers.subscribe({
+      ...group,
+      ...{ name: 'reading', pattern: 'cut.*', count: 10, takes: 'all' },
+    });
+    const blocked = new Publisher(target, 'cut.events', BLOCK_RATE, BLOCK_PAYLOAD_BYTES);
+    const began = performance.now();
+    let ended = 0;
+    const due = options.blockTimeoutMs + CUT_LATE_MS + 3000;
+    while (ended < never && performance.now() - began < due) {
+      await delay(100);
+      ended = await server.disconnected();
+    }
+    const after = performance.now() - began;
+    await subscribers.look('never');
+    const exhausted = (await subscribers.samples()).get('never')!.ended['RESOURCE_EXHAUSTED'];
+    check(
+      'cut with RESOURCE_EXHAUSTED, after seconds',
+      `${ended} of ${never}, ${(after / 1000).toFixed(1)}`,
+      ended === never && exhausted === never && after >= options.blockTimeoutMs && after <= due,
+    );
+    const stuck = blocked.published;
+    await delay(1000);
+    check(
+      'the publisher goes on, events/s',
+      String(blocked.published - stuck),
+      blocked.published - stuck >= BLOCK_RATE * 0.5,
+    );
+    await blocked.stop();
+    const reading = (await settled(subscribers, 'reading', blocked.published)).get('reading')!;
+    check(
+      `the least that others received, of ${blocked.published}`,
+      String(Math.min(...reading.received)),
+      Math.min(...reading.received) === blocked.published && reading.unaccounted === 0,
+    );
+  });
+}
+
+/** The samples once everybody in a group has received so much, or it does not come any nearer. */
+async function settled(
+  subscribers: Subscribers,
+  name: string,
+  count: number,
+): Promise<ReadonlyMap<string, GroupSample>> {
+  for (let least = -1; ; ) {
+    const samples = await subscribers.samples();
+    const now = Math.min(...samples.get(name)!.received);
+    if (now >= count || now === least) return samples;
+    least = now;
+    await delay(1000);
+  }
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  for (const policy of options.policies) {
+    await (policy === 'block' ? soakBlock(options) : soak(policy, options));
+  }
+  say(`\nsoak ${violations === 0 ? 'passed' : 'FAILED'}: ${violations} wrong`);
+  process.exitCode = violations === 0 ? 0 : 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`soak: ${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exit(2);
+}
