@@ -17,7 +17,9 @@ export interface Duplicates {
    * another thread is publishing that, or if it has none.
    */
   claim(id: string): bigint | undefined;
+  /** Says which sequence the event of a claimed identifier has got. */
   settle(id: string, sequence: bigint): void;
+  /** Gives up a claim: nothing was published. */
   release(id: string): void;
   /** How many were forgotten before their time. */
   forgotten(): number;

@@ -69,21 +69,27 @@ export interface TopicsStats {
   readonly disconnected: number;
   /** How long publishers of this thread have waited, topic by topic. */
   readonly blockedMs: number;
-  /** Events that are kept, and their bytes. */
+  /** Events that are kept. */
   readonly retained: number;
+  /** Their bytes. */
   readonly retainedBytes: number;
   /** Events that were kept and are not any more. */
   readonly evicted: number;
   /** The highest sequence; 0: there is none yet. */
   readonly lastSequence: number;
+  /** Durable groups, those without members included. */
   readonly durableGroups: number;
-  /** Deliveries to members of durable groups, of which `redelivered` are repeated. */
+  /** Deliveries to members of durable groups. */
   readonly consumed: number;
+  /** Those of events that had been delivered before. */
   readonly redelivered: number;
+  /** Events that a member has acknowledged. */
   readonly acknowledged: number;
+  /** Deliveries that a member has rejected. */
   readonly rejected: number;
   /** Deliveries that were not acknowledged in time. */
   readonly timedOut: number;
+  /** Events that were delivered as often as they may be, and acknowledged by nobody. */
   readonly deadLetters: number;
   /** How often the retention has evicted events that a durable group had not taken yet. */
   readonly overtaken: number;
