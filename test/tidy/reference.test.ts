@@ -169,16 +169,28 @@ function camel(name: string): string {
   return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-test('docs/guides/client.md has every option of a connection, and of a call', () => {
-  for (const file of ['options', 'call-options']) {
-    const [, list = ''] =
-      /const known = \[([^\]]*)\]/.exec(text(`framework/src/client/${file}.ts`)) ?? [];
-    const names = [...list.matchAll(/'(\w+)'/g)].map(([, name]) => name ?? '');
-    expect(names.length).toBeGreaterThan(5);
-    const rows = text('docs/guides/client.md').match(/^\| `.*$/gm) ?? [];
-    const named = rows.map((row) => row.split('|')[1] ?? '').join();
-    expect(names.filter((name) => !named.includes(`\`${name}\``))).toEqual([]);
-  }
+/** The names in the first column of the tables of a document. */
+function firstColumn(document: string): string {
+  const rows = text(document).match(/^\| `.*$/gm) ?? [];
+  return rows.map((row) => row.split('|')[1] ?? '').join();
+}
+
+test.each([
+  ['docs/guides/handlers.md', 'server/options', /const known = \[([^\]]*)\]/, /'(\w+)'/g],
+  ['docs/guides/client.md', 'client/options', /const known = \[([^\]]*)\]/, /'(\w+)'/g],
+  ['docs/guides/client.md', 'client/call-options', /const known = \[([^\]]*)\]/, /'(\w+)'/g],
+  [
+    'docs/reference/cli.md',
+    'cli/config/define-config',
+    /interface MillraceConfig \{([^}]*)\}/,
+    /readonly (\w+)\?:/g,
+  ],
+])('%s has every option of %s', (document, source, list, name) => {
+  const [, options = ''] = list.exec(text(`framework/src/${source}.ts`)) ?? [];
+  const names = [...options.matchAll(name)].map(([, option]) => option ?? '');
+  expect(names.length).toBeGreaterThan(5);
+  const documented = firstColumn(document);
+  expect(names.filter((option) => !documented.includes(`\`${option}\``))).toEqual([]);
 });
 
 /** A literal, or a product with KiB or MiB. */
