@@ -30,6 +30,15 @@ test.each(scripts)('$project: what `npm run $name` makes is up to date', ({ proj
   expect(status, stdout + stderr).toBe(0);
 });
 
+test('the API reference is what the docstrings say, and everything exported has one', () => {
+  const program = join(root, 'scripts/reference/generate.mjs');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, '--check'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  expect(status, stdout + stderr).toBe(0);
+});
+
 test('the well-known types of the codec are up to date', async () => {
   const generator = new URL('../../framework/dist/cli/generate/well-known.js', import.meta.url);
   const { generateWellKnown } = await import(generator.href);
