@@ -31,6 +31,17 @@ const documents: TestProjectConfiguration = {
   },
 };
 
+/** Pub/sub over NATS, on the driver that is chosen here. */
+const overNats: TestProjectConfiguration = {
+  test: {
+    name: 'nats',
+    include: ['nats/**/*.test.ts'],
+    globalSetup: ['support/build.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+};
+
 /** The whole from outside, on one driver. */
 function endToEnd(driver: string): TestProjectConfiguration {
   return {
@@ -76,7 +87,7 @@ function drivers(): string[] {
 
 export default defineConfig({
   test: {
-    projects: [once, documents, commandLine, ...drivers().map(endToEnd)],
+    projects: [once, documents, commandLine, overNats, ...drivers().map(endToEnd)],
     // Tests measure memory and time: one file at a time.
     fileParallelism: false,
   },

@@ -1,6 +1,7 @@
 // Members of durable groups in this thread. A group is a durable pull consumer that all processes share;
 // what a member asks for is pulled, so that events wait in the stream and go to whoever asks.
 
+import { randomUUID } from 'node:crypto';
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { Status, StatusError } from 'millrace';
@@ -11,6 +12,7 @@ import type { ConsumeOptions, Logger, Member, Membership } from '../backplane.js
 import { type Delivery, deliveryOf, withoutConsumerSequence } from './acknowledgement.js';
 import type { Follower } from './broker.js';
 import { deliverFrom } from './replay.js';
+import { SequenceSet } from './sequence-set.js';
 import { ApiCode, messageOf, type Session } from './session.js';
 import { durableName } from './subjects.js';
 
@@ -26,10 +28,15 @@ const PULLS_MOST = 32;
 const MAX_WAITING = 16_384;
 /** Deliveries of all members of a group that are not acknowledged. */
 const MAX_ACK_PENDING = 1_000_000;
-/** Sequences that were acknowledged through this thread are remembered, so many of a group. */
-const ACKNOWLEDGED_REMEMBERED = 65_536;
-/** After a loss what was acknowledged so shortly before is acknowledged again. */
+/** Ranges of acknowledged sequences that are remembered of a group. */
+const RANGES_REMEMBERED = 65_536;
+/** Of these a process that asks for them is told so many. */
+const RANGES_TOLD = 10_000;
+/** Processes tell each other what was acknowledged, so often. */
+const TELL_EVERY_MS = 50;
+/** After a loss what was acknowledged so shortly before is acknowledged again, but not more than that. */
 const ACKNOWLEDGED_AGAIN_MS = 5000;
+const ACKNOWLEDGED_AGAIN_MOST = 65_536;
 /** A dead letter that could not be published is tried again after that. */
 const DEAD_LETTER_RETRY_MS = 1000;
 
@@ -80,7 +87,25 @@ interface Acknowledged {
   readonly at: number;
 }
 
-/** The members of one group in this thread. */
+/** What processes tell each other. */
+interface Told {
+  /** Of the consumer. */
+  readonly identity: string;
+  /** Acknowledged sequences: first, last, first, last, … */
+  readonly ranges?: readonly number[];
+  /** Whoever knows more is asked to tell it. */
+  readonly asks?: boolean;
+}
+
+/**
+ * The members of one group in this thread.
+ *
+ * nats-server 2.9 writes what a consumer has delivered and what was acknowledged every 100 ms, by emptying
+ * a file and writing it anew. Killed at a bad moment it has forgotten the last moments, or everything, and
+ * delivers all of it again. Therefore processes remember what was acknowledged, tell each other, and answer
+ * such deliveries themselves. What they do not know is delivered once more, as "at least once" allows;
+ * nothing is taken for acknowledged that no consumer has acknowledged.
+ */
 export class DurableGroup implements Follower {
   readonly host: GroupHost;
   readonly name: string;
@@ -88,14 +113,20 @@ export class DurableGroup implements Follower {
   readonly #members = new Set<GroupMember>();
   /** By sequence. */
   readonly #outstanding = new Map<number, Outstanding>();
-  /** By sequence, the oldest first. */
-  readonly #acknowledged = new Map<number, Acknowledged>();
+  /** By any member, as far as it is known here. */
+  readonly #acknowledged = new SequenceSet(RANGES_REMEMBERED);
+  /** Through this process, lately; the oldest first. */
+  #lately: Acknowledged[] = [];
+  /** What the others have not been told yet. */
+  #untold: SequenceSet | undefined;
+  #listening: Subscription | undefined;
   #highest = 0;
   #session: Session | undefined;
   #ackWaitMs = 0;
-  /** When the consumer was created: another one has nothing to do with what is remembered. */
-  #created = '';
+  /** Of the consumer: another one has nothing to do with what is remembered. */
+  #identity: string | undefined;
   readonly #timer: NodeJS.Timeout;
+  readonly #telling: NodeJS.Timeout;
 
   constructor(host: GroupHost, group: string) {
     this.host = host;
@@ -106,6 +137,8 @@ export class DurableGroup implements Follower {
       for (const member of this.#members) member.check();
     }, CHECK_EVERY_MS);
     this.#timer.unref();
+    this.#telling = setInterval(() => this.#tell(), TELL_EVERY_MS);
+    this.#telling.unref();
   }
 
   get outstanding(): number {
@@ -120,6 +153,7 @@ export class DurableGroup implements Follower {
     this.#members.add(joined);
     if (!session.over) {
       this.#session = session;
+      this.#listen(session);
       joined.begin(session);
     }
     return joined;
@@ -132,11 +166,15 @@ export class DurableGroup implements Follower {
 
   end(): void {
     this.#session = undefined;
+    this.#listening = undefined;
     for (const member of this.#members) member.end();
   }
 
   close(): void {
     clearInterval(this.#timer);
+    clearInterval(this.#telling);
+    this.#tell();
+    this.#listening?.unsubscribe();
     for (const member of [...this.#members]) member.leave();
   }
 
@@ -180,10 +218,13 @@ export class DurableGroup implements Follower {
     const held = this.#take(member, sequence);
     if (held === undefined) return false;
     this.host.counters.acknowledged++;
-    this.#acknowledged.set(sequence, { reply: held.reply, at: performance.now() });
-    if (this.#acknowledged.size > ACKNOWLEDGED_REMEMBERED) {
-      this.#acknowledged.delete(this.#acknowledged.keys().next().value!);
+    this.#acknowledged.add(sequence);
+    this.#untold ??= new SequenceSet(RANGES_REMEMBERED);
+    this.#untold.add(sequence);
+    if (this.#lately.length >= ACKNOWLEDGED_AGAIN_MOST) {
+      this.#lately = this.#lately.slice(ACKNOWLEDGED_AGAIN_MOST / 2);
     }
+    this.#lately.push({ reply: held.reply, at: performance.now() });
     this.#answer(held, ACKNOWLEDGE);
     return true;
   }
@@ -303,19 +344,54 @@ export class DurableGroup implements Follower {
     }
     // A server that was killed has forgotten the acknowledgements of its last moments.
     const since = performance.now() - ACKNOWLEDGED_AGAIN_MS;
-    for (const { reply, at } of this.#acknowledged.values()) {
-      if (at >= since) session.publish(withoutConsumerSequence(reply), ACKNOWLEDGE);
+    this.#lately = this.#lately.filter(({ at }) => at >= since);
+    for (const { reply } of this.#lately) {
+      session.publish(withoutConsumerSequence(reply), ACKNOWLEDGE);
     }
+    this.#listen(session);
     for (const member of this.#members) member.begin(session);
   }
 
-  #recognize({ created }: ConsumerInfo): void {
-    if (this.#created !== '' && this.#created !== created) this.#forget();
-    this.#created = created;
+  /** From now on this process hears what is acknowledged elsewhere; and what was before. */
+  #listen(session: Session): void {
+    if (this.#listening !== undefined) return;
+    const subject = session.names.acknowledged(this.name);
+    this.#listening = session.subscribe(subject, (message) => {
+      const told = message.json<Told>();
+      if (told.identity !== this.#identity) return;
+      const { ranges = [] } = told;
+      for (let index = 0; index + 1 < ranges.length; index += 2) {
+        this.#acknowledged.add(ranges[index]!, ranges[index + 1]!);
+      }
+      if (told.asks === true)
+        this.#say(session, { ranges: this.#acknowledged.ranges(RANGES_TOLD) });
+    });
+    this.#say(session, { asks: true });
+  }
+
+  #tell(): void {
+    const session = this.#session;
+    if (this.#untold === undefined || session === undefined) return;
+    this.#say(session, { ranges: this.#untold.ranges(RANGES_TOLD) });
+    this.#untold = undefined;
+  }
+
+  #say(session: Session, told: Omit<Told, 'identity'>): void {
+    const identity = this.#identity ?? '';
+    session.publish(session.names.acknowledged(this.name), JSON.stringify({ identity, ...told }));
+  }
+
+  /** By what its creator has written into it: `created` changes when nats-server 2.9 is restarted. */
+  #recognize({ config }: ConsumerInfo): void {
+    const identity = config.description ?? '';
+    if (this.#identity !== undefined && this.#identity !== identity) this.#forget();
+    this.#identity = identity;
   }
 
   #forget(): void {
     this.#acknowledged.clear();
+    this.#lately = [];
+    this.#untold = undefined;
     this.#highest = 0;
     for (const [sequence, held] of this.#outstanding) this.#drop(sequence, held);
   }
@@ -454,6 +530,8 @@ class GroupMember implements Membership {
     if (session === undefined || session.over || this.#left || this.#wanted === 0) return;
     if (this.#pulled === 0) this.#pulls = 0;
     if (this.#pulls >= PULLS_MOST) return;
+    // Few large requests rather than one for each event: at least half of what is asked for is at the server.
+    if (this.#wanted < this.#pulled) return;
     const batch = Math.min(this.#wanted, this.options.maxUnacknowledged - this.held - this.#pulled);
     if (batch <= 0) return;
     this.#wanted -= batch;
@@ -515,10 +593,11 @@ async function provideConsumer(
   const { names } = session;
   const wanted: Partial<ConsumerConfig> = {
     durable_name: name,
+    description: `${options.group} ${randomUUID()}`,
     ack_policy: 'explicit',
     ack_wait: options.ackWaitMs * NANOSECONDS,
     ...deliverFrom(options.start),
-    filter_subject: names.stored(options.pattern),
+    ...names.filter(options.pattern),
     // Counted here: the server would only say so, to whoever listens at that moment, and never deliver
     // the event again.
     max_deliver: -1,
@@ -539,8 +618,8 @@ async function provideConsumer(
     }
   }
   const { config } = found;
-  if (config.filter_subject !== wanted.filter_subject) {
-    const pattern = names.topicOf(config.filter_subject ?? names.allStored);
+  const pattern = names.patternOf(config.filter_subject);
+  if (pattern !== options.pattern) {
     throw unmet(
       'pattern',
       `the group ${options.group} exists with the pattern ${pattern}; give that, or take another group`,

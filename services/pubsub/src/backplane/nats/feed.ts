@@ -289,9 +289,10 @@ export class Feed implements Follower {
 
   #hand(message: Msg, sequence: bigint | undefined): number {
     try {
-      const decoded = fromBinary(Event, message.data);
+      const event = fromBinary(Event, message.data);
       const topic = this.#names.topicOf(message.subject);
-      const event = decoded.topic === topic ? decoded : { ...decoded, topic };
+      event.topic = topic;
+      event.sequence = sequence ?? 0n;
       const options = sequence === undefined ? TRANSIENT : { retain: true, sequence };
       return this.#events.publish(topic, event, options).delivered;
     } catch (error) {

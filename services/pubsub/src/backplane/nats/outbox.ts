@@ -33,7 +33,14 @@ interface Outgoing {
   settled: boolean;
   resolve(ack: PubAck): void;
   reject(error: StatusError): void;
-  stopWaiting: (() => void) | undefined;
+  /** The call whose end ends it, while it waits for a session. */
+  waiting: AbortSignal | undefined;
+}
+
+/** What waits for a session in one call, which may be thousands of publications. */
+interface WaitingCall {
+  readonly outgoing: Set<Outgoing>;
+  readonly over: () => void;
 }
 
 /**
@@ -49,6 +56,7 @@ export class Outbox implements Follower {
   readonly #sent = new Map<number, Outgoing>();
   /** Not sent, in order. */
   #unsent: Outgoing[] = [];
+  readonly #calls = new Map<AbortSignal, WaitingCall>();
   #bytes = 0;
   #token = 0;
   #inbox = '';
@@ -102,7 +110,7 @@ export class Outbox implements Follower {
         settled: false,
         resolve,
         reject,
-        stopWaiting: undefined,
+        waiting: undefined,
       };
       this.#bytes += data.length;
       if (this.#session === undefined || this.#unsent.length > 0) this.#queue(outgoing);
@@ -160,7 +168,7 @@ export class Outbox implements Follower {
   }
 
   #send(session: Session, outgoing: Outgoing): void {
-    outgoing.stopWaiting?.();
+    this.#stopWaiting(outgoing);
     const { subject, data, id } = outgoing;
     const size = data.length + (id === '' ? 0 : HEADER_BYTES + id.length);
     if (size > session.payloadMost) {
@@ -232,13 +240,33 @@ export class Outbox implements Follower {
   /** From now on the end of its call ends the publication. */
   #wait(outgoing: Outgoing): void {
     const call = outgoing.signal();
-    const giveUp = () => this.#reject(outgoing, this.#broker.unavailable());
-    call.addEventListener('abort', giveUp);
-    outgoing.stopWaiting = () => {
-      outgoing.stopWaiting = undefined;
-      call.removeEventListener('abort', giveUp);
-    };
-    if (call.aborted) giveUp();
+    if (call.aborted) {
+      this.#reject(outgoing, this.#broker.unavailable());
+      return;
+    }
+    let waiting = this.#calls.get(call);
+    if (waiting === undefined) {
+      const together = new Set<Outgoing>();
+      const over = () => {
+        for (const each of together) this.#reject(each, this.#broker.unavailable());
+      };
+      waiting = { outgoing: together, over };
+      this.#calls.set(call, waiting);
+      call.addEventListener('abort', over);
+    }
+    waiting.outgoing.add(outgoing);
+    outgoing.waiting = call;
+  }
+
+  #stopWaiting(outgoing: Outgoing): void {
+    const call = outgoing.waiting;
+    if (call === undefined) return;
+    outgoing.waiting = undefined;
+    const waiting = this.#calls.get(call)!;
+    waiting.outgoing.delete(outgoing);
+    if (waiting.outgoing.size > 0) return;
+    call.removeEventListener('abort', waiting.over);
+    this.#calls.delete(call);
   }
 
   #check(): void {
@@ -272,7 +300,7 @@ export class Outbox implements Follower {
   #settle(outgoing: Outgoing): void {
     if (outgoing.settled) return;
     outgoing.settled = true;
-    outgoing.stopWaiting?.();
+    this.#stopWaiting(outgoing);
     this.#bytes -= outgoing.data.length;
     const room = this.#room;
     if (room !== undefined && this.#bytes < BYTES_UNDER_WAY_MOST) {

@@ -76,7 +76,7 @@ export class QueueFeed implements Follower {
       deliver_group: QUEUE,
       ack_policy: 'none',
       ...deliverFrom(start),
-      filter_subject: names.stored(this.#pattern),
+      ...names.filter(this.#pattern),
       inactive_threshold: FORGOTTEN_AFTER_MS * NANOSECONDS,
     };
     try {
@@ -111,13 +111,12 @@ export class QueueFeed implements Follower {
     this.#counters.events++;
     const delivery = deliveryOf(message.reply);
     try {
-      const decoded = fromBinary(Event, message.data);
+      const event = fromBinary(Event, message.data);
       const topic = session.names.topicOf(message.subject);
-      const event = decoded.topic === topic ? decoded : { ...decoded, topic };
+      event.topic = topic;
+      event.sequence = BigInt(delivery?.sequence ?? 0);
       const options =
-        delivery === undefined
-          ? { retain: false }
-          : { retain: true, sequence: BigInt(delivery.sequence) };
+        delivery === undefined ? { retain: false } : { retain: true, sequence: event.sequence };
       this.#events.publish(topic, event, options);
     } catch {
       // Something else has published it; the feed says so once.

@@ -5,6 +5,7 @@ import type { Msg } from '@nats-io/transport-node';
 import { Status, StatusError } from 'millrace';
 import { fromBinary } from 'millrace/codec';
 import { Event, type EventInit } from '../../gen/millrace/pubsub/v1/pubsub.js';
+import { covers } from '../../patterns.js';
 import { refusal } from '../../refusals.js';
 import type { Start } from '../backplane.js';
 import { type Delivery, deliveryOf } from './acknowledgement.js';
@@ -119,6 +120,8 @@ class Reader {
   readonly #from: Past;
   readonly #signal: AbortSignal;
   readonly #inbox: string;
+  /** Everything is read, and what does not match is left out here: see {@link Names.filter}. */
+  readonly #filtersHere: boolean;
   #name = '';
   #pulls = 0;
   #batch = BATCH_FIRST;
@@ -131,6 +134,7 @@ class Reader {
     this.#from = from;
     this.#signal = signal;
     this.#inbox = session.client.createInbox();
+    this.#filtersHere = session.countsSlowly && from !== 'earliest';
   }
 
   async open(): Promise<void> {
@@ -144,7 +148,7 @@ class Reader {
       manager.consumers.add(names.stream, {
         ack_policy: 'none',
         ...deliverFrom(this.#from),
-        filter_subject: names.stored(this.#pattern),
+        ...(this.#filtersHere ? {} : names.filter(this.#pattern)),
         inactive_threshold: FORGOTTEN_AFTER_MS * NANOSECONDS,
         mem_storage: true,
         num_replicas: 1,
@@ -195,7 +199,7 @@ class Reader {
           return;
         }
         bytes += message.data.length;
-        messages.push(eventOf(message, delivery, session));
+        messages.push(this.#event(message, delivery));
         if (delivery.pending === 0) end(true);
         else if (messages.length === wanted) end(false);
       };
@@ -209,28 +213,23 @@ class Reader {
     return whole;
   }
 
+  #event(message: Msg, { sequence }: Delivery): Batch['messages'][number] {
+    const topic = this.#session.names.topicOf(message.subject);
+    if (this.#filtersHere && !covers(this.#pattern, topic)) return { event: undefined, sequence };
+    try {
+      const event = fromBinary(Event, message.data);
+      return { event: { ...event, topic, sequence: BigInt(sequence) }, sequence };
+    } catch {
+      // Not an event; the feed counts such messages.
+      return { event: undefined, sequence };
+    }
+  }
+
   close(): void {
     this.#receive = undefined;
     this.#unsubscribe();
     const session = this.#session;
     if (this.#name === '' || session.over) return;
     session.manager.consumers.delete(session.names.stream, this.#name).catch(() => {});
-  }
-}
-
-function eventOf(message: Msg, { sequence }: Delivery, session: Session) {
-  try {
-    const event = fromBinary(Event, message.data);
-    return {
-      event: {
-        ...event,
-        topic: session.names.topicOf(message.subject),
-        sequence: BigInt(sequence),
-      },
-      sequence,
-    };
-  } catch {
-    // Not an event; the feed counts such messages.
-    return { event: undefined, sequence };
   }
 }

@@ -10,7 +10,7 @@ import type { Settings } from './options.js';
 import type { Names } from './subjects.js';
 
 /** What the server must be able to do: consumers by name, among others. */
-const VERSION_LEAST = [2, 9] as const;
+const VERSION_LEAST = [2, 9];
 const CONNECT_MS = 5000;
 const ANSWER_MS = 5000;
 /** A peer that vanished without a word is noticed within three of these. */
@@ -126,6 +126,11 @@ export class Session {
     }
   }
 
+  /** Whether the server is so old that {@link Names.filter} matters. */
+  get countsSlowly(): boolean {
+    return !isRecent(this.connection.info?.version ?? '', [2, 9, 15]);
+  }
+
   /** Bytes of a message with its headers that the server takes. */
   get payloadMost(): number {
     return this.connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
@@ -192,7 +197,7 @@ type PublishOptions = NonNullable<Parameters<NatsConnection['publish']>[2]>;
 async function probe(host: SessionHost, connection: NatsConnection): Promise<JetStreamManager> {
   const { info } = connection;
   const where = `nats-server ${info?.version ?? '(unknown)'} at ${connection.getServer()}`;
-  if (info === undefined || !isRecent(info.version)) {
+  if (info === undefined || !isRecent(info.version, VERSION_LEAST)) {
     throw new Error(`${where} is too old: ${VERSION_LEAST.join('.')} or newer is needed`);
   }
   if (info.headers !== true) {
@@ -217,9 +222,13 @@ async function probe(host: SessionHost, connection: NatsConnection): Promise<Jet
   return manager;
 }
 
-function isRecent(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > VERSION_LEAST[0] || (major === VERSION_LEAST[0] && minor >= VERSION_LEAST[1]);
+function isRecent(version: string, least: readonly number[]): boolean {
+  const has = version.split(/[.-]/).map(Number);
+  for (const [index, number] of least.entries()) {
+    const difference = (has[index] ?? 0) - number;
+    if (difference !== 0) return difference > 0;
+  }
+  return true;
 }
 
 async function provideStream(

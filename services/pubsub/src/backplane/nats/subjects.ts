@@ -34,6 +34,20 @@ export class Names {
     return `${this.#prefix}.stored.${pattern}`;
   }
 
+  /**
+   * What a consumer of the stream is told about a pattern: nothing where it wants everything. nats-server
+   * 2.9 before 2.9.15 counts what is left for a consumer with a filter by reading its events, for each
+   * delivery, unless they are few or it began with the first.
+   */
+  filter(pattern: string): { filter_subject?: string } {
+    return pattern === '>' ? {} : { filter_subject: this.stored(pattern) };
+  }
+
+  /** The pattern of a consumer of the stream. */
+  patternOf(filter: string | undefined): string {
+    return filter === undefined || filter === '' ? '>' : this.topicOf(filter);
+  }
+
   /** The subject of a topic or pattern whose events are not kept. */
   transient(pattern: string): string {
     return `${this.#prefix}.transient.${pattern}`;
@@ -42,6 +56,11 @@ export class Names {
   /** Where a queue group gets its events. */
   queue(name: string): string {
     return `${this.#prefix}.queue.${name}`;
+  }
+
+  /** Where processes tell each other what the members of a group have acknowledged. */
+  acknowledged(group: string): string {
+    return `${this.#prefix}.acknowledged.${group}`;
   }
 
   /** The topic of a subject, stored or transient. */

@@ -1,21 +1,24 @@
+// The NATS backplane as the service uses it, with local events that only record.
+
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import {
+  type BackplaneHost,
+  type BackplaneLink,
+  type ConsumeOptions,
+  type LocalTopics,
+  type Member,
+  type Membership,
+  type NatsOptions,
+  nats,
+  type Published,
+  type Start,
+} from '@millrace/pubsub';
 import { RetryInfo, Status, StatusError } from 'millrace';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EventInit } from '../../gen/millrace/pubsub/v1/pubsub.js';
-import type {
-  BackplaneHost,
-  BackplaneLink,
-  ConsumeOptions,
-  LocalTopics,
-  Member,
-  Membership,
-  Published,
-  Start,
-} from '../backplane.js';
-import { nats } from './nats.js';
-import { NatsServer, natsServerInstalled } from './nats-server.test-support.js';
-import type { NatsOptions } from './options.js';
+import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+
+type EventInit = Parameters<LocalTopics['publish']>[1];
 
 const installed = natsServerInstalled('the tests of the NATS backplane');
 const WAIT_MS = 20_000;
@@ -319,6 +322,13 @@ describe.skipIf(!installed)('with nats-server', () => {
       texts: Array.from({ length: 20 }, (_, index) => String(2 * index + 1)),
       next: { sequence: 41n },
     });
+    expect((await a.replay('orders.0', { sequence: 31n })).texts).toEqual([
+      '32',
+      '34',
+      '36',
+      '38',
+      '40',
+    ]);
     expect((await a.replay('orders.*', { sequence: 30n })).texts).toEqual(
       Array.from({ length: 11 }, (_, index) => String(30 + index)),
     );
