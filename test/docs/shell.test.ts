@@ -42,7 +42,7 @@ function scriptsOf(manifest: string): Readonly<Record<string, string>> {
 
 /** Programs of others, of which nothing is checked. */
 const FOREIGN = new Set(
-  'cargo cd docker export gdb git grpc-health-probe grpcurl kill ls mkdir printf sed strace ulimit'.split(
+  'apt-get cargo cd docker export gdb git grpc-health-probe grpcurl kill ls mkdir nats-server printf sed strace ulimit'.split(
     ' ',
   ),
 );

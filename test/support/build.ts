@@ -12,7 +12,9 @@ const dist = join(here, '../dist');
 
 export default function build(): void {
   const manifest = createRequire(import.meta.url).resolve('typescript/package.json');
-  const projects = ['server', '../interop', '../soak'].map((folder) => join(here, folder));
+  const projects = ['server', '../interop', '../soak', '../endurance'].map((folder) =>
+    join(here, folder),
+  );
   run(process.execPath, [join(dirname(manifest), 'bin/tsc'), '-b', ...projects]);
   mkdirSync(dist, { recursive: true });
   const [source, program] = [join(here, 'relay.rs'), join(dist, 'relay')];
