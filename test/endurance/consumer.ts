@@ -9,8 +9,9 @@ import { DiaryWriter, Kind } from './diary.js';
 import type { ConsumerSettings } from './options.js';
 
 const settings = JSON.parse(process.env['MILLRACE_ENDURANCE'] ?? '{}') as ConsumerSettings;
-/** An event takes this long at least, so that there are always some that are not done with. */
-const WORK_MS = 20;
+/** An event takes up to so long: there are always some that are not done with. */
+const WORK_MS_MOST = 50;
+const LOOK_EVERY_MS = 2;
 const AGAIN_MS = 50;
 
 const diary = new DiaryWriter(settings.diary);
@@ -33,6 +34,7 @@ type Call = ReturnType<(typeof clients)[number]['consume']>;
 interface Work {
   readonly event: number;
   readonly sequence: bigint;
+  readonly until: number;
 }
 
 async function consume(call: Call): Promise<void> {
@@ -49,24 +51,23 @@ async function consume(call: Call): Promise<void> {
     },
   });
   diary.write(Kind.OPENED);
-  let begun: Work[] = [];
-  let underWay: Work[] = [];
+  let work: Work[] = [];
   const timer = setInterval(() => {
-    const done = underWay;
-    underWay = begun;
-    begun = [];
+    const now = performance.now();
+    const done = work.filter(({ until }) => until <= now);
     if (done.length === 0) return;
+    work = work.filter(({ until }) => until > now);
     for (const { event, sequence } of done) {
       diary.write(Kind.ACKNOWLEDGING, event, Number(sequence));
       write({ case: 'ack', value: sequence });
     }
     write({ case: 'credit', value: done.length });
-  }, WORK_MS);
+  }, LOOK_EVERY_MS);
   try {
     for await (const { payload, sequence, deliveryAttempt } of call) {
       const event = Buffer.from(payload.buffer, payload.byteOffset, payload.length).readUInt32LE();
       diary.write(Kind.DELIVERED, event, Number(sequence), deliveryAttempt);
-      begun.push({ event, sequence });
+      work.push({ event, sequence, until: performance.now() + Math.random() * WORK_MS_MOST });
     }
   } finally {
     clearInterval(timer);

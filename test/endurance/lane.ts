@@ -27,12 +27,17 @@ export class Lane {
   readonly #ledger: Ledger;
   readonly #clients: readonly Client<typeof PubSub>[];
   readonly #payload: Uint8Array;
+  /** Whether to publish more. */
+  readonly #gate: () => boolean;
+  /** Publishes more, on the present stream. */
+  #fill = () => {};
   /** Published and not answered, in order. */
   #open: number[] = [];
   #next: number;
   #stopped = false;
 
-  constructor(settings: LaneSettings, ledger: Ledger) {
+  constructor(settings: LaneSettings, ledger: Ledger, gate: () => boolean) {
+    this.#gate = gate;
     this.#settings = settings;
     this.#ledger = ledger;
     this.#next = settings.first;
@@ -59,6 +64,11 @@ export class Lane {
     }
   }
 
+  /** The gate may be open again. */
+  goOn(): void {
+    this.#fill();
+  }
+
   stop(): void {
     this.#stopped = true;
   }
@@ -79,16 +89,21 @@ export class Lane {
     };
     for (const event of again) publish(event);
     const fill = () => {
-      while (this.#open.length < WINDOW && this.#next < events && !this.#stopped) {
+      while (this.#open.length < WINDOW && this.#next < events && this.#gate()) {
         publish(this.#next);
         this.#next += step;
       }
-      if (this.#open.length === 0) call.end();
+      if (this.#open.length === 0 && (this.#next >= events || this.#stopped)) call.end();
     };
+    this.#fill = fill;
     fill();
-    for await (const { sequence, duplicate } of call) {
-      this.#ledger.published(this.#open.shift()!, Number(sequence), duplicate);
-      fill();
+    try {
+      for await (const { sequence, duplicate } of call) {
+        this.#ledger.published(this.#open.shift()!, Number(sequence), duplicate);
+        fill();
+      }
+    } finally {
+      this.#fill = () => {};
     }
   }
 }

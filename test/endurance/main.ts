@@ -30,6 +30,8 @@ const ACK_WAIT_MS = 4000;
 /** A killed process is started again after at most this. */
 const DOWN_MOST_MS = 400;
 const LOOK_EVERY_MS = 10;
+/** Events that wait for a consumer. */
+const BACKLOG_MOST = 4000;
 const SAY_EVERY_MS = 5000;
 /** Without any progress for so long something is lost. */
 const STALLED_MS = 60_000;
@@ -73,27 +75,31 @@ async function endure({ events, kills, bytes, seed }: EnduranceOptions): Promise
     );
   });
   for (const consumer of consumers) await consumer.start();
-  const lanes = Array.from(
-    { length: LANES },
-    (_, first) => new Lane({ first, step: LANES, events, bytes, ports }, ledger),
-  );
-
   const began = performance.now();
-  const running = Promise.all(lanes.map((lane) => lane.run()));
   let failed: unknown;
-  running.catch((error: unknown) => {
-    failed = error;
-  });
   const read = () => {
     for (const consumer of consumers) consumer.read();
   };
   const counts = { consumer: 0, server: 0, nats: 0 };
   let killed = 0;
   const progress = () => ledger.publishedCount + ledger.acknowledgedCount;
-  /** Kills are spread over the run, at random moments; an end without a kill in sight shows what is stuck. */
+  /** Kills are spread over the run, at random moments; at its end there is none. */
   const killAt = Array.from({ length: kills }, (_, index) =>
     Math.floor(((index + 0.1 + choose() * 0.8) / kills) * 1.9 * events),
   );
+
+  /** Publishers wait for consumers, and for a kill that is due. */
+  const gate = () =>
+    ledger.publishedCount - ledger.acknowledgedCount < BACKLOG_MOST &&
+    (killed >= kills || progress() < killAt[killed]!);
+  const lanes = Array.from(
+    { length: LANES },
+    (_, first) => new Lane({ first, step: LANES, events, bytes, ports }, ledger, gate),
+  );
+  const running = Promise.all(lanes.map((lane) => lane.run()));
+  running.catch((error: unknown) => {
+    failed = error;
+  });
 
   async function killOne(): Promise<void> {
     // Not only at moments when this process has looked at something.
@@ -127,6 +133,7 @@ async function endure({ events, kills, bytes, seed }: EnduranceOptions): Promise
       }
       await delay(LOOK_EVERY_MS);
       read();
+      for (const lane of lanes) lane.goOn();
       const now = performance.now();
       const done = progress();
       if (done !== last) {

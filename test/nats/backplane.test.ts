@@ -419,7 +419,8 @@ describe.skipIf(!installed)('with nats-server', () => {
     ]);
     for (const { sequence } of two.deliveries) two.membership.acknowledge(sequence);
     two.membership.leave();
-    await a.publish('orders', '11');
+    // Through the same connection: behind the end of what two had asked for.
+    await b.publish('orders', '11');
     const three = await b.consume('billing');
     three.membership.request(10);
     expect((await three.reaches(1))[0]).toMatchObject({ text: '11', attempt: 1 });

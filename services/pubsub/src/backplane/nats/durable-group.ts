@@ -11,8 +11,8 @@ import { unmet } from '../../refusals.js';
 import type { ConsumeOptions, Logger, Member, Membership } from '../backplane.js';
 import { type Delivery, deliveryOf, withoutConsumerSequence } from './acknowledgement.js';
 import type { Follower } from './broker.js';
+import { CommonKnowledge } from './common-knowledge.js';
 import { deliverFrom } from './replay.js';
-import { SequenceSet } from './sequence-set.js';
 import { ApiCode, messageOf, type Session } from './session.js';
 import { durableName } from './subjects.js';
 
@@ -28,12 +28,6 @@ const PULLS_MOST = 32;
 const MAX_WAITING = 16_384;
 /** Deliveries of all members of a group that are not acknowledged. */
 const MAX_ACK_PENDING = 1_000_000;
-/** Ranges of acknowledged sequences that are remembered of a group. */
-const RANGES_REMEMBERED = 65_536;
-/** Of these a process that asks for them is told so many. */
-const RANGES_TOLD = 10_000;
-/** Processes tell each other what was acknowledged, so often. */
-const TELL_EVERY_MS = 50;
 /** After a loss what was acknowledged so shortly before is acknowledged again, but not more than that. */
 const ACKNOWLEDGED_AGAIN_MS = 5000;
 const ACKNOWLEDGED_AGAIN_MOST = 65_536;
@@ -53,6 +47,8 @@ export interface GroupCounters {
   acknowledgedAgain: number;
   /** Deliveries of what a member had in its hands, and keeps. */
   renewed: number;
+  /** Deliveries of what a consumer of another process has in its hands. */
+  leftElsewhere: number;
   /** Deliveries that were not acknowledged in time. */
   timedOut: number;
   deadLetters: number;
@@ -87,25 +83,7 @@ interface Acknowledged {
   readonly at: number;
 }
 
-/** What processes tell each other. */
-interface Told {
-  /** Of the consumer. */
-  readonly identity: string;
-  /** Acknowledged sequences: first, last, first, last, … */
-  readonly ranges?: readonly number[];
-  /** Whoever knows more is asked to tell it. */
-  readonly asks?: boolean;
-}
-
-/**
- * The members of one group in this thread.
- *
- * nats-server 2.9 writes what a consumer has delivered and what was acknowledged every 100 ms, by emptying
- * a file and writing it anew. Killed at a bad moment it has forgotten the last moments, or everything, and
- * delivers all of it again. Therefore processes remember what was acknowledged, tell each other, and answer
- * such deliveries themselves. What they do not know is delivered once more, as "at least once" allows;
- * nothing is taken for acknowledged that no consumer has acknowledged.
- */
+/** The members of one group in this thread. */
 export class DurableGroup implements Follower {
   readonly host: GroupHost;
   readonly name: string;
@@ -113,32 +91,31 @@ export class DurableGroup implements Follower {
   readonly #members = new Set<GroupMember>();
   /** By sequence. */
   readonly #outstanding = new Map<number, Outstanding>();
-  /** By any member, as far as it is known here. */
-  readonly #acknowledged = new SequenceSet(RANGES_REMEMBERED);
+  readonly #known: CommonKnowledge;
   /** Through this process, lately; the oldest first. */
   #lately: Acknowledged[] = [];
-  /** What the others have not been told yet. */
-  #untold: SequenceSet | undefined;
-  #listening: Subscription | undefined;
   #highest = 0;
   #session: Session | undefined;
   #ackWaitMs = 0;
-  /** Of the consumer: another one has nothing to do with what is remembered. */
-  #identity: string | undefined;
   readonly #timer: NodeJS.Timeout;
-  readonly #telling: NodeJS.Timeout;
 
   constructor(host: GroupHost, group: string) {
     this.host = host;
     this.name = group;
     this.consumer = durableName(group);
+    const outstanding = this.#outstanding;
+    const ackWaitMs = () => this.#ackWaitMs;
+    this.#known = new CommonKnowledge(group, {
+      held: () => outstanding.keys(),
+      get ackWaitMs() {
+        return ackWaitMs();
+      },
+    });
     this.#timer = setInterval(() => {
       this.#expire();
       for (const member of this.#members) member.check();
     }, CHECK_EVERY_MS);
     this.#timer.unref();
-    this.#telling = setInterval(() => this.#tell(), TELL_EVERY_MS);
-    this.#telling.unref();
   }
 
   get outstanding(): number {
@@ -153,7 +130,7 @@ export class DurableGroup implements Follower {
     this.#members.add(joined);
     if (!session.over) {
       this.#session = session;
-      this.#listen(session);
+      this.#known.begin(session);
       joined.begin(session);
     }
     return joined;
@@ -166,16 +143,14 @@ export class DurableGroup implements Follower {
 
   end(): void {
     this.#session = undefined;
-    this.#listening = undefined;
+    this.#known.end();
     for (const member of this.#members) member.end();
   }
 
   close(): void {
     clearInterval(this.#timer);
-    clearInterval(this.#telling);
-    this.#tell();
-    this.#listening?.unsubscribe();
     for (const member of [...this.#members]) member.leave();
+    this.#known.close();
   }
 
   /** What the server has delivered to a member. Whether the member has it now. */
@@ -183,7 +158,7 @@ export class DurableGroup implements Follower {
     const { sequence, attempt } = delivery;
     const reply = message.reply!;
     const { counters } = this.host;
-    if (this.#acknowledged.has(sequence)) {
+    if (this.#known.acknowledged(sequence)) {
       counters.acknowledgedAgain++;
       session.publish(reply, ACKNOWLEDGE);
       return false;
@@ -195,6 +170,11 @@ export class DurableGroup implements Follower {
       counters.renewed++;
       held.reply = reply;
       held.session = session;
+      return false;
+    }
+    if (held === undefined && this.#known.heldElsewhere(sequence)) {
+      // Left alone: its consumer acknowledges it, or it comes again when its time is up.
+      counters.leftElsewhere++;
       return false;
     }
     if (held !== undefined) this.#drop(sequence, held);
@@ -218,9 +198,7 @@ export class DurableGroup implements Follower {
     const held = this.#take(member, sequence);
     if (held === undefined) return false;
     this.host.counters.acknowledged++;
-    this.#acknowledged.add(sequence);
-    this.#untold ??= new SequenceSet(RANGES_REMEMBERED);
-    this.#untold.add(sequence);
+    this.#known.acknowledge(sequence);
     if (this.#lately.length >= ACKNOWLEDGED_AGAIN_MOST) {
       this.#lately = this.#lately.slice(ACKNOWLEDGED_AGAIN_MOST / 2);
     }
@@ -348,50 +326,20 @@ export class DurableGroup implements Follower {
     for (const { reply } of this.#lately) {
       session.publish(withoutConsumerSequence(reply), ACKNOWLEDGE);
     }
-    this.#listen(session);
+    this.#known.begin(session);
+    await this.#known.complete();
+    if (session.over) return;
     for (const member of this.#members) member.begin(session);
-  }
-
-  /** From now on this process hears what is acknowledged elsewhere; and what was before. */
-  #listen(session: Session): void {
-    if (this.#listening !== undefined) return;
-    const subject = session.names.acknowledged(this.name);
-    this.#listening = session.subscribe(subject, (message) => {
-      const told = message.json<Told>();
-      if (told.identity !== this.#identity) return;
-      const { ranges = [] } = told;
-      for (let index = 0; index + 1 < ranges.length; index += 2) {
-        this.#acknowledged.add(ranges[index]!, ranges[index + 1]!);
-      }
-      if (told.asks === true)
-        this.#say(session, { ranges: this.#acknowledged.ranges(RANGES_TOLD) });
-    });
-    this.#say(session, { asks: true });
-  }
-
-  #tell(): void {
-    const session = this.#session;
-    if (this.#untold === undefined || session === undefined) return;
-    this.#say(session, { ranges: this.#untold.ranges(RANGES_TOLD) });
-    this.#untold = undefined;
-  }
-
-  #say(session: Session, told: Omit<Told, 'identity'>): void {
-    const identity = this.#identity ?? '';
-    session.publish(session.names.acknowledged(this.name), JSON.stringify({ identity, ...told }));
   }
 
   /** By what its creator has written into it: `created` changes when nats-server 2.9 is restarted. */
   #recognize({ config }: ConsumerInfo): void {
-    const identity = config.description ?? '';
-    if (this.#identity !== undefined && this.#identity !== identity) this.#forget();
-    this.#identity = identity;
+    if (this.#known.recognize(config.description ?? '')) this.#forget();
   }
 
   #forget(): void {
-    this.#acknowledged.clear();
+    this.#known.forget();
     this.#lately = [];
-    this.#untold = undefined;
     this.#highest = 0;
     for (const [sequence, held] of this.#outstanding) this.#drop(sequence, held);
   }
