@@ -88,8 +88,7 @@ export class Broker {
     this.#trouble = 'the server is shutting down';
     for (const waiting of [...this.#waiting]) waiting.giveUp();
     this.#wake?.();
-    // What was written, acknowledgements above all, reaches the server.
-    await this.#session?.connection.drain().catch(() => {});
+    await this.#session?.close();
     await this.#running;
   }
 

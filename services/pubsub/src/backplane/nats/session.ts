@@ -13,6 +13,7 @@ import type { Names } from './subjects.js';
 const VERSION_LEAST = [2, 9];
 const CONNECT_MS = 5000;
 const ANSWER_MS = 5000;
+const CLOSE_MS = 2000;
 /** A peer that vanished without a word is noticed within three of these. */
 const PING_EVERY_MS = 5000;
 const NANOSECONDS = 1_000_000;
@@ -114,6 +115,16 @@ export class Session {
     if (this.over) return;
     this.#reason = reason;
     void this.connection.close().catch(() => {});
+  }
+
+  /** Ends it when what was written, acknowledgements above all, has reached the server. */
+  async close(): Promise<void> {
+    if (this.over) return;
+    // A server that does not answer any more is not waited for.
+    const timer = setTimeout(() => this.fail('the server did not answer at the end'), CLOSE_MS);
+    this.connection.drain().catch(() => this.fail('the connection was lost at the end'));
+    await this.lost;
+    clearTimeout(timer);
   }
 
   /** Writes a message. Where that cannot be, the session is over: who waits for an answer hears of it. */
