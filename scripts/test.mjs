@@ -12,8 +12,11 @@ import { bold, dim, Failure, main, root, run, say, seconds } from './steps.mjs';
 
 /** @typedef {{ passed: number, failed: number, skipped: number, note?: string }} Outcome */
 
-/** @returns {Promise<Outcome>} */
-async function rust() {
+/**
+ * @param {Record<string, string>} env
+ * @returns {Promise<Outcome>}
+ */
+async function rust(env) {
   const { code, output } = await run(
     'cargo',
     [
@@ -21,7 +24,7 @@ async function rust() {
       // The driver that misbehaves on purpose, for the tests of faults.
       ...['--features', 'millrace-ring/__fault'],
     ],
-    { capture: true },
+    { capture: true, env },
   );
   const outcome = { passed: 0, failed: 0, skipped: 0 };
   // A test that runs its own binary again, for a process of its own, filters the others out.
@@ -45,14 +48,19 @@ async function rust() {
 /**
  * @param {string} workspace
  * @param {string} scratch
+ * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
-async function vitest(workspace, scratch) {
+async function vitest(workspace, scratch, env) {
   const report = join(scratch, `${workspace.replaceAll('/', '-')}.json`);
-  const { code } = await run('npm', [
-    ...['test', '--workspace', workspace, '--'],
-    ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
-  ]);
+  const { code } = await run(
+    'npm',
+    [
+      ...['test', '--workspace', workspace, '--'],
+      ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    ],
+    { env },
+  );
   /** @type {Record<string, unknown>} */
   let result;
   try {
@@ -93,6 +101,25 @@ function workspaces() {
   });
 }
 
+/**
+ * A failure more if a suite has left something of ours in the temporary folder, which it has for
+ * itself.
+ *
+ * @param {Outcome} outcome
+ * @param {string} temporary
+ * @returns {Outcome}
+ */
+function tidied(outcome, temporary) {
+  const left = readdirSync(temporary).filter((name) => /millrace/.test(name));
+  if (left.length === 0) return outcome;
+  const shown = left.slice(0, 5).join(', ');
+  return {
+    ...outcome,
+    failed: outcome.failed + 1,
+    note: `${outcome.note === undefined ? '' : `${outcome.note}; `}${left.length} left in the temporary folder: ${shown}`,
+  };
+}
+
 await main(async () => {
   const wanted = process.argv.slice(2);
   const suites = ['rust', ...workspaces()];
@@ -109,8 +136,10 @@ await main(async () => {
       if (wanted.length > 0 && !wanted.includes(suite)) continue;
       say(`\n${bold(suite)}`);
       const start = performance.now();
-      const outcome = suite === 'rust' ? await rust() : await vitest(suite, scratch);
-      results.push([suite, outcome, performance.now() - start]);
+      const temporary = mkdtempSync(join(scratch, 'tmp-'));
+      const env = { TMPDIR: temporary };
+      const outcome = suite === 'rust' ? await rust(env) : await vitest(suite, scratch, env);
+      results.push([suite, tidied(outcome, temporary), performance.now() - start]);
     }
   } finally {
     rmSync(scratch, { recursive: true, force: true });

@@ -6,6 +6,7 @@
 //   npm run bench -- --rows tls         the rows with TLS
 //   npm run bench -- --rows attacks     an honest load beside each attack
 //   npm run bench -- --rows fanout      one publisher to many subscribers, beside nats-server
+//   npm run bench -- --rows start       how long a new service takes to listen
 //
 // The server has one core, the load generator another. The peers take turns, A B C A B C, and every
 // figure is the median of its rounds. A run whose work is not proven (bytes received, replies
@@ -25,6 +26,7 @@ import { calibrate, measure, missing } from './measure.mjs';
 import { millraceIsBuilt, peerNames, start } from './peers.mjs';
 import { pinned, residentBytes } from './processes.mjs';
 import { rowNamed, rows, rowsNamed } from './rows.mjs';
+import { measureStarts } from './start.mjs';
 import { report } from './table.mjs';
 
 /** @typedef {import('./measure.mjs').Result} Result */
@@ -33,6 +35,7 @@ import { report } from './table.mjs';
 /** @typedef {Result & { round: number }} Entry */
 /** @typedef {import('./clients.mjs').ClientResult} ClientResult */
 /** @typedef {import('./fanout/measure.mjs').FanoutResult} FanoutResult */
+/** @typedef {import('./start.mjs').StartResult} StartResult */
 /** @typedef {{ peer: PeerName, connections: number, bytesPerConnection: number }} IdleMemory */
 
 const IDLE_CONNECTIONS = 10_000;
@@ -56,12 +59,14 @@ const chosenRows =
     ?.split(',')
     .filter(
       (name) =>
-        !['idle', 'clients', 'attacks'].includes(name) && fanoutRowsNamed(name).length === 0,
+        !['idle', 'clients', 'attacks', 'start'].includes(name) &&
+        fanoutRowsNamed(name).length === 0,
     )
     .flatMap(rowsNamed) ?? rows.filter((row) => !values.quick || row.quick === true);
 const withIdle = values.rows === undefined ? !values.quick : values.rows.includes('idle');
 const withClients = values.rows?.includes('clients') ?? !values.quick;
 const withAttacks = values.rows?.includes('attacks') ?? false;
+const withStarts = values.rows?.split(',').includes('start') ?? !values.quick;
 const peers = peerNames.filter((peer) => values.peers?.split(',').includes(peer) ?? true);
 
 const folder = new URL(
@@ -88,6 +93,8 @@ const idleMemory = [];
 const clientResults = [];
 /** @type {FanoutResult[]} */
 const fanoutResults = [];
+/** @type {StartResult[]} */
+const startResults = [];
 /** @type {string[]} */
 const skipped = [];
 
@@ -133,6 +140,18 @@ if (chosenFanoutRows.length > 0) {
   });
 }
 
+if (withStarts) {
+  say('From the start of a process until it listens');
+  await measureStarts((result) => {
+    startResults.push(result);
+    appendFileSync(lines, `${JSON.stringify(result)}\n`);
+    const { program, milliseconds, lowest, highest, ratio } = result;
+    say(
+      `  ${program.padEnd(16)} ${milliseconds.toFixed(0)} ms (${lowest.toFixed(0)}–${highest.toFixed(0)}), ${ratio.toFixed(1)} × an empty program`,
+    );
+  });
+}
+
 if (withAttacks) {
   say(`Attacks, ${ATTACKS_PER_SECOND} connections a second`);
   await measureAttacks(rounds, seconds, (result) => {
@@ -150,6 +169,7 @@ const written = report({
     idleMemory,
     clientResults,
     fanoutResults,
+    startResults,
     skipped,
     rounds,
     seconds,

@@ -21,12 +21,14 @@ const PEERS = [BASE, ...OURS];
  * @param {IdleMemory[]} run.idleMemory
  * @param {import('./clients.mjs').ClientResult[]} run.clientResults
  * @param {import('./fanout/measure.mjs').FanoutResult[]} run.fanoutResults
+ * @param {import('./start.mjs').StartResult[]} run.startResults
  * @param {string[]} run.skipped
  * @param {number} run.rounds
  * @param {number} run.seconds
  */
 export function report(run) {
-  const { machine, results, idleMemory, clientResults, skipped, rounds, seconds } = run;
+  const { machine, results, idleMemory, clientResults, startResults, skipped, rounds, seconds } =
+    run;
   const titles = new Map(rows.map((row) => [row.name, row.title]));
   const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
 
@@ -172,6 +174,19 @@ export function report(run) {
     );
   }
   sections.push(...fanout(run.fanoutResults));
+  if (startResults.length > 0) {
+    sections.push(
+      '## From the start of a process until it listens, ms',
+      lines(
+        ['program', 'median', 'lowest', 'highest', '÷ an empty program'],
+        startResults.map(({ program, milliseconds, lowest, highest, ratio }) => [
+          program,
+          ...[milliseconds, lowest, highest].map((value) => value.toFixed(0)),
+          ratio.toFixed(1),
+        ]),
+      ),
+    );
+  }
   if (skipped.length > 0) {
     sections.push('## Not measured', skipped.map((line) => `- ${line}`).join('\n'));
   }

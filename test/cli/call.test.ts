@@ -2,8 +2,6 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Status } from 'millrace';
@@ -11,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { makeAuthority } from '../support/certificates/make.js';
 import { binary, millrace, startMillrace } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
+import { project } from '../support/project.js';
 import { protos, seen, startOldShop, startShop, startSilentShop } from './shop-server.js';
 
 let target: string;
@@ -256,12 +255,9 @@ describe('a status that is not OK', () => {
 
 describe('TLS', () => {
   const { authority, server: certified } = makeAuthority();
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-call-'));
-  const ca = join(folder, 'ca.pem');
-  writeFileSync(ca, authority.cert);
-  afterAll(() => rmSync(folder, { recursive: true }));
 
   test('with the authority it works, without it says why not', async () => {
+    const ca = join(project({ 'ca.pem': authority.cert }), 'ca.pem');
     const { cert, key } = certified;
     const server = await startShop({ tls: { cert, key } });
     stop.push(() => server.close());

@@ -1,29 +1,12 @@
 // `millrace generate`, run as users run it.
 
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { millrace } from '../support/cli.js';
+import { project } from '../support/project.js';
 
 const A = 'syntax = "proto3";\npackage a.v1;\nmessage A { string text = 1; }\n';
-
-/** A new folder with these files in it. */
-function project(files: Record<string, string>): string {
-  const root = mkdtempSync(join(tmpdir(), 'millrace-cli-generate-'));
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), text);
-  }
-  return root;
-}
 
 test('writes modules once, and leaves those that are up to date alone', async () => {
   const cwd = project({ 'protos/a/v1/a.proto': A });

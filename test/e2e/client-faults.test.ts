@@ -1,7 +1,7 @@
 // What can go wrong between our client and a server: each yields the status that gRPC prescribes, and
 // a message that names target, method and cause.
 
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttp2, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, createServer, type Server } from 'node:net';
@@ -288,7 +288,9 @@ test('REFUSED_STREAM is retried once, without a policy', async () => {
 });
 
 test('unix sockets, by both spellings', async () => {
-  const path = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'socket');
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-socket-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'socket');
   const server = new grpc.Server();
   const { port } = await startForeign(honest);
   expect(port).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -40,6 +40,7 @@ function compile(): Found[] {
     cwd: root,
     encoding: 'utf8',
   });
+  rmSync(project);
   const found: Found[] = [];
   for (const text of stdout.split('\n')) {
     const match = /^(\S+)\((\d+),\d+\): error TS\d+: (.*)$/.exec(text);

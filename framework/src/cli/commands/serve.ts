@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { MillraceError } from '../../errors.js';
 import type { LogLevel } from '../../logging/logger.js';
-import { serve } from '../../server/serve.js';
+import { type Server, serve } from '../../server/serve.js';
 import { CliError, usageError } from '../cli-error.js';
 import { examples } from '../help.js';
 import {
@@ -14,7 +14,9 @@ import {
   configFor,
   type ListenFlags,
   listenAddress,
+  portNumber,
 } from '../serve/listen-options.js';
+import type { MetricsServer } from '../serve/metrics.js';
 
 interface Flags extends ListenFlags {
   readonly path?: string;
@@ -24,6 +26,7 @@ interface Flags extends ListenFlags {
   readonly health: boolean;
   readonly reflection: boolean;
   readonly logLevel?: LogLevel;
+  readonly metricsPort?: number;
 }
 
 const ENTRY_DEFAULT = 'dist/services.js';
@@ -54,12 +57,19 @@ export function serveCommand(): Command {
         LEVELS,
       ),
     )
+    .addOption(
+      new Option(
+        '--metrics-port <number>',
+        'answer /metrics for Prometheus on this port, over plain HTTP (default: not at all)',
+      ).argParser(portNumber),
+    )
     .addHelpText(
       'after',
       examples(
         ['serve', `${ENTRY_DEFAULT}, on 127.0.0.1:50051`],
         ['serve dist/services.js --host 0.0.0.0 --threads auto', 'all addresses, all cores'],
         ['serve --tls-cert server.pem --tls-key server.key', 'with TLS'],
+        ['serve --metrics-port 9464', 'with metrics on http://127.0.0.1:9464/metrics'],
         ['serve --path /run/shop.sock --health', 'on a Unix socket, with health checking'],
       ),
     )
@@ -68,7 +78,7 @@ export function serveCommand(): Command {
 }
 
 async function run(entry: string, flags: Flags): Promise<void> {
-  const { path, threads, tlsCert: cert, tlsKey: key, logLevel: level } = flags;
+  const { path, threads, tlsCert: cert, tlsKey: key, logLevel: level, metricsPort } = flags;
   const module = builtModule(entry);
   if ((cert === undefined) !== (key === undefined)) {
     throw usageError(
@@ -77,9 +87,12 @@ async function run(entry: string, flags: Flags): Promise<void> {
     );
   }
   const services = servedModule(module, flags);
-  const address = path === undefined ? listenAddress(flags, await configFor(flags)) : { path };
+  const address: { readonly host?: string; readonly port?: number; readonly path?: string } =
+    path === undefined ? listenAddress(flags, await configFor(flags)) : { path };
+  const metrics = metricsPort === undefined ? undefined : await listenMetrics(address, metricsPort);
+  let server: Server;
   try {
-    await serve({
+    server = await serve({
       services,
       ...address,
       threads,
@@ -87,8 +100,22 @@ async function run(entry: string, flags: Flags): Promise<void> {
       ...(cert === undefined || key === undefined ? {} : { tls: { cert, key } }),
     });
   } catch (error) {
+    metrics?.close();
     throw explained(error, entry);
   }
+  if (metrics === undefined) return;
+  metrics.serve(server);
+  server.logger.info({ url: metrics.url }, 'metrics');
+}
+
+/** Where the server listens, or where there is no host, on this machine only. */
+async function listenMetrics(
+  address: { readonly host?: string },
+  port: number,
+): Promise<MetricsServer> {
+  // With what it needs, which most do not.
+  const { MetricsServer } = await import('../serve/metrics.js');
+  return MetricsServer.listen(address.host ?? '127.0.0.1', port);
 }
 
 /** The absolute path of a module that Node.js can run as it is. */

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { tokenize } from '../proto/token.js';
 import { generate } from './generate.js';
 import { GenerateError } from './generate-error.js';
@@ -16,9 +16,10 @@ import { write } from './write.js';
 const require = createRequire(import.meta.url);
 const framework = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** A new folder with these files in it. */
+/** A new folder with these files in it; removed when the test ends. */
 function folder(files: Record<string, string>): string {
   const root = mkdtempSync(join(tmpdir(), 'millrace-generate-'));
+  onTestFinished(() => rmSync(root, { recursive: true, force: true }));
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +22,10 @@ export type GeneratedModule = Record<string, AnyMessageType>;
 export async function importGenerated(path: string): Promise<GeneratedModule> {
   const out = mkdtempSync(join(tmpdir(), 'millrace-codegen-'));
   const runtime = fileURLToPath(new URL('../../codec/index.ts', import.meta.url));
-  write(generate({ proto: [TEST_PROTOS], runtime }), out);
-  return (await import(/* @vite-ignore */ join(out, path))) as GeneratedModule;
+  try {
+    write(generate({ proto: [TEST_PROTOS], runtime }), out);
+    return (await import(/* @vite-ignore */ join(out, path))) as GeneratedModule;
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
 }

@@ -67,7 +67,7 @@ function portOf(text: string | undefined): number | undefined {
   );
 }
 
-function portNumber(text: string): number {
+export function portNumber(text: string): number {
   if (!isPort(text)) throw new InvalidArgumentError('A port is a number from 0 to 65535.');
   return Number(text);
 }
