@@ -18,6 +18,7 @@ import { watchProtos } from '../generate/watch.js';
 import { write } from '../generate/write.js';
 import { examples } from '../help.js';
 import { addListenOptions, type ListenFlags, listenAddress } from '../serve/listen-options.js';
+import { untilSignal } from '../signals.js';
 
 const BACKLOG = 4096;
 /** Beside the sources, so that packages are found from it; ignores itself in git. */
@@ -75,6 +76,10 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
     (report) => process.stdout.write(`${stamped('stats', statsLine(report), coloured)}\n`),
     flags.stats * 1000,
   );
+  const told = untilSignal(
+    () => void supervisor.end(),
+    () => supervisor.kill(),
+  );
   const builder = new Builder(entry);
   let builds = 0;
   let running = '';
@@ -116,14 +121,7 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   };
   say(`listening on ${native.adoptListener(descriptor)}; Ctrl-C ends it`);
   const watching = await watchProtos(job, (path) => /\.(proto|[cm]?[jt]s|json)$/.test(path));
-  await new Promise<void>((done) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => {
-        process.once(signal, () => void supervisor.end());
-        done();
-      });
-    }
-  });
+  await told;
   await Promise.all([supervisor.end(), watching.close()]);
   await builder.close();
   closeSync(descriptor);

@@ -9,6 +9,7 @@ import { watchProtos } from '../generate/watch.js';
 import { write } from '../generate/write.js';
 import { examples } from '../help.js';
 import { toJson } from '../proto/diagnostic.js';
+import { untilSignal } from '../signals.js';
 
 interface Options {
   readonly proto?: string[];
@@ -128,6 +129,7 @@ function writeTo(files: Parameters<typeof write>[0], out: string): void {
 
 /** Generates until the process is told to end; what is wrong is said, and mended by a change. */
 async function watch(options: Options): Promise<void> {
+  const ended = untilSignal();
   let config: LoadedConfig | undefined;
   let last: string | undefined;
   const complain = ({ message, remedy }: CliError): void => {
@@ -153,8 +155,6 @@ async function watch(options: Options): Promise<void> {
     return [...watchedPaths(protos, importPaths), ...(file === undefined ? [] : [file])];
   });
   if (!options.json) process.stdout.write('watching for changes; Ctrl-C ends it\n');
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+  await ended;
   await watching.close();
 }

@@ -16,6 +16,7 @@ export class Supervisor {
   readonly #children = new Set<ChildProcess>();
   #current: ChildProcess | undefined;
   #ending = false;
+  #ended: Promise<void> | undefined;
 
   /**
    * @param descriptor listens; each child gets it
@@ -86,14 +87,23 @@ export class Supervisor {
     return undefined;
   }
 
-  /** Lets every child drain, and waits for their ends; again ends them at once. */
-  async end(): Promise<void> {
-    const signal = this.#ending ? 'SIGKILL' : 'SIGTERM';
+  /** Lets every child drain, and waits for their ends. Again is the same. */
+  end(): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  /** Ends every child at once. */
+  kill(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+  }
+
+  async #end(): Promise<void> {
     this.#ending = true;
     await Promise.all(
       [...this.#children].map(async (child) => {
         const exited = once(child, 'exit');
-        child.kill(signal);
+        child.kill('SIGTERM');
         await exited;
       }),
     );
