@@ -3,12 +3,14 @@
 //   npm run pack -- --out DIR        where the tarballs go (default: packages/)
 //   npm run pack -- --version 1.2.3  in which version (default: that of framework/package.json)
 //   npm run pack -- --binaries DIR   further native binaries, millrace.<target>.node, of other platforms
-//   npm run pack -- --all-targets    fails unless there is a binary for each platform: for a release
+//   npm run pack -- --all-targets    for a release: fails unless there is a binary for each platform, and
+//                                    those for glibc run on the oldest one that Node.js itself runs on
 //   npm run pack -- --check          also runs publint and attw over the tarballs
 //
 // What is in git stays as it is: packages are laid out in a folder of their own. There every package
 // gets the version, ours depend on exactly one another, and @millrace/native learns which platform
-// packages there are. `npm run setup` has to have built everything.
+// packages there are. `npm run setup` has to have built everything; what is stale is compiled again,
+// and what earlier builds left behind, without a source, is not packed.
 
 import {
   copyFileSync,
@@ -41,6 +43,16 @@ const folders = [
   'create-millrace',
 ];
 
+/**
+ * What Node.js 20 itself needs. A binary that is built here needs the glibc of this machine, unless it
+ * is built against an older one: `npm run build -w native -- --glibc 2.28`.
+ */
+const GLIBC_MAX = '2.28';
+
+/** @param {string} folder */
+const isCompiled = (folder) =>
+  folder !== 'native' && existsSync(join(root, folder, 'tsconfig.json'));
+
 /** @typedef {Record<string, any>} Manifest */
 
 /**
@@ -62,20 +74,33 @@ async function fileLists() {
 }
 
 /**
+ * Whether what is compiled still has a source: the compiler leaves behind what it made of one that is
+ * gone.
+ *
+ * @param {string} folder
+ * @param {string} file
+ */
+function hasSource(folder, file) {
+  const compiled = /^dist\/(.*?)(\.d)?\.(js|ts)(\.map)?$/.exec(file);
+  return compiled === null || existsSync(join(root, folder, 'src', `${compiled[1]}.ts`));
+}
+
+/**
  * Lays out the packages, ready for `npm pack`.
  *
  * @param {string} staging
  * @param {string} version
  * @param {Map<string, string>} binaries by target
+ * @param {boolean} strict whether a binary that needs a newer glibc is an error
  * @returns {Promise<string[]>} their folders
  */
-async function layOut(staging, version, binaries) {
+async function layOut(staging, version, binaries, strict) {
   const lists = await fileLists();
   const manifests = folders.map((folder) => ({ folder, manifest: manifestOf(folder) }));
   const ours = new Set(manifests.map(({ manifest }) => manifest['name']));
   const made = [];
   for (const { folder, manifest } of manifests) {
-    const files = lists.get(manifest['name']) ?? [];
+    const files = (lists.get(manifest['name']) ?? []).filter((file) => hasSource(folder, file));
     const target = join(staging, folder);
     for (const file of files) copy(join(root, folder, file), join(target, file));
     if (folder !== 'native' && !files.some((file) => /^(dist\/|index\.js$)/.test(file))) {
@@ -94,6 +119,7 @@ async function layOut(staging, version, binaries) {
     const target = join(staging, 'platforms', name);
     const manifest = manifestOf(folder);
     copy(binary, join(target, manifest['main']));
+    if (name.endsWith('-gnu')) checkGlibc(name, binary, strict);
     // Line tables are two thirds of it, and of no use to a program that runs.
     if (name === currentTarget() && process.platform === 'linux') {
       await ask('strip', ['--strip-debug', join(target, manifest['main'])]);
@@ -161,6 +187,23 @@ function findBinaries(elsewhere, all) {
     );
   }
   return found;
+}
+
+/**
+ * Says which glibc a binary needs: the newest version that its symbols name.
+ *
+ * @param {string} target
+ * @param {string} binary
+ * @param {boolean} strict
+ */
+function checkGlibc(target, binary, strict) {
+  const names = readFileSync(binary, 'latin1').matchAll(/\bGLIBC_2\.(\d+)\b/g);
+  const minor = Math.max(...[...names].map(([, number]) => Number(number)));
+  const line = `the binary for ${target} needs glibc 2.${minor}`;
+  if (minor <= Number(GLIBC_MAX.split('.')[1])) return say(dim(line));
+  const remedy = `for a release build it against ${GLIBC_MAX}: npm run build -w native -- --glibc ${GLIBC_MAX}`;
+  if (strict) throw new Failure(`${line}; ${remedy}.`);
+  say(dim(`${line}; ${remedy}`));
 }
 
 /**
@@ -233,10 +276,13 @@ await main(async () => {
     throw new Failure(`${version} is no version: write three numbers, as in 1.2.3 or 1.2.3-rc.1.`);
   }
   const out = resolve(values.out);
-  const binaries = findBinaries(values.binaries, values['all-targets']);
+  const strict = values['all-targets'];
+  const binaries = findBinaries(values.binaries, strict);
+  const compiler = join(root, 'node_modules/typescript/bin/tsc');
+  await must(process.execPath, [compiler, '-b', ...folders.filter(isCompiled)]);
   const staging = mkdtempSync(join(tmpdir(), 'millrace-pack-'));
   try {
-    const packages = await layOut(staging, version, binaries);
+    const packages = await layOut(staging, version, binaries, strict);
     mkdirSync(out, { recursive: true });
     const words = ['pack', '--json', '--ignore-scripts', '--pack-destination', out, ...packages];
     const packed = await ask('npm', words);

@@ -1,12 +1,18 @@
 // Builds the native module for this platform: native/millrace.<target>.node. Cargo decides what is
 // stale; nothing is downloaded but crates, and nothing runs at install.
+//
+//   npm run build -w native -- --glibc 2.28    against this glibc instead of this machine's, for binaries
+//                                              that others run; needs cargo-zigbuild and zig
+//                                              (pip install ziglang cargo-zigbuild)
 
 import { spawn } from 'node:child_process';
 import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { currentTarget } from '../target.js';
 
 const native = fileURLToPath(new URL('..', import.meta.url));
+const { glibc } = parseArgs({ options: { glibc: { type: 'string' } } }).values;
 
 const library = await build();
 const file = `${native}millrace.${currentTarget()}.node`;
@@ -25,10 +31,11 @@ async function build() {
   const cargo = spawn(
     'cargo',
     [
-      'build',
+      glibc === undefined ? 'build' : 'zigbuild',
       '--release',
       '--package=millrace-binding',
       '--message-format=json-render-diagnostics',
+      ...(glibc === undefined ? [] : ['--target', `${triple()}.${glibc}`]),
     ],
     { cwd: native, stdio: ['ignore', 'pipe', 'inherit'] },
   );
@@ -54,4 +61,14 @@ async function build() {
     .find((name) => /\.(so|dylib|dll)$/.test(name));
   if (code !== 0 || library === undefined) process.exit(1);
   return library;
+}
+
+/** What Rust calls this platform. */
+function triple() {
+  const architecture = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
+  if (architecture !== undefined && currentTarget().endsWith('-gnu')) {
+    return `${architecture}-unknown-linux-gnu`;
+  }
+  console.error(`--glibc is for Linux with glibc, and this is ${currentTarget()}.`);
+  process.exit(1);
 }

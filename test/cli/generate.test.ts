@@ -63,7 +63,7 @@ protos/c.proto:3:17: ';' is missing behind '1'
     |                 ^
 5 errors; nothing was written
 `);
-    expect(readdirSync(cwd)).toEqual(['protos']);
+    expect(readdirSync(cwd).sort()).toEqual(['package.json', 'protos']);
   });
 
   test('are data with --json', async () => {
