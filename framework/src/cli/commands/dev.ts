@@ -70,8 +70,10 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   writeFileSync(join(WORK, '.gitignore'), '*\n');
   const coloured = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
   const say = (text: string) => process.stdout.write(`${pretty(text, coloured)}\n`);
+  const address = native.adoptListener(descriptor);
   const supervisor = new Supervisor(
     descriptor,
+    address,
     say,
     (report) => process.stdout.write(`${stamped('stats', statsLine(report), coloured)}\n`),
     flags.stats * 1000,
@@ -119,7 +121,7 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
       '.env',
     ];
   };
-  say(`listening on ${native.adoptListener(descriptor)}; Ctrl-C ends it`);
+  say(`listening on ${address}; Ctrl-C ends it`);
   const watching = await watchProtos(job, (path) => /\.(proto|[cm]?[jt]s|json)$/.test(path));
   await told;
   await Promise.all([supervisor.end(), watching.close()]);

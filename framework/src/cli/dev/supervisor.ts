@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { StatsReport } from './stats-line.js';
@@ -7,9 +8,13 @@ import type { StatsReport } from './stats-line.js';
 /** A program that has not listened by then is taken for broken. */
 const PATIENCE_MS = 10_000;
 
+/** How often connections are looked after while a program drains. */
+const WAKE_MS = 250;
+
 /** Runs one program after the other on a socket that stays open. */
 export class Supervisor {
   readonly #descriptor: number;
+  readonly #address: { readonly host: string; readonly port: number };
   readonly #preload: string;
   readonly #line: (text: string) => void;
   readonly #stats: (report: StatsReport) => void;
@@ -20,16 +25,20 @@ export class Supervisor {
 
   /**
    * @param descriptor listens; each child gets it
+   * @param address where it does: `127.0.0.1:50051`, `[::1]:50051`
    * @param line takes what children write to standard output
    * @param stats takes what they did in every `statsMs`, if something; 0: never
    */
   constructor(
     descriptor: number,
+    address: string,
     line: (text: string) => void,
     stats: (report: StatsReport) => void,
     statsMs: number,
   ) {
     this.#descriptor = descriptor;
+    const { hostname, port } = new URL(`tcp://${address}`);
+    this.#address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
     const preload = new URL('./child.js', import.meta.url);
     preload.searchParams.set('statsMs', String(statsMs));
     this.#preload = preload.href;
@@ -83,8 +92,25 @@ export class Supervisor {
     if (failure !== undefined || this.#ending) return failure;
     const before = this.#current;
     this.#current = child;
-    before?.kill('SIGTERM');
+    if (before !== undefined) {
+      before.kill('SIGTERM');
+      const waking = setInterval(() => this.#wake(), WAKE_MS);
+      void once(before, 'exit').then(() => {
+        clearInterval(waking);
+        this.#wake();
+      });
+    }
     return undefined;
+  }
+
+  /**
+   * Of the processes that wait at a socket the kernel wakes one for each connection. If that one stops
+   * accepting just then, nobody takes the connection until the next one comes: this is the next one.
+   */
+  #wake(): void {
+    const socket = connect(this.#address, () => socket.destroy());
+    socket.on('error', () => {});
+    socket.unref();
   }
 
   /** Lets every child drain, and waits for their ends. Again is the same. */
