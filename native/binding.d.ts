@@ -144,8 +144,8 @@ export declare class NativeEngine {
   sendLarge(call: number, bytes: Uint8Array, ends?: boolean | undefined | null): void;
   /**
    * Has a call get the events of a pattern's topics, behind what was queued for it so far, until it
-   * ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL` or
-   * `MILLRACE_SUBSCRIPTIONS_FULL`. Nothing happens if the call is over.
+   * ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`,
+   * `MILLRACE_TOPICS_NOT_RETAINED`, `MILLRACE_START_OUT_OF_RANGE` or `MILLRACE_SUBSCRIPTIONS_FULL`. Nothing happens if the call is over.
    */
   subscribe(call: number, topics: NativeTopics, subscription: NativeSubscription): void;
   /**
@@ -190,8 +190,8 @@ export declare class NativeTopics {
   topic(topic: string): number;
   /** All numbers of topics mean nothing any more. */
   forget(): void;
-  /** Throws `MILLRACE_PATTERN_ILLEGAL` or `MILLRACE_GROUP_ILLEGAL` for what could not be subscribed. */
-  check(pattern: string, group?: string | undefined | null): void;
+  /** Throws what `NativeEngine.subscribe` would now. */
+  check(subscription: NativeSubscription): void;
   /**
    * Publishes the first `length` bytes behind the head of the staging memory; answers for how many
    * subscriptions of this process, or -1: there is an event of that sequence. With `retain` it is
@@ -270,6 +270,10 @@ export interface NativeSubscription {
   maxPending: number;
   /** The queue group. */
   group?: string;
+  /** With what of the past it begins: `earliest`, `sequence` or `time`; absent: with nothing. */
+  start?: string;
+  /** The sequence, or the time in milliseconds since 1970. */
+  startAt?: bigint;
 }
 
 /** What a server with TLS needs; the texts are PEM. */

@@ -171,6 +171,53 @@ describe('a subscriber that does not read', () => {
     await emptied();
   });
 
+  test('block has publishers of that topic wait, and of that alone', async () => {
+    const { server, events, publish } = await topicsServer({
+      slowConsumer: 'block',
+      maxPending: 10,
+    });
+    const { peer, stream } = await rawSubscriber(server, 'slow.*', WINDOW);
+    expect(events.writable('slow.a')).toBe(true);
+    publish('slow.a', 0, 1000);
+    let number = 1;
+    while (events.writable('slow.a') === true) publish('slow.a', number++);
+    // The one that has left in part, and those that wait.
+    expect(number).toBeGreaterThanOrEqual(10);
+    expect(number).toBeLessThanOrEqual(11);
+    expect(events.writable('fast.a')).toBe(true);
+    let open = false;
+    const opened = (events.writable('slow.b') as Promise<void>).then(() => {
+      open = true;
+    });
+    await peer.ping();
+    expect(open).toBe(false);
+    peer.credit(stream.id, 1_000_000);
+    await opened;
+    expect(events.writable('slow.a')).toBe(true);
+    await stream.receivedMessages(number);
+    expect(eventsOf(stream).map(numberOf)).toEqual(range(0, number));
+    expect(events.stats()).toMatchObject({ dropped: 0, disconnected: 0 });
+    expect(events.stats().blockedMs).toBeGreaterThan(0);
+  });
+
+  test('who blocks for too long is cut off, and publishers go on', async () => {
+    const { server, events, publish, emptied } = await topicsServer(
+      { slowConsumer: 'block', maxPending: 5 },
+      { blockTimeoutMs: 300 },
+    );
+    const { stream } = await rawSubscriber(server, '>', WINDOW);
+    for (const number of range(0, 20)) publish('a', number, 100);
+    const writable = events.writable('a');
+    expect(writable).not.toBe(true);
+    await writable;
+    const { code, message } = await stream.end;
+    expect(code).toBe(Status.RESOURCE_EXHAUSTED);
+    expect(message).toMatch(/made publishers wait for 300 ms with 5 events pending.*block/);
+    expect(events.stats().disconnected).toBe(1);
+    expect(events.writable('a')).toBe(true);
+    await emptied();
+  });
+
   test('what waits is there once, however many wait for it', async () => {
     const { server, publish, emptied } = await topicsServer({ maxPending: 100 });
     const { peer } = await rawSubscriber(server, '>', 0);

@@ -51,6 +51,12 @@ export interface SubscribeOptions {
   readonly maxPending?: number;
   /** A queue group: each event goes to one of its members whose pattern matches, in turn. */
   readonly group?: string;
+  /**
+   * With which retained events it begins, before those that are published: without gap or repetition.
+   * Not in a queue group. A replay that the retention overtakes counts what it missed as dropped, or is
+   * cut off, by its policy. Default `latest`: none.
+   */
+  readonly start?: Start;
 }
 
 /** What is there of topics, and what was counted: on all threads, but for `topics` and `blockedMs`. */
@@ -120,7 +126,9 @@ export interface Topics<M, Init = M> {
    * A subscription for a handler to return. In the pattern, `*` stands for one token and `>`, as the
    * last, for one or more.
    *
-   * @throws StatusError INVALID_ARGUMENT for an illegal pattern or option
+   * @throws StatusError INVALID_ARGUMENT for an illegal pattern or option, FAILED_PRECONDITION for a
+   * start where nothing is retained, OUT_OF_RANGE for one that is not retained any more or that is
+   * beyond the next sequence
    */
   subscribe(pattern: string, options?: SubscribeOptions): Subscription<M>;
   /** What there is now, and what was counted. */
@@ -231,8 +239,9 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     }
     const wanted: NativeSubscription = { pattern, slowConsumer, maxPending };
     if (group !== undefined) wanted.group = group;
+    setStart(wanted, options.start);
     try {
-      this.#port.native.check(pattern, group);
+      this.#port.native.check(wanted);
     } catch (error) {
       throw topicsError(error);
     }
@@ -301,10 +310,40 @@ export function topicsError(error: unknown): unknown {
       return invalid('pattern', message);
     case 'MILLRACE_GROUP_ILLEGAL':
       return invalid('group', message);
+    case 'MILLRACE_TOPICS_NOT_RETAINED':
+      return new StatusError(Status.FAILED_PRECONDITION, `start: ${message}`);
+    case 'MILLRACE_START_OUT_OF_RANGE':
+      return new StatusError(Status.OUT_OF_RANGE, `start: ${message}`);
     case 'MILLRACE_SUBSCRIPTIONS_FULL':
       return new StatusError(Status.RESOURCE_EXHAUSTED, message);
     default:
       return error;
+  }
+}
+
+/** @throws StatusError INVALID_ARGUMENT */
+function setStart(wanted: NativeSubscription, start: Start | undefined): void {
+  if (start === undefined || start === 'latest') return;
+  if (wanted.group !== undefined) {
+    throw invalid(
+      'start',
+      'does not go together with a queue group, whose members share what comes',
+    );
+  }
+  if (start === 'earliest') {
+    wanted.start = start;
+  } else if ('sequence' in start) {
+    if (typeof start.sequence !== 'bigint' || start.sequence < 0n || start.sequence >= 2n ** 64n) {
+      throw invalid('start.sequence', 'has to be a bigint from 0 to 2^64 - 1');
+    }
+    wanted.start = 'sequence';
+    wanted.startAt = start.sequence;
+  } else {
+    if (!Number.isFinite(start.time) || start.time < 0) {
+      throw invalid('start.time', 'has to be milliseconds since 1970');
+    }
+    wanted.start = 'time';
+    wanted.startAt = BigInt(Math.floor(start.time));
   }
 }
 

@@ -230,7 +230,8 @@ impl NativeEngine {
     }
 
     /// Has a call get the events of a pattern's topics, behind what was queued for it so far, until it
-    /// ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL` or
+    /// ends; its response headers leave. Throws `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`,
+    /// `MILLRACE_TOPICS_NOT_RETAINED`, `MILLRACE_START_OUT_OF_RANGE` or
     /// `MILLRACE_SUBSCRIPTIONS_FULL`. Nothing happens if the call is over.
     #[napi]
     pub fn subscribe(

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use millrace_engine::{Published, SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions};
+use millrace_engine::{
+    Published, SlowConsumer, Start, Subscribe, Topics, TopicsError, TopicsOptions,
+};
 use millrace_fanout::Retention;
-use napi::bindgen_prelude::{ArrayBuffer, Env, FromNapiValue, Function};
+use napi::bindgen_prelude::{ArrayBuffer, BigInt, Env, FromNapiValue, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
@@ -61,6 +63,10 @@ pub struct NativeSubscription {
     pub max_pending: u32,
     /// The queue group.
     pub group: Option<String>,
+    /// With what of the past it begins: `earliest`, `sequence` or `time`; absent: with nothing.
+    pub start: Option<String>,
+    /// The sequence, or the time in milliseconds since 1970.
+    pub start_at: Option<BigInt>,
 }
 
 /// The topics of one name, as this thread publishes to them.
@@ -124,12 +130,12 @@ impl NativeTopics {
         })
     }
 
-    /// Throws `MILLRACE_PATTERN_ILLEGAL` or `MILLRACE_GROUP_ILLEGAL` for what could not be subscribed.
+    /// Throws what `NativeEngine.subscribe` would now.
     #[napi]
-    pub fn check(&self, pattern: String, group: Option<String>) -> Result<()> {
+    pub fn check(&self, subscription: NativeSubscription) -> Result<()> {
         guard(|| {
             self.topics
-                .check(&pattern, group.as_deref())
+                .check(&subscription.read()?)
                 .map_err(from_topics)
         })
     }
@@ -197,6 +203,44 @@ fn said(published: Published) -> i32 {
     }
 }
 
+impl NativeSubscription {
+    /// # Errors
+    /// `MILLRACE_OPTION_INVALID`
+    fn read(&self) -> Result<Subscribe<'_>> {
+        let invalid = |name: &str, given: &str, admitted: &str| {
+            error::error(
+                error::OPTION,
+                format!("{name} is {given:?}, but has to be {admitted}"),
+            )
+        };
+        let at = self.start_at.as_ref().map_or(0, |at| at.get_u64().1);
+        Ok(Subscribe {
+            pattern: &self.pattern,
+            group: self.group.as_deref(),
+            slow_consumer: match self.slow_consumer.as_str() {
+                "block" => SlowConsumer::Block,
+                "drop-oldest" => SlowConsumer::DropOldest,
+                "drop-newest" => SlowConsumer::DropNewest,
+                "disconnect" => SlowConsumer::Disconnect,
+                other => {
+                    let admitted = "block, drop-oldest, drop-newest or disconnect";
+                    return Err(invalid("slowConsumer", other, admitted));
+                }
+            },
+            max_pending: self.max_pending,
+            start: match self.start.as_deref() {
+                None => Start::Latest,
+                Some("earliest") => Start::Earliest,
+                Some("sequence") => Start::Sequence(at),
+                Some("time") => Start::Time(at),
+                Some(other) => {
+                    return Err(invalid("start", other, "earliest, sequence or time"));
+                }
+            },
+        })
+    }
+}
+
 /// Has a call subscribe.
 ///
 /// # Errors
@@ -208,27 +252,8 @@ pub(crate) fn subscribe(
     topics: &NativeTopics,
     subscription: &NativeSubscription,
 ) -> Result<()> {
-    let slow_consumer = match subscription.slow_consumer.as_str() {
-        "block" => SlowConsumer::Block,
-        "drop-oldest" => SlowConsumer::DropOldest,
-        "drop-newest" => SlowConsumer::DropNewest,
-        "disconnect" => SlowConsumer::Disconnect,
-        other => {
-            return Err(error::error(
-                error::OPTION,
-                format!(
-                    "slowConsumer is {other:?}, but has to be block, drop-oldest, drop-newest or disconnect"
-                ),
-            ));
-        }
-    };
+    let subscribe = subscription.read()?;
     host.command(|engine| {
-        let subscribe = Subscribe {
-            pattern: &subscription.pattern,
-            group: subscription.group.as_deref(),
-            slow_consumer,
-            max_pending: subscription.max_pending,
-        };
         engine
             .subscribe(call, &topics.topics, &subscribe)
             .map_err(from_topics)

@@ -515,6 +515,7 @@ impl Engine {
                 || !self.woken_calls.is_empty()
                 || (self.raw_wake && !self.raw_calls.is_empty())
                 || !self.notices.is_empty()
+                || self.hub.has_more()
                 || self.driver.has_completions())
     }
 

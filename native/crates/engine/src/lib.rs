@@ -46,8 +46,8 @@ pub use millrace_tls::{
 pub use notice::{Notice, Severity};
 pub use options::{Options, Role};
 pub use topics::{
-    Past, Published, Retain, SlowConsumer, Subscribe, Topics, TopicsError, TopicsOptions, Waker,
-    wall_clock,
+    Past, Published, Retain, SlowConsumer, Start, Subscribe, Topics, TopicsError, TopicsOptions,
+    Waker, wall_clock,
 };
 
 /// Why an engine could not be made or could not listen.

@@ -40,6 +40,8 @@ pub struct Placed {
 pub struct Piece {
     /// The sequence with which the next piece begins.
     pub next: u64,
+    /// How many sequences were passed over since they are not retained any more.
+    pub passed: u64,
     /// Whether there was nothing more: what comes later has an arrival above `arrival`, whatever its
     /// sequence.
     pub end: bool,
@@ -186,8 +188,10 @@ impl<E: Clone> Past<E> {
     ) -> Piece {
         let state = self.state();
         let full = into.len() + max;
+        let first = state.store.first_sequence().unwrap_or(from);
         let mut piece = Piece {
-            next: from,
+            next: from.max(first),
+            passed: first.saturating_sub(from),
             end: true,
             arrival: state.arrival,
         };

@@ -9,13 +9,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use millrace_fanout::Pattern;
+use millrace_fanout::{Pattern, past::Placed};
 use millrace_ring::SharedMemory;
 
 use super::{
-    Past, TopicsError, TopicsOptions, Waker,
-    event::{Audience, FIELD_BYTES, Log, PREFIX, field},
-    space::{Group, Matches, Member, Seat, Space},
+    Past, SlowConsumer, Start, TopicsError, TopicsOptions, Waker,
+    event::{FIELD_BYTES, Log, PREFIX, field},
+    lane::{Carried, Lane, Seat},
+    space::{Group, Matches, Part, Space, Subscribe},
 };
 use crate::shared;
 
@@ -83,6 +84,8 @@ struct Desk {
     known: RefCell<Vec<Known>>,
     /// Of each queue group, how many events were for it.
     turns: RefCell<HashMap<Arc<str>, Rc<Cell<usize>>>>,
+    /// The ways to engines of other threads, by the number of their seat.
+    lanes: RefCell<HashMap<u64, Rc<Lane>>>,
     framed: RefCell<Vec<u8>>,
     staging: Arc<SharedMemory>,
 }
@@ -94,7 +97,6 @@ struct Known {
 
 /// Who gets the events of a topic, and how they get there from this thread.
 struct Route {
-    topic: Arc<str>,
     matches: Matches,
     parts: Vec<Place>,
     groups: Vec<Vec<Place>>,
@@ -105,8 +107,8 @@ struct Route {
 enum Place {
     /// On this thread.
     Here(Rc<RefCell<Log>>),
-    /// Elsewhere, or gone.
-    Away,
+    /// On another.
+    Away(Rc<Lane>),
 }
 
 impl Drop for Desk {
@@ -133,6 +135,7 @@ impl Topics {
                 waker: Cell::new(None),
                 known: RefCell::default(),
                 turns: RefCell::default(),
+                lanes: RefCell::default(),
                 framed: RefCell::default(),
                 staging,
             }),
@@ -170,12 +173,18 @@ impl Topics {
         self.desk.known.borrow_mut().clear();
     }
 
-    /// Whether a pattern and a queue group's name are legal.
+    /// Whether a subscription is legal, and its start is retained now.
     ///
     /// # Errors
-    /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`
-    pub fn check(&self, pattern: &str, group: Option<&str>) -> Result<(), TopicsError> {
-        self.desk.space.check_pattern(pattern, group).map(|_| ())
+    /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, and those of [`Topics::start`].
+    pub fn check(&self, subscribe: &Subscribe<'_>) -> Result<(), TopicsError> {
+        self.desk
+            .space
+            .check_pattern(subscribe.pattern, subscribe.group)?;
+        if subscribe.start != Start::Latest {
+            self.start(subscribe.start)?;
+        }
+        Ok(())
     }
 
     /// The pattern of a durable group.
@@ -189,6 +198,27 @@ impl Topics {
     /// What is retained; `None` if nothing is.
     pub fn past(&self) -> Option<&Arc<Past>> {
         self.desk.space.past.as_ref()
+    }
+
+    /// The past, and the sequence with which a start begins.
+    ///
+    /// # Errors
+    /// `MILLRACE_TOPICS_NOT_RETAINED`: nothing is retained; `MILLRACE_START_OUT_OF_RANGE`: what it asks for is not,
+    /// or not any more.
+    pub fn start(&self, start: Start) -> Result<(Arc<Past>, u64), TopicsError> {
+        let Some(past) = &self.desk.space.past else {
+            return Err(TopicsError {
+                code: "MILLRACE_TOPICS_NOT_RETAINED",
+                message: "nothing is retained, so that there is no past to start with: leave start out, or give topics() a retention".to_owned(),
+            });
+        };
+        let next = past
+            .start(wall_clock(), start)
+            .map_err(|gone| TopicsError {
+                code: "MILLRACE_START_OUT_OF_RANGE",
+                message: gone.to_string(),
+            })?;
+        Ok((Arc::clone(past), next))
     }
 
     /// The memory into which JavaScript encodes.
@@ -224,7 +254,7 @@ impl Topics {
     /// or flushed next. Nothing happens for a number that is none. What is retained needs a retention;
     /// without, it is not.
     pub fn publish(&self, topic: u32, message: &[u8], retain: Retain) -> Published {
-        let Some(route) = self.route(topic) else {
+        let Some(name) = self.name(topic) else {
             return Published::nothing(0, false);
         };
         let Desk { space, framed, .. } = &*self.desk;
@@ -234,26 +264,43 @@ impl Topics {
             _ => None,
         };
         let tag = space.options.sequence_tag;
-        let sequence = match &space.past {
+        let mut kept = None;
+        let placed = match &space.past {
             Some(past) if retain != Retain::No => {
-                let placed = past.retain(wall_clock(), &route.topic, own, |sequence| {
+                let placed = past.retain(wall_clock(), &name, own, |sequence| {
                     frame(message, tag, sequence, &mut framed);
-                    (Arc::from(&framed[..]), framed.len())
+                    let event: Arc<[u8]> = Arc::from(&framed[..]);
+                    kept = Some(Arc::clone(&event));
+                    (event, framed.len())
                 });
                 match placed {
-                    Some(placed) => placed.sequence,
+                    Some(placed) => placed,
                     None => return Published::nothing(own.unwrap_or(0), true),
                 }
             }
             _ => {
                 frame(message, tag, 0, &mut framed);
-                0
+                Placed {
+                    sequence: 0,
+                    arrival: 0,
+                }
             }
+        };
+        // Only now: who registers and reads the past to its end before this event was put there is among
+        // those who get it live.
+        let Some(route) = self.route(topic) else {
+            return Published::nothing(placed.sequence, false);
         };
         space.counters.published.fetch_add(1, Ordering::Relaxed);
         let mut full = false;
-        for ((_, audience), place) in route.matches.parts.iter().zip(&route.parts) {
-            full |= place.give(&framed, audience);
+        let mut event = Event {
+            framed: &framed,
+            arrival: placed.arrival,
+            kept,
+            missed: 0,
+        };
+        for (part, place) in route.matches.parts.iter().zip(&route.parts) {
+            full |= place.give(&mut event, part);
         }
         for standing in &route.matches.blocking {
             standing.give();
@@ -264,13 +311,17 @@ impl Topics {
             let Some(member) = group.members.get(chosen) else {
                 continue;
             };
-            if member.standing.blocks() {
-                member.standing.give();
+            if !member.blocking.is_empty() {
+                member.standings.iter().for_each(|standing| standing.give());
             }
-            full |= route.groups[number][chosen].give(&framed, &member.alone);
+            full |= route.groups[number][chosen].give(&mut event, member);
+        }
+        if event.missed > 0 {
+            let dropped = &space.counters.dropped;
+            dropped.fetch_add(event.missed, Ordering::Relaxed);
         }
         Published {
-            sequence,
+            sequence: placed.sequence,
             known: false,
             delivered: route.matches.delivered,
             full,
@@ -330,6 +381,13 @@ impl Topics {
         json
     }
 
+    fn name(&self, topic: u32) -> Option<Arc<str>> {
+        let known = self.desk.known.borrow();
+        known
+            .get(topic as usize)
+            .map(|known| Arc::clone(&known.topic))
+    }
+
     fn route(&self, topic: u32) -> Option<Rc<Route>> {
         let mut known = self.desk.known.borrow_mut();
         let known = known.get_mut(topic as usize)?;
@@ -343,7 +401,22 @@ impl Topics {
         Some(route)
     }
 
-    fn find(&self, topic: &Arc<str>) -> Route {
+    /// How to get to an engine from this thread.
+    fn place(&self, part: &Part) -> Place {
+        if let Some(log) = log_of(&part.seat) {
+            return Place::Here(log);
+        }
+        let mut lanes = self.desk.lanes.borrow_mut();
+        if let Some(lane) = lanes.get(&part.seat.id) {
+            return Place::Away(Rc::clone(lane));
+        }
+        lanes.retain(|_, lane| !lane.is_dead());
+        let lane = Rc::new(part.seat.lane());
+        lanes.insert(part.seat.id, Rc::clone(&lane));
+        Place::Away(lane)
+    }
+
+    fn find(&self, topic: &str) -> Route {
         let matches = self.desk.space.matches(topic);
         let mut turns = self.desk.turns.borrow_mut();
         let known: Vec<_> = matches
@@ -356,12 +429,7 @@ impl Topics {
             turns.retain(|_, turns| Rc::strong_count(turns) > 1);
         }
         Route {
-            topic: Arc::clone(topic),
-            parts: matches
-                .parts
-                .iter()
-                .map(|(seat, _)| Place::of(seat))
-                .collect(),
+            parts: matches.parts.iter().map(|part| self.place(part)).collect(),
             groups: matches
                 .groups
                 .iter()
@@ -369,7 +437,7 @@ impl Topics {
                     group
                         .members
                         .iter()
-                        .map(|member| Place::of(&member.seat))
+                        .map(|member| self.place(member))
                         .collect()
                 })
                 .collect(),
@@ -397,22 +465,80 @@ pub fn wall_clock() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-impl Place {
-    fn of(seat: &Seat) -> Self {
-        log_of(seat).map_or(Self::Away, Self::Here)
-    }
+/// An event while it is given to its subscribers.
+struct Event<'a> {
+    framed: &'a [u8],
+    /// Counts what is retained; 0 if it is not.
+    arrival: u64,
+    /// The same in memory of its own, once somebody needs it.
+    kept: Option<Arc<[u8]>>,
+    /// For how many subscribers it was dropped.
+    missed: u64,
+}
 
+impl Event<'_> {
+    fn kept(&mut self) -> Arc<[u8]> {
+        Arc::clone(self.kept.get_or_insert_with(|| self.framed.into()))
+    }
+}
+
+impl Place {
     /// Puts an event on its way; whether there should be no more for now.
     #[inline]
-    fn give(&self, framed: &[u8], audience: &Audience) -> bool {
+    fn give(&self, event: &mut Event<'_>, part: &Part) -> bool {
         match self {
             Self::Here(log) => {
                 let mut log = log.borrow_mut();
-                log.push(framed);
-                log.address(audience);
+                log.push(event.framed, event.arrival, event.kept.as_ref());
+                log.address(&part.audience);
                 log.bytes() >= LOG_BYTES || log.events() >= LOG_EVENTS
             }
-            Self::Away => false,
+            Self::Away(lane) => {
+                let carried = Carried {
+                    framed: event.kept(),
+                    arrival: event.arrival,
+                    audience: Arc::clone(&part.audience),
+                };
+                if !lane.send(carried) {
+                    event.refuse(part, lane);
+                }
+                false
+            }
+        }
+    }
+}
+
+impl Event<'_> {
+    /// There was no room on the way: what that means is for each subscriber's policy to say.
+    #[cold]
+    fn refuse(&mut self, part: &Part, lane: &Lane) {
+        let mut overrun = false;
+        let before = self.missed;
+        for standing in &part.standings {
+            match standing.policy {
+                SlowConsumer::Block => {}
+                SlowConsumer::Disconnect => {
+                    standing.overrun();
+                    overrun = true;
+                }
+                SlowConsumer::DropOldest | SlowConsumer::DropNewest => {
+                    standing.miss();
+                    self.missed += 1;
+                }
+            }
+        }
+        if self.missed > before {
+            lane.seat().note_missed();
+        }
+        if overrun {
+            lane.seat().note_overrun();
+        }
+        if !part.blocking.is_empty() {
+            lane.spill(Carried {
+                framed: self.kept(),
+                arrival: self.arrival,
+                audience: Arc::clone(&part.blocking),
+            });
         }
     }
 }
@@ -422,10 +548,7 @@ impl Place {
 fn choose(group: &Group, turns: &Cell<usize>) -> usize {
     let count = group.members.len().max(1);
     let first = turns.get() % count;
-    let free = |index: &usize| {
-        let Member { standing, .. } = &group.members[*index];
-        !standing.is_at_bound()
-    };
+    let free = |index: &usize| !group.members[*index].is_at_bound();
     let chosen = (first..group.members.len())
         .chain(0..first)
         .find(free)

@@ -62,6 +62,10 @@ pub(crate) fn field(tag: u32, value: u64, out: &mut [u8; FIELD_BYTES]) -> usize 
 /// An event of the log.
 struct Logged {
     start: usize,
+    /// Counts what is retained; 0 if it is not.
+    arrival: u64,
+    /// The same bytes, where they are in memory that outlives the log already.
+    kept: Option<Arc<[u8]>>,
     /// Made when the first subscriber has to wait for it.
     shared: OnceCell<Rc<Shared>>,
 }
@@ -81,11 +85,23 @@ pub(crate) struct Run {
 
 /// Events that were published and not given to the subscribers of an engine yet, their bytes one after
 /// the other.
-#[derive(Default)]
 pub(crate) struct Log {
     bytes: Vec<u8>,
     events: Vec<Logged>,
     addressed: Vec<Addressed>,
+    /// The least of those that are not 0.
+    first_arrival: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            events: Vec::new(),
+            addressed: Vec::new(),
+            first_arrival: u64::MAX,
+        }
+    }
 }
 
 /// What a log keeps of its memory when it is emptied.
@@ -107,9 +123,14 @@ impl Log {
 
     /// Appends an event for nobody yet.
     #[inline]
-    pub(crate) fn push(&mut self, framed: &[u8]) {
+    pub(crate) fn push(&mut self, framed: &[u8], arrival: u64, kept: Option<&Arc<[u8]>>) {
+        if arrival > 0 {
+            self.first_arrival = self.first_arrival.min(arrival);
+        }
         self.events.push(Logged {
             start: self.bytes.len(),
+            arrival,
+            kept: kept.cloned(),
             shared: OnceCell::new(),
         });
         self.bytes.extend_from_slice(framed);
@@ -137,9 +158,13 @@ impl Log {
 
     /// The event in memory that outlives the log.
     pub(crate) fn shared(&self, event: usize, waiting: &Rc<Cell<u64>>) -> &Rc<Shared> {
-        self.events[event]
-            .shared
-            .get_or_init(|| Shared::new(self.framed(event, event + 1).into(), waiting))
+        let Logged { shared, kept, .. } = &self.events[event];
+        shared.get_or_init(|| {
+            let framed = kept
+                .clone()
+                .unwrap_or_else(|| self.framed(event, event + 1).into());
+            Shared::new(framed, waiting)
+        })
     }
 
     /// Appends the runs to `into`.
@@ -159,7 +184,17 @@ impl Log {
         }
     }
 
+    pub(crate) fn arrival(&self, event: usize) -> u64 {
+        self.events[event].arrival
+    }
+
+    /// Whether all that is retained of it came later than that.
+    pub(crate) fn is_behind(&self, arrival: u64) -> bool {
+        self.first_arrival > arrival
+    }
+
     pub(crate) fn clear(&mut self) {
+        self.first_arrival = u64::MAX;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.events.clear();
@@ -193,7 +228,7 @@ mod tests {
             (b"three", vec![&b, &a]),
             (b"four", vec![&a]),
         ] {
-            log.push(bytes);
+            log.push(bytes, 0, None);
             for audience in audiences {
                 log.address(audience);
             }
@@ -212,7 +247,7 @@ mod tests {
     fn what_waits_counts_once_and_until_the_last_is_gone() {
         let waiting = Rc::new(Cell::new(0));
         let mut log = Log::default();
-        log.push(b"12345");
+        log.push(b"12345", 0, None);
         let first = Rc::clone(log.shared(0, &waiting));
         let second = Rc::clone(log.shared(0, &waiting));
         assert_eq!(waiting.get(), 5);

@@ -2,18 +2,22 @@
 
 use std::{
     cell::{Cell, RefCell},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
+use millrace_fanout::past::Kept;
 use millrace_grpc::Code;
+use millrace_ring::SocketId;
 
 use super::{
-    Feed, SlowConsumer, Subscribe, Topics, TopicsError,
+    Feed, SlowConsumer, Start, Subscribe, Topics, TopicsError,
     desk::place_log,
     event::{Log, Run},
-    feed::{Outcome, Standing},
-    space::{Seat, Space},
+    feed::{Outcome, Replay, Standing},
+    lane::{Inlets, Seat},
+    space::Space,
 };
 use crate::{Engine, connection::State, layout::CAUSE_SLOW, outbound::room};
 
@@ -28,6 +32,18 @@ pub(crate) struct Hub {
     subscribed: usize,
     runs: Vec<Run>,
     touched: Vec<u32>,
+    /// Subscribers that go on with the past in the next turn.
+    resting: Vec<u32>,
+    past: Vec<(u64, Kept<Arc<[u8]>>)>,
+    /// By which other threads wake this engine.
+    bell: Option<Bell>,
+    /// The lanes of other threads have more than a turn takes.
+    more: bool,
+}
+
+struct Bell {
+    heard: SocketId,
+    rope: Arc<UnixStream>,
 }
 
 /// A space in which this engine has subscribers.
@@ -35,6 +51,7 @@ struct Joined {
     space: Arc<Space>,
     seat: Arc<Seat>,
     log: Rc<RefCell<Log>>,
+    inlets: Inlets,
     subscribers: usize,
     delivered: u64,
     dropped: u64,
@@ -79,7 +96,16 @@ impl Hub {
             .any(|joined| !joined.log.borrow().is_empty())
     }
 
-    fn join(&mut self, space: &Arc<Space>) -> usize {
+    /// Whether there is more from other threads than a turn takes.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more
+    }
+
+    pub(crate) fn is_bell(&self, socket: SocketId) -> bool {
+        self.bell.as_ref().is_some_and(|bell| bell.heard == socket)
+    }
+
+    fn join(&mut self, space: &Arc<Space>, rope: &Arc<UnixStream>) -> usize {
         let found = self.joined.iter().position(|joined| {
             joined
                 .as_ref()
@@ -88,13 +114,14 @@ impl Hub {
         if let Some(found) = found {
             return found;
         }
-        let seat = Seat::new();
+        let seat = Seat::new(rope);
         let log = Rc::default();
         place_log(&seat, &log);
         let joined = Some(Joined {
             space: Arc::clone(space),
             seat,
             log,
+            inlets: Inlets::default(),
             subscribers: 0,
             delivered: 0,
             dropped: 0,
@@ -148,7 +175,8 @@ impl Engine {
             return Ok(());
         }
         let space = topics.space();
-        let number = self.hub.join(space);
+        let rope = self.hang_bell()?;
+        let number = self.hub.join(space, &rope);
         let standing = Standing::new(subscribe.slow_consumer, subscribe.max_pending.max(1));
         let registered = match self.hub.joined(number) {
             Some(joined) => space.register(
@@ -167,22 +195,66 @@ impl Engine {
                 return Err(error);
             }
         };
+        // Only now that it gets what is published: nothing falls in between.
+        let replay = match replay(topics, subscribe) {
+            Ok(replay) => replay,
+            Err(error) => {
+                drop(registration);
+                self.hub.leave(number);
+                return Err(error);
+            }
+        };
         if let Some(joined) = self.hub.joined(number) {
             joined.subscribers += 1;
         }
         self.hub.subscribed += 1;
-        let feed = Feed::new(registration, number, space.options.dropped_tag);
-        self.calls[index].feed = Some(Box::new(feed));
+        let feed = Feed::new(registration, number, space.options.dropped_tag, replay);
+        let call = &mut self.calls[index];
+        if feed.is_replaying() && !call.in_ready_queue {
+            call.in_ready_queue = true;
+            if let Some(connection) = self
+                .connections
+                .get_mut(call.connection as usize)
+                .and_then(Option::as_mut)
+            {
+                connection.ready.push_back(index);
+            }
+        }
+        call.feed = Some(Box::new(feed));
+        let connection = call.connection;
+        self.mark_dirty(connection);
         if !self.calls[index].headers_sent {
             self.send_header_block(index);
         }
         Ok(())
     }
 
+    /// What other threads wake this engine by.
+    fn hang_bell(&mut self) -> Result<Arc<UnixStream>, TopicsError> {
+        if let Some(bell) = &self.hub.bell {
+            return Ok(Arc::clone(&bell.rope));
+        }
+        let failed = |error: std::io::Error| TopicsError {
+            code: "MILLRACE_SUBSCRIPTIONS_FULL",
+            message: format!(
+                "this thread cannot be woken by others: {error}; raise the limit of open files (ulimit -n)"
+            ),
+        };
+        let (rope, heard) = UnixStream::pair().map_err(failed)?;
+        rope.set_nonblocking(true).map_err(failed)?;
+        let heard = self.driver.attach(OwnedFd::from(heard)).map_err(failed)?;
+        let rope = Arc::new(rope);
+        self.hub.bell = Some(Bell {
+            heard,
+            rope: Arc::clone(&rope),
+        });
+        Ok(rope)
+    }
+
     /// Nothing more is to come for a call; what waits still leaves.
     pub(crate) fn close_feed(&mut self, index: u32) {
         if let Some(feed) = &mut self.calls[index].feed {
-            feed.registration = None;
+            feed.close();
         }
     }
 
@@ -202,6 +274,8 @@ impl Engine {
 
     /// Takes what was published to the subscribers: all of it to one, then to the next.
     pub(crate) fn fan_out(&mut self) {
+        let more = std::mem::take(&mut self.hub.more);
+        self.wake_resting();
         for number in 0..self.hub.joined.len() {
             let Some(joined) = self.hub.joined(number) else {
                 continue;
@@ -210,6 +284,17 @@ impl Engine {
             let Ok(mut log) = log.try_borrow_mut() else {
                 continue;
             };
+            if joined.seat.take_ring() || more {
+                let rest = joined.inlets.take(&joined.seat, |carried| {
+                    log.push(&carried.framed, carried.arrival, Some(&carried.framed));
+                    log.address(&carried.audience);
+                });
+                let overrun = joined.seat.take_overrun();
+                self.hub.more |= rest;
+                if overrun {
+                    self.end_overrun();
+                }
+            }
             if log.is_empty() {
                 continue;
             }
@@ -264,9 +349,60 @@ impl Engine {
         self.hub.touched = touched;
     }
 
+    /// Gives the subscribers their turn that have to read more of the past.
+    fn wake_resting(&mut self) {
+        let mut resting = std::mem::take(&mut self.hub.resting);
+        for reference in resting.drain(..) {
+            let Some(index) = self.calls.find(reference) else {
+                continue;
+            };
+            let call = &mut self.calls[index];
+            let connection_index = call.connection;
+            if let Some(connection) = self
+                .connections
+                .get_mut(connection_index as usize)
+                .and_then(Option::as_mut)
+                && !call.in_ready_queue
+            {
+                call.in_ready_queue = true;
+                connection.ready.push_back(index);
+                self.mark_dirty(connection_index);
+            }
+        }
+        self.hub.resting = resting;
+    }
+
+    /// Gives a subscriber what it has not had from the past; otherwise as [`Engine::deliver`].
+    fn deliver(&mut self, number: usize, reference: u32, log: &Log, first: usize, end: usize) {
+        let Some(index) = self.calls.find(reference) else {
+            return;
+        };
+        let Some(feed) = &self.calls[index].feed else {
+            return;
+        };
+        if log.is_behind(feed.replayed()) {
+            return self.give(number, reference, log, first, end);
+        }
+        for event in first..end {
+            let Some(index) = self.calls.find(reference) else {
+                return;
+            };
+            let Some(feed) = &mut self.calls[index].feed else {
+                return;
+            };
+            if !feed.replays(log.arrival(event)) {
+                self.give(number, reference, log, event, event + 1);
+            } else if feed.left(1)
+                && let Some(joined) = self.hub.joined(number)
+            {
+                joined.wakes = true;
+            }
+        }
+    }
+
     /// Frames events for a subscriber, as far as its stream has window and its connection room, and has
     /// the rest wait.
-    fn deliver(&mut self, number: usize, reference: u32, log: &Log, first: usize, end: usize) {
+    fn give(&mut self, number: usize, reference: u32, log: &Log, first: usize, end: usize) {
         let Some(index) = self.calls.find(reference) else {
             return;
         };
@@ -283,8 +419,12 @@ impl Engine {
         else {
             return;
         };
+        let missed = self.hub.joined[number]
+            .as_ref()
+            .is_some_and(|joined| joined.seat.has_missed());
         let mut next = first;
         if feed.is_clear()
+            && !(missed && feed.standing.has_missed())
             && call.pending_bytes == 0
             && (!full || !connection.sending)
             && connection.state != State::Closing
@@ -382,13 +522,36 @@ impl Engine {
         else {
             return;
         };
+        let passed = feed.read_past(&self.hub.waiting, &mut self.hub.past);
+        let number = feed.joined;
+        if passed > 0 {
+            if let Some(joined) = self.hub.joined(number) {
+                joined.dropped += passed;
+            }
+            self.totals.events_dropped += passed;
+            if !matches!(
+                feed.standing.policy,
+                SlowConsumer::DropOldest | SlowConsumer::DropNewest
+            ) {
+                return self.disconnect_overtaken(index, passed);
+            }
+        }
+        if !feed.has_waiting() {
+            if feed.is_replaying() {
+                // Many events of other topics lie between: others go first.
+                let reference = self.calls.reference(index);
+                self.hub.resting.push(reference);
+                self.hub.more = true;
+            }
+            return;
+        }
         let length = feed.next_frame(window.min(connection.http2.max_frame_size()));
         let head = connection.http2.data_head(stream, length, false);
         connection.building.data_head(index, head, length, true);
-        let delivered = feed.write(length, &mut connection.building);
+        let (delivered, live) = feed.write(length, &mut connection.building);
         self.hub.framed += length as u64;
-        let wakes = feed.left(delivered);
-        let number = feed.joined;
+        // What comes from the past does not hold up publishers.
+        let wakes = feed.left(live);
         if !feed.is_idle() {
             call.in_ready_queue = true;
             connection.ready.push_back(index);
@@ -431,6 +594,17 @@ impl Engine {
         }
     }
 
+    /// Cuts off the subscribers for whom there was no room on the way from another thread.
+    fn end_overrun(&mut self) {
+        for index in self.calls.indices() {
+            let feed = &self.calls[index].feed;
+            let replays = feed.as_ref().is_some_and(|feed| feed.is_replaying());
+            if !replays && feed.as_ref().is_some_and(|feed| feed.standing.is_overrun()) {
+                self.disconnect_slow(index);
+            }
+        }
+    }
+
     fn disconnect_slow(&mut self, index: u32) {
         let Some(feed) = &self.calls[index].feed else {
             return;
@@ -449,12 +623,40 @@ impl Engine {
                 "the subscriber is too slow: {most} events were pending, as many as maxPending allows, or memory was full, and its policy is disconnect: read faster, raise maxPending, or subscribe with a policy that drops"
             ),
         };
-        registration
-            .space()
-            .counters
-            .disconnected
-            .fetch_add(1, Ordering::Relaxed);
-        self.totals.subscribers_disconnected += 1;
-        self.fail_call(index, CAUSE_SLOW, Code::ResourceExhausted, &text);
+        self.disconnect(index, &text);
     }
+
+    /// Cuts off a subscriber that may not lose events, and whose replay was too slow for the retention.
+    fn disconnect_overtaken(&mut self, index: u32, passed: u64) {
+        let text = format!(
+            "the retention has dropped {passed} events that the replay had not come to, and the subscriber's policy does not drop: read faster, raise the retention, or subscribe with a policy that drops"
+        );
+        self.disconnect(index, &text);
+    }
+
+    fn disconnect(&mut self, index: u32, text: &str) {
+        let registration = self.calls[index]
+            .feed
+            .as_ref()
+            .and_then(|feed| feed.registration.as_ref());
+        if let Some(registration) = registration {
+            let disconnected = &registration.space().counters.disconnected;
+            disconnected.fetch_add(1, Ordering::Relaxed);
+        }
+        self.totals.subscribers_disconnected += 1;
+        self.fail_call(index, CAUSE_SLOW, Code::ResourceExhausted, text);
+    }
+}
+
+/// What of the past a subscription begins with.
+fn replay(topics: &Topics, subscribe: &Subscribe<'_>) -> Result<Option<Replay>, TopicsError> {
+    if subscribe.start == Start::Latest {
+        return Ok(None);
+    }
+    let (past, next) = topics.start(subscribe.start)?;
+    Ok(Some(Replay {
+        past,
+        pattern: topics.space().check_pattern(subscribe.pattern, None)?,
+        next,
+    }))
 }

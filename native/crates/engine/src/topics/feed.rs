@@ -1,6 +1,7 @@
 //! What a subscribed call has not been sent yet, and what happens when that is too much.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     rc::Rc,
     sync::{
@@ -9,7 +10,10 @@ use std::{
     },
 };
 
+use millrace_fanout::{Pattern, past::Kept};
+
 use super::{
+    Past,
     event::{FIELD_BYTES, PREFIX, Shared, field},
     space::Registration,
 };
@@ -39,6 +43,8 @@ pub(crate) struct Standing {
     at_bound: AtomicBool,
     /// Events that were dropped before they reached its engine.
     missed: AtomicU64,
+    /// One of them was more than its policy admits.
+    overrun: AtomicBool,
 }
 
 impl Standing {
@@ -49,6 +55,7 @@ impl Standing {
             pending: AtomicU32::new(0),
             at_bound: AtomicBool::new(false),
             missed: AtomicU64::new(0),
+            overrun: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +70,25 @@ impl Standing {
         } else {
             self.at_bound.load(Ordering::Relaxed)
         }
+    }
+
+    /// An event for it did not get as far as its engine.
+    pub(crate) fn miss(&self) {
+        self.missed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events that did not, and that it has not been told of.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) > 0
+    }
+
+    /// The same where the subscriber has to go.
+    pub(crate) fn overrun(&self) {
+        self.overrun.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Acquire)
     }
 
     /// An event is on its way to a subscriber that blocks.
@@ -82,7 +108,20 @@ struct Waiting {
     event: Rc<Shared>,
     /// How many were dropped before it, behind the one before.
     dropped: u64,
+    /// It was published, rather than read from the past.
+    live: bool,
 }
+
+/// A subscriber that gets events of the past, before those that are published.
+pub(crate) struct Replay {
+    pub(crate) past: Arc<Past>,
+    pub(crate) pattern: Pattern,
+    /// The sequence with which it goes on.
+    pub(crate) next: u64,
+}
+
+/// Events that a replay has read ahead.
+const REPLAY_AHEAD: usize = 32;
 
 /// What became of an event that could not leave at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +147,10 @@ pub(crate) struct Feed {
     offset: usize,
     /// Dropped behind the last that waits.
     dropped: u64,
+    /// While there is one, what is published comes from it.
+    replay: Option<Replay>,
+    /// What was retained up to then came from the past.
+    replayed: u64,
     /// The tag of the field that says so; 0: there is none.
     dropped_tag: u32,
     /// Since when as many wait as may; of those that block.
@@ -115,7 +158,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(registration: Registration, joined: usize, dropped_tag: u32) -> Self {
+    pub(crate) fn new(
+        registration: Registration,
+        joined: usize,
+        dropped_tag: u32,
+        replay: Option<Replay>,
+    ) -> Self {
         Self {
             standing: Arc::clone(registration.standing()),
             registration: Some(registration),
@@ -124,20 +172,92 @@ impl Feed {
             waiting: VecDeque::new(),
             offset: 0,
             dropped: 0,
+            replay,
+            replayed: 0,
             dropped_tag,
             bound_since: None,
         }
     }
 
+    /// Whether nothing is to be sent before something is published.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.replay.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Nothing more is to come.
+    pub(crate) fn close(&mut self) {
+        self.registration = None;
+        self.replay = None;
+    }
+
+    /// Whether all that was retained up to an arrival has come, or will come, from the past.
+    #[inline]
+    pub(crate) fn replays(&self, arrival: u64) -> bool {
+        arrival > 0 && (self.replay.is_some() || arrival <= self.replayed)
+    }
+
+    /// Up to which arrival events may have come from the past.
+    #[inline]
+    pub(crate) fn replayed(&self) -> u64 {
+        if self.replay.is_some() {
+            u64::MAX
+        } else {
+            self.replayed
+        }
+    }
+
+    /// Has events of the past wait, a few at a time. Answers how many were not there any more.
+    pub(crate) fn read_past(
+        &mut self,
+        memory: &Rc<Cell<u64>>,
+        scratch: &mut Vec<(u64, Kept<Arc<[u8]>>)>,
+    ) -> u64 {
+        let most = REPLAY_AHEAD.min(self.standing.max_pending as usize);
+        let Some(replay) = &mut self.replay else {
+            return 0;
+        };
+        if self.waiting.len() >= most.div_ceil(2) {
+            return 0;
+        }
+        let piece = replay.past.replay(
+            replay.next,
+            &replay.pattern,
+            most - self.waiting.len(),
+            scratch,
+        );
+        replay.next = piece.next;
+        if piece.end {
+            self.replay = None;
+            self.replayed = piece.arrival;
+            // What had no room on its way until now has come from the past.
+            self.standing.missed.store(0, Ordering::Relaxed);
+        }
+        self.dropped += piece.passed;
+        for (_, Kept { event, .. }) in scratch.drain(..) {
+            self.waiting.push_back(Waiting {
+                event: Shared::new(event, memory),
+                dropped: std::mem::take(&mut self.dropped),
+                live: false,
+            });
+        }
+        self.show_bound();
+        piece.passed
     }
 
     /// Whether events may leave without passing by here.
     #[inline]
     pub(crate) fn is_clear(&self) -> bool {
-        self.waiting.is_empty() && self.dropped == 0
+        self.is_idle() && self.dropped == 0
     }
 
     /// Events that wait, but for one that has left in part.
@@ -147,8 +267,7 @@ impl Feed {
 
     /// Has an event wait, as far as the policy lets it; `full`: there is no memory for more.
     pub(crate) fn push(&mut self, event: &Rc<Shared>, full: bool) -> Outcome {
-        let missed = self.standing.missed.load(Ordering::Relaxed);
-        if missed > 0 {
+        if self.standing.has_missed() {
             self.dropped += self.standing.missed.swap(0, Ordering::Relaxed);
         }
         let at_bound = self.pending() >= self.standing.max_pending as usize;
@@ -168,6 +287,7 @@ impl Feed {
         self.waiting.push_back(Waiting {
             event: Rc::clone(event),
             dropped: std::mem::take(&mut self.dropped),
+            live: true,
         });
         self.show_bound();
         outcome
@@ -227,9 +347,10 @@ impl Feed {
         length
     }
 
-    /// Writes the next `length` bytes; returns how many events are complete with them.
-    pub(crate) fn write(&mut self, mut length: usize, building: &mut Building) -> u32 {
-        let mut complete = 0;
+    /// Writes the next `length` bytes; returns how many events are complete with them, and how many of
+    /// those were published rather than read from the past.
+    pub(crate) fn write(&mut self, mut length: usize, building: &mut Building) -> (u32, u32) {
+        let (mut complete, mut live) = (0, 0);
         while length > 0
             && let Some(front) = self.waiting.front()
         {
@@ -257,15 +378,16 @@ impl Feed {
             }
             length -= piece;
             if self.offset + piece == total {
+                live += u32::from(front.live);
+                complete += 1;
                 self.waiting.pop_front();
                 self.offset = 0;
-                complete += 1;
             } else {
                 self.offset += piece;
             }
         }
         self.show_bound();
-        complete
+        (complete, live)
     }
 
     /// So many events have left; whether publishers that waited for this subscriber may go on.

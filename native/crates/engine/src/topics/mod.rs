@@ -4,6 +4,7 @@
 //! - [`desk`]: where a thread publishes ([`Topics`]): finds out who gets an event, and appends it to the
 //!   log of their engine;
 //! - [`event`]: that log, and events that wait;
+//! - [`lane`]: how an event gets to an engine of another thread;
 //! - [`feed`]: what waits for one subscriber, and what happens when that is too much;
 //! - [`fan_out`]: the engine's part: from the log into the send chunks of connections.
 //!
@@ -14,6 +15,7 @@ mod desk;
 mod event;
 mod fan_out;
 mod feed;
+mod lane;
 mod space;
 
 use std::{fmt, sync::Arc};
@@ -24,6 +26,7 @@ pub use desk::{Published, Retain, Topics, wall_clock};
 pub(crate) use fan_out::Hub;
 pub(crate) use feed::Feed;
 pub use feed::SlowConsumer;
+pub use millrace_fanout::store::Start;
 pub use space::{Subscribe, Waker};
 
 /// What topics retain: events framed as subscribers get them, with gRPC's prefix and their sequence.

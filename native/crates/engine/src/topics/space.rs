@@ -14,9 +14,10 @@ use std::{
 use millrace_fanout::{Pattern, Routes, RoutesLimits, SubscriptionId, Topic, topic::SyntaxLimits};
 
 use super::{
-    Past, TopicsError, TopicsOptions,
+    Past, Start, TopicsError, TopicsOptions,
     event::Audience,
     feed::{SlowConsumer, Standing},
+    lane::Seat,
 };
 
 /// Longest name of a queue group, in bytes.
@@ -24,22 +25,6 @@ const GROUP_BYTES_MAX: usize = 256;
 
 /// The spaces of this process by name.
 static SPACES: Mutex<Option<HashMap<String, Weak<Space>>>> = Mutex::new(None);
-
-/// The number of the next seat.
-static SEATS: AtomicU64 = AtomicU64::new(1);
-
-/// An engine that has subscribers in a space.
-pub(crate) struct Seat {
-    pub(crate) id: u64,
-}
-
-impl Seat {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            id: SEATS.fetch_add(1, Ordering::Relaxed),
-        })
-    }
-}
 
 /// What is counted for a space, on all threads.
 #[derive(Default)]
@@ -118,8 +103,7 @@ pub(crate) struct Matches {
     version: u64,
     /// Subscriptions, a queue group counting one.
     pub(crate) delivered: u32,
-    /// By engine.
-    pub(crate) parts: Vec<(Arc<Seat>, Audience)>,
+    pub(crate) parts: Vec<Part>,
     pub(crate) groups: Vec<Group>,
     /// Of subscribers outside of groups: those for which publishers wait.
     pub(crate) blocking: Vec<Arc<Standing>>,
@@ -128,13 +112,41 @@ pub(crate) struct Matches {
 /// The members of a queue group that want the events of a topic.
 pub(crate) struct Group {
     pub(crate) name: Arc<str>,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<Part>,
 }
 
-pub(crate) struct Member {
+/// Subscribers of one engine.
+pub(crate) struct Part {
     pub(crate) seat: Arc<Seat>,
-    pub(crate) standing: Arc<Standing>,
-    pub(crate) alone: Audience,
+    pub(crate) audience: Audience,
+    /// Those of them that block.
+    pub(crate) blocking: Audience,
+    pub(crate) standings: Box<[Arc<Standing>]>,
+}
+
+/// A subscriber's call, and how it stands.
+type Own = (u32, Arc<Standing>);
+
+impl Part {
+    fn new(seat: &Arc<Seat>, subscribers: &[Own]) -> Self {
+        Self {
+            seat: Arc::clone(seat),
+            audience: subscribers.iter().map(|&(call, _)| call).collect(),
+            blocking: subscribers
+                .iter()
+                .filter(|(_, standing)| standing.blocks())
+                .map(|&(call, _)| call)
+                .collect(),
+            standings: subscribers
+                .iter()
+                .map(|(_, standing)| Arc::clone(standing))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn is_at_bound(&self) -> bool {
+        self.standings.iter().all(|standing| standing.is_at_bound())
+    }
 }
 
 impl Matches {
@@ -145,7 +157,7 @@ impl Matches {
                 group
                     .members
                     .iter()
-                    .all(|member| member.standing.blocks() && member.standing.is_at_bound())
+                    .all(|member| !member.blocking.is_empty() && member.is_at_bound())
             })
     }
 }
@@ -311,11 +323,12 @@ impl Space {
             return found;
         };
         let id = routes.topic(topic);
-        let mut parts: Vec<(Arc<Seat>, Vec<u32>)> = Vec::new();
+        let mut parts: Vec<(Arc<Seat>, Vec<Own>)> = Vec::new();
         for &number in routes.matches(id).unwrap_or_default() {
             let Some(subscriber) = &subscribers[number as usize] else {
                 continue;
             };
+            let own = (subscriber.call, Arc::clone(&subscriber.standing));
             let Some(group) = &subscriber.group else {
                 found.delivered += 1;
                 if subscriber.standing.blocks() {
@@ -324,16 +337,12 @@ impl Space {
                 let seat = &subscriber.seat;
                 // Those of one engine follow each other as a rule, since they came together.
                 match parts.iter_mut().rfind(|(each, _)| Arc::ptr_eq(each, seat)) {
-                    Some((_, calls)) => calls.push(subscriber.call),
-                    None => parts.push((Arc::clone(seat), vec![subscriber.call])),
+                    Some((_, each)) => each.push(own),
+                    None => parts.push((Arc::clone(seat), vec![own])),
                 }
                 continue;
             };
-            let member = Member {
-                seat: Arc::clone(&subscriber.seat),
-                standing: Arc::clone(&subscriber.standing),
-                alone: [subscriber.call].into(),
-            };
+            let member = Part::new(&subscriber.seat, &[own]);
             match found.groups.iter_mut().find(|each| each.name == *group) {
                 Some(group) => group.members.push(member),
                 None => {
@@ -347,7 +356,7 @@ impl Space {
         }
         found.parts = parts
             .into_iter()
-            .map(|(seat, calls)| (seat, calls.into()))
+            .map(|(seat, subscribers)| Part::new(&seat, &subscribers))
             .collect();
         found
     }
@@ -398,4 +407,6 @@ pub struct Subscribe<'a> {
     pub slow_consumer: SlowConsumer,
     /// At least 1.
     pub max_pending: u32,
+    /// With which events of the past it begins; [`Start::Latest`]: with none.
+    pub start: Start,
 }

@@ -1,0 +1,191 @@
+// A subscription that starts in the past gets what is retained and then what is published: each event once.
+
+import { Event, PubSub } from '@millrace/pubsub';
+import {
+  connect,
+  connection,
+  type Start,
+  Status,
+  StatusError,
+  type SubscribeOptions,
+  serve,
+  service,
+  type TopicsOptions,
+  topics,
+} from 'millrace';
+import pino from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
+import { statusOf } from '../support/our-client.js';
+import { RawPeer } from '../support/raw-peer.js';
+import { eventsOf, numberOf, rawSubscription, uniqueName } from '../support/topics.js';
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+/** The next subscription starts as `how` says. */
+async function replaying(
+  how: { start?: Start } & SubscribeOptions,
+  retention: NonNullable<TopicsOptions['retention']> = {},
+) {
+  const events = topics(Event, {
+    name: uniqueName('replay'),
+    dropped: 'dropped',
+    sequence: 'sequence',
+    retention,
+  });
+  const unimplemented = () => {
+    throw new StatusError(Status.UNIMPLEMENTED, 'not here');
+  };
+  const server = await serve({
+    host: '127.0.0.1',
+    port: 0,
+    signals: false,
+    logger: pino({ level: 'silent' }),
+    services: [
+      service(PubSub, {
+        publish: unimplemented,
+        publishStream: unimplemented,
+        consume: unimplemented,
+        subscribe: ({ pattern }) => events.subscribe(pattern, how),
+      }),
+    ],
+  });
+  onTestFinished(async () => {
+    await server.close({ drainTimeoutMs: 1000 });
+  });
+  const publish = (number: number, topic = 'a', bytes = 4) => {
+    const payload = new Uint8Array(bytes);
+    new DataView(payload.buffer).setUint32(0, number);
+    return events.publish(topic, { topic, payload });
+  };
+  const client = () => {
+    const made = connection(`127.0.0.1:${server.port}`);
+    onTestFinished(() => made.close(1000));
+    return connect(PubSub, made);
+  };
+  return { events, server, publish, client };
+}
+
+/** The numbers of the next events. */
+async function take(stream: AsyncIterable<Event>, count: number): Promise<[number, bigint][]> {
+  const got: [number, bigint][] = [];
+  for await (const event of stream) {
+    got.push([numberOf(event), event.sequence]);
+    if (got.length === count) break;
+  }
+  return got;
+}
+
+describe.each([
+  ['the earliest', 'earliest', 0],
+  ['a sequence', { sequence: 101n }, 100],
+  ['the next sequence', { sequence: 201n }, 200],
+  ['long ago', { time: 0 }, 0],
+] as const)('from %s', (_what, start, first) => {
+  test('the past comes first, and then what is published, without gap or repetition', async () => {
+    const { publish, client } = await replaying({ start });
+    for (const number of range(0, 200)) expect(publish(number).sequence).toBe(BigInt(number + 1));
+    const stream = client().subscribe({ pattern: 'a' });
+    // While it replays, more is published, turn by turn.
+    const published = (async () => {
+      for (const number of range(200, 1000)) {
+        publish(number);
+        publish(number, 'b');
+        if (number % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    const got = await take(stream, 1000 - first);
+    await published;
+    expect(got.map(([number]) => number)).toEqual(range(first, 1000));
+    const sequences = got.map(([, sequence]) => sequence);
+    expect(sequences).toEqual([...new Set(sequences)].toSorted((a, b) => (a < b ? -1 : 1)));
+  });
+});
+
+test('a replay passes by many events of other topics', async () => {
+  const { publish, client } = await replaying({ start: 'earliest' }, { count: 100_000 });
+  for (const number of range(0, 30_000)) publish(number, number % 10_000 === 0 ? 'a' : 'b');
+  const got = await take(client().subscribe({ pattern: 'a' }), 3);
+  expect(got.map(([number]) => number)).toEqual([0, 10_000, 20_000]);
+});
+
+test('a start that is gone or not there yet is OUT_OF_RANGE, and names the first', async () => {
+  const { events, publish, client } = await replaying({ start: { sequence: 5n } }, { count: 10 });
+  for (const number of range(0, 100)) publish(number);
+  const error = await statusOf(take(client().subscribe({ pattern: 'a' }), 1));
+  expect(error.code).toBe(Status.OUT_OF_RANGE);
+  expect(error.message).toContain('91');
+  expect(() => events.subscribe('a', { start: { sequence: 200n } })).toThrow(/start/);
+  expect(events.stats().subscriptions).toBe(0);
+});
+
+test('without a retention there is no start; and none in a queue group', async () => {
+  const events = topics(Event, { name: uniqueName('replay') });
+  const code = (options: SubscribeOptions) => {
+    try {
+      events.subscribe('a', options);
+    } catch (error) {
+      return (error as StatusError).code;
+    }
+    return undefined;
+  };
+  expect(code({ start: 'earliest' })).toBe(Status.FAILED_PRECONDITION);
+  expect(code({ start: 'latest' })).toBeUndefined();
+  expect(code({ start: 'earliest', group: 'g' })).toBe(Status.INVALID_ARGUMENT);
+  expect(code({ start: { time: -1 } })).toBe(Status.INVALID_ARGUMENT);
+});
+
+async function slow(how: SubscribeOptions, retention: NonNullable<TopicsOptions['retention']>) {
+  const made = await replaying({ start: 'earliest', ...how }, retention);
+  for (const number of range(0, 100)) made.publish(number, 'a', 1000);
+  const peer = await RawPeer.connect(made.server.port, {
+    autoCredit: false,
+    settings: [[4, 100]],
+  });
+  onTestFinished(() => peer.close());
+  peer.creditConnectionFully();
+  const stream = rawSubscription(peer, 'a');
+  await eventually('it is subscribed', () => stream.headers !== undefined);
+  return { ...made, peer, stream };
+}
+
+test('what a slow replay has not read is not lost while it is retained', async () => {
+  const { publish, peer, stream, events } = await slow({ maxPending: 4 }, { count: 1000 });
+  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  await peer.ping();
+  peer.credit(stream.id, 1_000_000);
+  await stream.receivedMessages(400);
+  expect(eventsOf(stream).map(numberOf)).toEqual(range(0, 400));
+  expect(events.stats().dropped).toBe(0);
+});
+
+test('a replay that the retention overtakes counts what it missed', async () => {
+  const { publish, peer, stream } = await slow({ maxPending: 4 }, { count: 100 });
+  await peer.ping();
+  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  peer.credit(stream.id, 1_000_000);
+  await eventually('the last is here', async () => {
+    await peer.ping();
+    const last = eventsOf(stream).at(-1);
+    return last !== undefined && numberOf(last) === 399;
+  });
+  let next = 0;
+  for (const event of eventsOf(stream)) {
+    next += Number(event.dropped);
+    expect(numberOf(event)).toBe(next++);
+  }
+  expect(next).toBe(400);
+});
+
+test('who must not lose anything is cut off then', async () => {
+  const { publish, peer, stream } = await slow(
+    { slowConsumer: 'block', maxPending: 4 },
+    { count: 100 },
+  );
+  await peer.ping();
+  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  peer.credit(stream.id, 1_000_000);
+  const { code, message } = await stream.end;
+  expect(code).toBe(Status.RESOURCE_EXHAUSTED);
+  expect(message).toContain('retention');
+});

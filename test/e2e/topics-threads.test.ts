@@ -1,0 +1,210 @@
+// Topics on several threads of a process: what one publishes, the subscribers of all get.
+
+import { Event, PubSub, SlowConsumer } from '@millrace/pubsub';
+import { type Client, connect, connection, Status, serve, type Topics, topics } from 'millrace';
+import pino from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
+import { statusOf } from '../support/our-client.js';
+import { numberOf } from '../support/topics.js';
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+// As test/support/server/topics-services.ts has them.
+const threadTopics = { name: 'topics on threads', dropped: 'dropped', blockTimeoutMs: 2_000 };
+
+function payloadOf(number: number): Uint8Array {
+  const payload = new Uint8Array(4);
+  new DataView(payload.buffer).setUint32(0, number);
+  return payload;
+}
+
+async function started() {
+  const server = await serve({
+    host: '127.0.0.1',
+    port: 0,
+    threads: 2,
+    signals: false,
+    logger: pino({ level: 'silent' }),
+    services: new URL('../dist/server/topics-services.js', import.meta.url),
+  });
+  onTestFinished(async () => {
+    await server.close({ drainTimeoutMs: 1000 });
+  });
+  // This thread publishes, too, and has no engine that serves.
+  const events = topics(Event, threadTopics);
+  const client = () => {
+    const made = connection(`127.0.0.1:${server.port}`);
+    onTestFinished(() => made.close(1000));
+    return connect(PubSub, made);
+  };
+  /** Clients of which each thread has some. */
+  const spread = async (count: number): Promise<Client<typeof PubSub>[]> => {
+    for (;;) {
+      const clients = Array.from({ length: count }, client);
+      await Promise.all(clients.map((each) => each.publish({ topic: 'hello' })));
+      const { threads } = await server.stats();
+      if (threads.every((thread) => Number(thread['connections']) > 0)) return clients;
+    }
+  };
+  return { server, events, client, spread };
+}
+
+function publish(events: Topics<Event, { topic?: string; payload?: Uint8Array }>, number: number) {
+  return events.publish('a.b', { topic: 'a.b', payload: payloadOf(number) });
+}
+
+test('every subscriber gets what any thread publishes, in the order of each publisher', async () => {
+  const { server, events, spread } = await started();
+  const clients = await spread(12);
+  const streams = clients.map((client) => client.subscribe({ pattern: 'a.*', maxPending: 10_000 }));
+  await Promise.all(streams.map((stream) => stream.headers));
+  const { threads } = await server.stats();
+  for (const thread of threads) expect(thread['subscribedCalls']).toBeGreaterThan(0);
+  // Publisher 0 is this thread; the others are calls, wherever their connections are.
+  const PUBLISHERS = 6;
+  const EACH = 200;
+  await Promise.all(
+    range(0, PUBLISHERS).map(async (publisher) => {
+      for (const number of range(0, EACH)) {
+        const payload = payloadOf(publisher * EACH + number);
+        const { delivered } =
+          publisher === 0
+            ? events.publish('a.b', { payload })
+            : await clients[publisher]!.publish({ topic: 'a.b', payload });
+        expect(delivered).toBe(streams.length);
+      }
+    }),
+  );
+  await Promise.all(
+    streams.map(async (stream) => {
+      const next = range(0, PUBLISHERS).map((publisher) => publisher * EACH);
+      let got = 0;
+      for await (const event of stream) {
+        const number = numberOf(event);
+        const publisher = Math.floor(number / EACH);
+        expect(number).toBe(next[publisher]!++);
+        expect(event.dropped).toBe(0n);
+        if (++got === PUBLISHERS * EACH) break;
+      }
+    }),
+  );
+  await eventually('nobody is subscribed', () => events.stats().subscriptions === 0);
+});
+
+test('once its headers are here, a subscriber misses nothing of other threads', async () => {
+  const { events, spread } = await started();
+  const clients = await spread(4);
+  for (const number of range(0, 100)) {
+    const stream = clients[number % clients.length]!.subscribe({ pattern: 'a.b' });
+    await stream.headers;
+    expect(publish(events, number).delivered).toBe(1);
+    const { value } = await stream[Symbol.asyncIterator]().next();
+    expect(numberOf(value!)).toBe(number);
+    stream.cancel();
+    await eventually('it is gone', () => events.stats().subscriptions === 0);
+  }
+});
+
+test('of a queue group over both threads one member gets an event', async () => {
+  const { events, spread } = await started();
+  const clients = await spread(6);
+  const streams = clients.map((client) => client.subscribe({ pattern: '>', group: 'g' }));
+  await Promise.all(streams.map((stream) => stream.headers));
+  for (const number of range(0, 60)) expect(publish(events, number).delivered).toBe(1);
+  const got = await Promise.all(
+    streams.map(async (stream) => {
+      const numbers: number[] = [];
+      for await (const event of stream) {
+        numbers.push(numberOf(event));
+        if (numbers.length === 10) break;
+      }
+      return numbers;
+    }),
+  );
+  expect(got.flat().toSorted((a, b) => a - b)).toEqual(range(0, 60));
+});
+
+test('while a thread is busy, what has no room on the way to it is dropped and counted', async () => {
+  const { events, client } = await started();
+  const subscriber = client();
+  const count = 20_000;
+  for (const slowConsumer of [
+    SlowConsumer.SLOW_CONSUMER_DROP_OLDEST,
+    SlowConsumer.SLOW_CONSUMER_DROP_NEWEST,
+  ]) {
+    const stream = subscriber.subscribe({ pattern: 'a.b', slowConsumer, maxPending: 100_000 });
+    await stream.headers;
+    const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const number of range(0, count)) publish(events, number);
+    await stalled;
+    publish(events, count);
+    let got = 0;
+    let dropped = 0;
+    let last = -1;
+    for await (const event of stream) {
+      got++;
+      dropped += Number(event.dropped);
+      expect(numberOf(event)).toBeGreaterThan(last);
+      last = numberOf(event);
+      if (last === count) break;
+    }
+    expect(dropped).toBeGreaterThan(10_000);
+    expect(got + dropped).toBe(count + 1);
+  }
+});
+
+test('under disconnect the subscriber is cut off instead', async () => {
+  const { events, client } = await started();
+  const subscriber = client();
+  const stream = subscriber.subscribe({
+    pattern: 'a.b',
+    slowConsumer: SlowConsumer.SLOW_CONSUMER_DISCONNECT,
+    maxPending: 100_000,
+  });
+  await stream.headers;
+  const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  for (const number of range(0, 20_000)) publish(events, number);
+  await stalled;
+  const error = await statusOf(
+    (async () => {
+      for await (const _ of stream);
+    })(),
+  );
+  expect(error.code).toBe(Status.RESOURCE_EXHAUSTED);
+  expect(events.stats().subscriptions).toBe(0);
+});
+
+test('under block nothing is lost, and the publisher waits', async () => {
+  const { events, client } = await started();
+  const subscriber = client();
+  const stream = subscriber.subscribe({
+    pattern: 'a.b',
+    slowConsumer: SlowConsumer.SLOW_CONSUMER_BLOCK,
+    maxPending: 50,
+  });
+  await stream.headers;
+  const count = 5_000;
+  const published = (async () => {
+    let waits = 0;
+    for (const number of range(0, count)) {
+      const writable = events.writable('a.b');
+      if (writable !== true) {
+        waits++;
+        await writable;
+      }
+      publish(events, number);
+    }
+    return waits;
+  })();
+  const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
+  let next = 0;
+  for await (const event of stream) {
+    expect(numberOf(event)).toBe(next++);
+    if (next === count) break;
+  }
+  expect(await published).toBeGreaterThan(10);
+  await stalled;
+});

@@ -1,0 +1,47 @@
+// Topics on several threads: every thread opens those of one name.
+
+import { Event, PubSub } from '@millrace/pubsub';
+import { type SlowConsumer, Status, StatusError, service, topics } from 'millrace';
+
+/** The same as the test's own. */
+export const threadTopics = {
+  name: 'topics on threads',
+  dropped: 'dropped',
+  blockTimeoutMs: 2_000,
+};
+
+const events = topics(Event, threadTopics);
+
+/** By the numbers of the contract; the first is for 0 as well. */
+const policies: readonly SlowConsumer[] = [
+  'drop-oldest',
+  'block',
+  'drop-oldest',
+  'drop-newest',
+  'disconnect',
+];
+
+const unimplemented = () => {
+  throw new StatusError(Status.UNIMPLEMENTED, 'not here');
+};
+
+export const pubSub = service(PubSub, {
+  /** To `stall`: keeps this thread busy for so many milliseconds. */
+  publish({ topic, payload, messageId }) {
+    if (topic === 'stall') {
+      const end = performance.now() + Number(messageId);
+      while (performance.now() < end);
+      return {};
+    }
+    const { delivered } = events.publish(topic, { topic, payload });
+    return { delivered };
+  },
+  publishStream: unimplemented,
+  consume: unimplemented,
+  subscribe: ({ pattern, group, slowConsumer, maxPending }) =>
+    events.subscribe(pattern, {
+      slowConsumer: policies[slowConsumer] ?? 'drop-oldest',
+      maxPending: maxPending || 256,
+      ...(group === '' ? {} : { group }),
+    }),
+});
