@@ -229,6 +229,16 @@ test('what cannot be is refused with its reason', () => {
   expect(codeOf(() => consumer(events, { start: { sequence: 1n } }))).toBe(Status.OUT_OF_RANGE);
   expect(codeOf(() => consumer(events, { pattern: 'a..b' }))).toBe(Status.INVALID_ARGUMENT);
   expect(codeOf(() => consumer(events, { group: '' }))).toBe(Status.INVALID_ARGUMENT);
+  for (const wrong of [
+    { ackWaitMs: 0 },
+    { ackWaitMs: 2 ** 32 },
+    { maxDeliveries: -1 },
+    { maxUnacknowledged: 0 },
+    { start: { time: Number.NaN } },
+  ]) {
+    expect(() => consumer(events, wrong)).toThrow(Object.keys(wrong)[0]);
+  }
+  expect(() => consumer(events, { start: 'latest' }).request(0.5)).toThrow('count');
   const forgetful = topics(Event, { name: uniqueName('durable') });
   expect(codeOf(() => consumer(forgetful))).toBe(Status.FAILED_PRECONDITION);
 });

@@ -1,4 +1,5 @@
 import { DurablePort } from '../bridge/durable-port.js';
+import { checkNumber } from '../limits.js';
 import { badRequest } from '../status/details.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
@@ -9,17 +10,26 @@ const TURN = 16;
 /** Events that the members of a thread take before others have their turn at the event loop. */
 const TURNS_TOGETHER = 256;
 
+/** Ranges of what a member asks for; more would not fit the numbers of native code. */
+const U32 = 2 ** 32 - 1;
+
 /** What the members of a durable group agree on, and what one of them wants. */
 export interface DurableOptions<M> {
   /** The group's topics. Another pattern than the group was made with is refused. */
   readonly pattern: string;
   /** Where a group begins that does not exist yet. Default `latest`. */
   readonly start?: Start;
-  /** An event that is not acknowledged for so long is delivered again. For the group, from now on. */
+  /**
+   * An event that is not acknowledged for so long is delivered again. For the group, from now on. From 1 ms
+   * to 49 days.
+   */
   readonly ackWaitMs: number;
   /** How often an event is delivered at most; 0: without a limit. For the group, from now on. */
   readonly maxDeliveries: number;
-  /** Deliveries that this member may hold unacknowledged; it gets no more, whatever it requested. */
+  /**
+   * Deliveries that this member may hold unacknowledged; it gets no more, whatever it requested. All
+   * members together hold at most 65,536.
+   */
   readonly maxUnacknowledged: number;
   /** Takes one delivery. Not called from within `request`, `acknowledge`, `reject` or `leave`. */
   deliver(message: M, sequence: bigint, attempt: number): void;
@@ -32,7 +42,11 @@ export interface DurableOptions<M> {
 
 /** A member of a durable group. What is not its own, or not any more, makes the answer `false`. */
 export interface DurableMember {
-  /** Asks for so many deliveries, in addition to those that were requested before. */
+  /**
+   * Asks for so many deliveries, in addition to those that were requested before.
+   *
+   * @throws MillraceError MILLRACE_OPTION_INVALID, unless it is a whole number of 32 bits
+   */
   request(count: number): void;
   /** An event is done with. */
   acknowledge(sequence: bigint): boolean;
@@ -52,7 +66,7 @@ export interface DurableMember {
  *
  * @throws StatusError INVALID_ARGUMENT (group, pattern), FAILED_PRECONDITION (nothing is retained, or
  * the group has another pattern), OUT_OF_RANGE (the start is not retained any more),
- * RESOURCE_EXHAUSTED (too many groups)
+ * RESOURCE_EXHAUSTED (more than 1,000 groups); MillraceError MILLRACE_OPTION_INVALID
  */
 export function joinDurableGroup<M, Init>(
   topics: Topics<M, Init>,
@@ -94,17 +108,20 @@ class Members<M> {
         ? undefined
         : 'sequence' in start
           ? start.sequence
-          : BigInt(Math.trunc(start.time));
+          : BigInt(checkNumber('start.time', Math.trunc(start.time), 0, Number.MAX_SAFE_INTEGER));
+    const numbers = {
+      ackWaitMs: checkNumber('ackWaitMs', options.ackWaitMs, 1, U32),
+      deliveriesMax: checkNumber('maxDeliveries', options.maxDeliveries, 0, U32),
+      unacknowledgedMax: checkNumber('maxUnacknowledged', options.maxUnacknowledged, 1, U32),
+    };
     let number: number;
     try {
       number = this.#port.join({
+        ...numbers,
         group: name,
         pattern: options.pattern,
         start: typeof start === 'string' ? start : 'sequence' in start ? 'sequence' : 'time',
         ...(startAt !== undefined && { startAt }),
-        ackWaitMs: options.ackWaitMs,
-        deliveriesMax: options.maxDeliveries,
-        unacknowledgedMax: options.maxUnacknowledged,
       });
     } catch (error) {
       throw durableError(error);
@@ -121,7 +138,7 @@ class Members<M> {
     this.#expire(group);
     return {
       request: (count) => {
-        member.wanted += count;
+        member.wanted += checkNumber('count', count, 0, U32);
         this.#makeReady(member);
       },
       acknowledge: (sequence) => {
