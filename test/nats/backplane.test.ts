@@ -146,7 +146,7 @@ class Node {
       duplicateWindowMs: 120_000,
       transient: ['ticks.>'],
       isTransient: (topic) => topic.startsWith('ticks.'),
-      topics: (name) => this.topics(name),
+      topics: (name) => this.topics(name) as never,
     });
     links.push(this);
   }

@@ -102,7 +102,7 @@ const retentionRanges = {
 
 const times = {
   blockTimeoutMs: { default: 30_000, least: 1, most: day },
-  duplicateWindowMs: { default: 2 * 60_000, least: 0, most: day },
+  duplicateWindowMs: { default: 2 * 60_000, least: 1, most: day },
 } as const;
 
 const known = [

@@ -1,5 +1,4 @@
 import { type AttachedServices, attach, type Service, type ServiceHost, topics } from 'millrace';
-import type { LocalTopics } from './backplane/backplane.js';
 import { memory } from './backplane/memory.js';
 import { Event } from './gen/millrace/pubsub/v1/pubsub.js';
 import { type CheckedOptions, checkOptions, type PubSubOptions } from './options.js';
@@ -60,7 +59,7 @@ class PubSubServers implements AttachedPubSub {
     return { ...counters, backplane, topics: Object.fromEntries(fanOut) };
   }
 
-  #topicsOf(name: string): LocalTopics {
+  #topicsOf(name: string) {
     let local = this.#topics.get(name);
     if (local === undefined) {
       // Beside that of the space there are those of groups, which never go away.
@@ -87,5 +86,5 @@ function localTopics(name: string, { retention, blockTimeoutMs, limits }: Checke
       subscriptions: limits.subscriptions,
       patternBytes: limits.topicBytes,
     },
-  } as object);
+  });
 }

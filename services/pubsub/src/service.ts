@@ -1,5 +1,5 @@
 import { type Service, Status, StatusError, service } from 'millrace';
-import type { Backplane, BackplaneLink, LocalTopics, Logger } from './backplane/backplane.js';
+import type { Backplane, BackplaneHost, BackplaneLink, Logger } from './backplane/backplane.js';
 import { Consuming } from './consuming.js';
 import { PubSub } from './gen/millrace/pubsub/v1/pubsub.js';
 import type { CheckedOptions } from './options.js';
@@ -20,7 +20,7 @@ export class PubSubOfThread {
   constructor(
     options: CheckedOptions,
     backplane: Backplane,
-    topics: (name: string) => LocalTopics,
+    topics: BackplaneHost['topics'],
     logger: Logger,
   ) {
     const { limits } = options;

@@ -2,7 +2,7 @@
 // policies and speaks gRPC; the backplane gives events their sequence, keeps them, carries them to other
 // processes and remembers what a durable group has acknowledged.
 
-import type { Context, StatusError } from 'millrace';
+import type { Context, StatusError, Topics } from 'millrace';
 import type { Event, EventInit } from '../gen/millrace/pubsub/v1/pubsub.js';
 import type { SlowPolicy } from '../policies.js';
 
@@ -41,7 +41,7 @@ export interface BackplaneHost {
    * Native fan-out to this process's subscribers. The same name gives the same events in every thread
    * of the process; other names are there for feeds of which some subscribers must not see the rest.
    */
-  topics(name: string): LocalTopics;
+  topics(name: string): Topics<Event, EventInit>;
 }
 
 /** How much is kept for replay; whatever is reached first evicts the oldest. */

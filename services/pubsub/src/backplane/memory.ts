@@ -1,18 +1,25 @@
-import { Status, StatusError } from 'millrace';
+import { type Duplicates, duplicates, joinDurableGroup, type Topics } from 'millrace';
+import type { Event, EventInit } from '../gen/millrace/pubsub/v1/pubsub.js';
 import type {
   Backplane,
   BackplaneHost,
   BackplaneLink,
+  ConsumeOptions,
   Interest,
   InterestOptions,
-  LocalTopics,
+  Logger,
+  Member,
   Membership,
   Publication,
   Published,
 } from './backplane.js';
+import { deadLetterOf } from './dead-letter.js';
 
 const RETAINED = { retain: true } as const;
 const TRANSIENT = { retain: false } as const;
+
+/** Processes whose log has been told what Consume is worth here. */
+let told = false;
 
 /**
  * The backplane of one process: events are kept in memory, and nothing outlives a restart. The threads
@@ -23,29 +30,32 @@ export function memory(): Backplane {
 }
 
 class MemoryLink implements BackplaneLink {
-  readonly #topics: string;
-  readonly #events: LocalTopics;
-  readonly #windowMs: number;
-  /** Sequences by message_id, the oldest first. */
-  readonly #known = new Map<string, { readonly sequence: bigint; readonly at: number }>();
+  readonly #host: BackplaneHost;
+  readonly #events: Topics<Event, EventInit>;
+  readonly #duplicates: Duplicates;
+  #deadLetters = 0;
+  #givenUp = 0;
 
   constructor(host: BackplaneHost) {
-    this.#topics = host.space;
+    this.#host = host;
     this.#events = host.topics(host.space);
-    this.#windowMs = host.duplicateWindowMs;
+    this.#duplicates = duplicates(this.#events.name, { windowMs: host.duplicateWindowMs });
   }
 
   publish({ event, messageId, transient }: Publication): Published {
     if (messageId !== '') {
-      const known = this.#known.get(messageId);
-      if (known !== undefined && performance.now() - known.at < this.#windowMs) {
-        return { sequence: known.sequence, delivered: 0, duplicate: true };
-      }
+      const sequence = this.#duplicates.claim(messageId);
+      if (sequence !== undefined) return { sequence, delivered: 0, duplicate: true };
     }
     const options = transient ? TRANSIENT : RETAINED;
-    const { sequence, delivered } = this.#events.publish(event.topic, event, options);
-    if (messageId !== '') this.#known.set(messageId, { sequence, at: performance.now() });
-    return { sequence, delivered, duplicate: false };
+    try {
+      const { sequence, delivered } = this.#events.publish(event.topic, event, options);
+      if (messageId !== '') this.#duplicates.settle(messageId, sequence);
+      return { sequence, delivered, duplicate: false };
+    } catch (error) {
+      if (messageId !== '') this.#duplicates.release(messageId);
+      throw error;
+    }
   }
 
   writable(topic: string): true | Promise<void> {
@@ -53,16 +63,56 @@ class MemoryLink implements BackplaneLink {
   }
 
   interest({ start }: InterestOptions): Interest {
-    return { topics: this.#topics, start, release: () => {} };
+    return { topics: this.#host.space, start, release: () => {} };
   }
 
-  consume(): Membership {
-    throw new StatusError(Status.UNIMPLEMENTED, 'not yet');
+  consume(options: ConsumeOptions, member: Member): Membership {
+    warnOnce(this.#host.logger);
+    const { pattern, group, start, ackWaitMs, maxDeliveries, maxUnacknowledged } = options;
+    return joinDurableGroup(this.#events, group, {
+      pattern,
+      ...(start !== undefined && { start }),
+      ackWaitMs,
+      maxDeliveries,
+      maxUnacknowledged,
+      deliver: (event, sequence, attempt) => member.deliver(event, sequence, attempt),
+      deadLetter: (event, sequence, attempts) =>
+        this.#bury(deadLetterOf(event, sequence, options.deadLetterTopic, group, attempts)),
+    });
   }
 
   stats(): Readonly<Record<string, number>> {
-    return {};
+    return { deadLetters: this.#deadLetters, givenUp: this.#givenUp };
   }
 
   close(): void {}
+
+  /** Publishes a dead letter, where there is a topic for it. */
+  #bury(letter: EventInit & { readonly topic: string }): void {
+    if (letter.topic === '') {
+      this.#givenUp++;
+      return;
+    }
+    const options = this.#host.isTransient(letter.topic) ? TRANSIENT : RETAINED;
+    try {
+      this.#events.publish(letter.topic, letter, options);
+      this.#deadLetters++;
+    } catch (error) {
+      this.#givenUp++;
+      this.#host.logger.error(
+        { event: 'dead_letter_failed', topic: letter.topic, err: error },
+        'an event that was delivered in vain could not be published to its dead-letter topic',
+      );
+    }
+  }
+}
+
+/** A durable name suggests more than memory can keep. */
+function warnOnce(logger: Logger): void {
+  if (told) return;
+  told = true;
+  logger.warn(
+    { event: 'consume_in_memory', backplane: 'memory' },
+    'Consume is at least once while this process lives: the memory backplane loses events and acknowledgements when it ends; use nats() to keep them',
+  );
 }
