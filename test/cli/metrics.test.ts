@@ -14,7 +14,10 @@ import { linkPackages, project } from '../support/project.js';
 const echoModule = fileURLToPath(
   new URL('../../examples/echo/dist/gen/millrace/echo/v1/echo.js', import.meta.url),
 );
-const reference = fileURLToPath(new URL('../../docs/reference/metrics.md', import.meta.url));
+const statistics = readFileSync(
+  fileURLToPath(new URL('../../docs/reference/statistics.md', import.meta.url)),
+  'utf8',
+);
 
 const SERVICES = `
 import { service } from 'millrace';
@@ -77,19 +80,39 @@ test('calls are counted over all threads, and what is served is documented', asy
   expect(metrics.get('process_resident_memory_bytes')).toBeGreaterThan(1e6);
   const info = [...metrics.keys()].find((name) => name.startsWith('millrace_info'));
   expect(info).toMatch(/version="\d+\.\d+\.\d+.*",driver="\w+"/);
+});
 
-  const served = [...metrics.keys()]
-    .map((name) => name.replace(/\{.*/, ''))
-    .filter((name) => name.startsWith('millrace_'));
-  const documented = readFileSync(reference, 'utf8').matchAll(/^\| `(millrace_\w+)` \|/gm);
-  expect(served.sort()).toEqual([...documented].map(([, name]) => name).sort());
+/** The statistics of a part of the reference, as they are called here. */
+function named(page: string): string[] {
+  return [...page.matchAll(/^\| `([\w.]+)` \|/gm)].map(
+    ([, name = '']) =>
+      `millrace_${name.replace('.', '_').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+  );
+}
+
+test('gauges are what the reference has under Now, or is a highest; all others are counters', async () => {
+  const { url } = await serve();
+  const text = await (await fetch(url)).text();
+  const typed = (type: string) =>
+    [...text.matchAll(/^# TYPE (millrace_\w+) (\w+)$/gm)].flatMap(([, name = '', of]) =>
+      of === type && !/_(info|threads)$/.test(name) ? [name] : [],
+    );
+  const now = named(/^## Now\n[^#]*/m.exec(statistics)![0]);
+  const others = ['handlers_running', 'largest_batch', 'buffered_bytes_highest'];
+  expect(typed('gauge').sort()).toEqual(
+    [...now, ...others.map((name) => `millrace_${name}`)].sort(),
+  );
+  const counters = typed('counter');
+  expect(counters.length).toBeGreaterThan(50);
+  const known = new Set(named(statistics));
+  expect(counters.filter((name) => !known.has(name.replace(/_total$/, '')))).toEqual([]);
 });
 
 test('help and type of each, and the sum does not fall when a thread dies', async () => {
   const { port, url } = await serve('--threads', '2');
   const text = await (await fetch(url)).text();
-  expect(text).toContain(
-    '# HELP millrace_calls_total Calls begun\n# TYPE millrace_calls_total counter',
+  expect(text).toMatch(
+    /^# HELP millrace_calls_total calls of server.*\n# TYPE millrace_calls_total counter$/m,
   );
   expect(text).toContain('# TYPE millrace_connections gauge');
   for (let call = 0; call < 10; call++) await ourClient(port).say({ text: 'hello' });

@@ -6,7 +6,14 @@ import type { Server } from '../../server/serve.js';
 import type { ServerStats } from '../../server/stats.js';
 import { CliError } from '../cli-error.js';
 import { packageVersion } from '../package-version.js';
-import { COUNTERS, GAUGES, HTTP2_COUNTERS } from './metric-table.js';
+
+/** The statistics that go up and down, or are the highest or lowest of a thread; others only grow. */
+const GAUGES: ReadonlySet<string> = new Set([
+  ...['connections', 'activeCalls', 'waitingMessages', 'handlersRunning', 'subscribedCalls'],
+  ...['bufferedBytes', 'bufferedBytesHighest', 'overflowBytes', 'extraWindowBytes'],
+  ...['unsentBytes', 'framedBytes', 'eventBytesWaiting', 'sendChunks', 'largestBatch'],
+  ...['ringBuffers', 'ringFree', 'ringHeld', 'ringLowestFree'],
+]);
 
 /** Answers `GET /metrics` over HTTP/1.1 in the text format of Prometheus. */
 export class MetricsServer {
@@ -103,32 +110,31 @@ class Metrics {
   async text(): Promise<string> {
     const stats = await this.#server.stats();
     for (const [name, value] of Object.entries(stats.total)) {
-      const gauge = GAUGES[name];
-      if (gauge === undefined) this.#count(metricName(name), COUNTERS[name], value);
-      else this.#set(metricName(name), gauge, value);
+      if (GAUGES.has(name)) this.#gauge(name).set(value);
+      else this.#counter(name).follow(value);
     }
-    for (const [name, value] of http2Totals(stats)) {
-      this.#count(metricName(`http2_${name}`), HTTP2_COUNTERS[name], value);
-    }
+    for (const [name, value] of http2Totals(stats)) this.#counter(`http2.${name}`).follow(value);
     return this.#registry.metrics();
   }
 
-  #set(name: string, help: string, value: number): void {
-    let gauge = this.#gauges.get(name);
+  #gauge(statistic: string): Gauge {
+    let gauge = this.#gauges.get(statistic);
     if (gauge === undefined) {
+      const [name, help] = [metricName(statistic), helpOf(statistic)];
       gauge = new Gauge({ name, help, registers: [this.#registry] });
-      this.#gauges.set(name, gauge);
+      this.#gauges.set(statistic, gauge);
     }
-    gauge.set(value);
+    return gauge;
   }
 
-  #count(name: string, help: string | undefined, value: number): void {
-    let counter = this.#counters.get(name);
+  #counter(statistic: string): GrowingCounter {
+    let counter = this.#counters.get(statistic);
     if (counter === undefined) {
-      counter = new GrowingCounter(`${name}_total`, help ?? name, this.#registry);
-      this.#counters.set(name, counter);
+      const name = `${metricName(statistic)}_total`;
+      counter = new GrowingCounter(name, helpOf(statistic), this.#registry);
+      this.#counters.set(statistic, counter);
     }
-    counter.follow(value);
+    return counter;
   }
 }
 
@@ -160,7 +166,12 @@ function http2Totals({ threads }: ServerStats): Map<string, number> {
   return totals;
 }
 
-/** `sentBytes` is `millrace_sent_bytes`. */
-function metricName(name: string): string {
+/** `sentBytes` is `millrace_sent_bytes`, `http2.pingFloods` is `millrace_http2_ping_floods`. */
+function metricName(statistic: string): string {
+  const name = statistic.replace('.', '_');
   return `millrace_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+}
+
+function helpOf(statistic: string): string {
+  return `${statistic} of server.stats(): see the reference of Millrace's statistics`;
 }
