@@ -14,6 +14,8 @@ import {
   type Published,
   type Start,
 } from '@millrace/pubsub';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { RetryInfo, Status, StatusError } from 'millrace';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
@@ -169,7 +171,7 @@ class Node {
   /** Everything that the process gets from now on. */
   async subscribe(): Promise<Recorded> {
     const { topics } = await this.link.interest(
-      { pattern: '>', group: '', start: undefined },
+      { pattern: '>', group: '', start: undefined, blocking: false },
       ever,
     );
     return this.topics(topics);
@@ -179,7 +181,7 @@ class Node {
     pattern: string,
     start: Start,
   ): Promise<{ texts: string[]; next: Start | undefined }> {
-    const interest = await this.link.interest({ pattern, group: '', start }, ever);
+    const interest = await this.link.interest({ pattern, group: '', start, blocking: false }, ever);
     const texts: string[] = [];
     try {
       for (;;) {
@@ -345,7 +347,10 @@ describe.skipIf(!installed)('with nats-server', () => {
     const [a, b] = [node(), node()];
     for (let index = 1; index <= 600; index++) void a.publish('orders', String(index));
     await a.publish('orders', '601');
-    const interest = await b.link.interest({ pattern: '>', group: '', start: 'earliest' }, ever);
+    const interest = await b.link.interest(
+      { pattern: '>', group: '', start: 'earliest', blocking: false },
+      ever,
+    );
     const texts: string[] = [];
     let next: Start | undefined;
     let published = 601;
@@ -369,13 +374,52 @@ describe.skipIf(!installed)('with nats-server', () => {
     ]);
   });
 
+  test('a blocking subscriber gets everything at its own pace, also over a restart of NATS', async () => {
+    newSpace();
+    const [a, b] = [node(), node()];
+    const subscriber = { pattern: 'orders.>', group: '', start: undefined, blocking: true };
+    await a.publish('orders.x', 'before');
+    const { replay } = await b.link.interest(subscriber, ever);
+    const next = async () => {
+      const { done, value } = await replay!.next();
+      if (done === true) throw new Error('it has ended');
+      return decoder.decode(value.payload);
+    };
+    const first = next();
+    await a.publish('others', 'not for it');
+    await a.publish('orders.x', '1');
+    expect(await first).toBe('1');
+    for (let index = 2; index <= 300; index++) await a.publish('orders.x', String(index));
+    for (let index = 2; index <= 150; index++) expect(await next()).toBe(String(index));
+    await server.kill();
+    await server.start();
+    for (let index = 151; index <= 300; index++) expect(await next()).toBe(String(index));
+    const waiting = next();
+    await a.publish('orders.y', 'last');
+    expect(await waiting).toBe('last');
+    // Its consumer is forgotten when it does not read for a minute, or is deleted.
+    const connection = await connect({ servers: server.address });
+    const manager = await jetstreamManager(connection);
+    for await (const { name } of manager.consumers.list(`MILLRACE_${space}`)) {
+      await manager.consumers.delete(`MILLRACE_${space}`, name);
+    }
+    await connection.close();
+    await a.publish('orders.y', 'after all');
+    expect(await next()).toBe('after all');
+    await replay!.return(undefined);
+    const refused = await failure(
+      b.link.interest({ ...subscriber, pattern: '>' }, ever) as Promise<unknown>,
+    );
+    expect(refused.code).toBe(Status.FAILED_PRECONDITION);
+  });
+
   test('a group of Subscribe gets each event once, over all processes', async () => {
     newSpace();
     const [a, b] = [node(), node()];
     const seen = await Promise.all(
       [a, b].map(async (each) => {
         const { topics } = await each.link.interest(
-          { pattern: 'orders.>', group: 'workers', start: undefined },
+          { pattern: 'orders.>', group: 'workers', start: undefined, blocking: false },
           ever,
         );
         return each.topics(topics);
@@ -532,7 +576,7 @@ describe.skipIf(!installed)('with nats-server', () => {
     newSpace();
     const a = node();
     await a.publish('orders', '0');
-    server.freeze();
+    await server.freeze();
     const unanswered = failure(a.publish('orders', '1'));
     const known = a.publish('orders', '2', 'id 2');
     await setImmediate();
@@ -582,8 +626,6 @@ describe.skipIf(!installed)('with nats-server', () => {
     const consumer = await a.consume('billing');
     consumer.membership.request(10);
     await consumer.reaches(1);
-    const { connect } = await import('@nats-io/transport-node');
-    const { jetstreamManager } = await import('@nats-io/jetstream');
     const connection = await connect({ servers: server.address });
     const manager = await jetstreamManager(connection);
     await manager.consumers.delete(`MILLRACE_${space}`, 'group_billing');
@@ -601,8 +643,6 @@ describe.skipIf(!installed)('with nats-server', () => {
     newSpace();
     const a = node({ retention: { ageMs: 1000 } });
     await a.publish('orders', '1');
-    const { connect } = await import('@nats-io/transport-node');
-    const { jetstreamManager } = await import('@nats-io/jetstream');
     const connection = await connect({ servers: server.address });
     const manager = await jetstreamManager(connection);
     await manager.streams.purge(`MILLRACE_${space}`);
@@ -664,8 +704,6 @@ describe('what is missing is named', () => {
   test.skipIf(!installed)('a stream that is not what is needed', async () => {
     const server = await NatsServer.start();
     try {
-      const { connect } = await import('@nats-io/transport-node');
-      const { jetstreamManager } = await import('@nats-io/jetstream');
       const connection = await connect({ servers: server.address });
       const manager = await jetstreamManager(connection);
       await manager.streams.add({

@@ -78,6 +78,23 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
     );
   });
 
+  test('a blocking subscriber gets everything, however late it reads', async () => {
+    const topics = [{ pattern: '>', slowConsumer: ['drop-oldest', 'block'] }];
+    const [one, other] = (await nodes(2, { topics })).nodes.map(pubSubClient);
+    const slowConsumer = 'SLOW_CONSUMER_BLOCK';
+    const slow = await subscribe(other!, { pattern: 'orders', slowConsumer, maxPending: 1 });
+    slow.call.pause();
+    const payload = Buffer.alloc(4096);
+    const replies = await publishAll(
+      one!,
+      numbers(1, 1000).map(() => ({ topic: 'orders', payload })),
+    );
+    slow.call.resume();
+    const events = await slow.count(1000);
+    expect(events.map(({ sequence }) => sequence)).toEqual(replies.map(({ sequence }) => sequence));
+    expect(events.every(({ dropped }) => dropped === '0')).toBe(true);
+  });
+
   test('replay from a sequence across a restart of both', async () => {
     const { nodes: before, start } = await nodes(2);
     await publishAll(pubSubClient(before[0]!), messages('orders', 1, 60));

@@ -2,10 +2,11 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 
 /** Whether nats-server is installed; says aloud if it is not. */
 export function natsServerInstalled(what: string): boolean {
@@ -58,9 +59,14 @@ export class NatsServer {
     child.stderr!.removeAllListeners('data').resume();
   }
 
-  /** It answers nothing any more, and keeps its connections; to be killed. */
-  freeze(): void {
-    this.#child?.kill('SIGSTOP');
+  /** From then on it answers nothing and keeps its connections; to be killed. Needs /proc. */
+  async freeze(): Promise<void> {
+    const { pid } = this.#child!;
+    process.kill(pid!, 'SIGSTOP');
+    const tasks = `/proc/${pid}/task`;
+    const stopped = (task: string) =>
+      readFileSync(join(tasks, task, 'stat'), 'utf8').includes(') T ');
+    while (!readdirSync(tasks).every(stopped)) await setImmediate();
   }
 
   /** As kill -9 does. */

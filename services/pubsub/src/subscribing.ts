@@ -19,6 +19,7 @@ export class Subscribing {
   readonly #counters: ServiceCounters;
   readonly #subscriptions = new Set<LocalSubscription>();
   #stopped: StatusError | undefined;
+  readonly #stopping = new AbortController();
 
   constructor(
     link: BackplaneLink,
@@ -46,14 +47,21 @@ export class Subscribing {
   /** Ends all subscriptions, and those that have not begun yet. */
   stop(error: StatusError): void {
     this.#stopped = error;
+    this.#stopping.abort(error);
     for (const subscription of this.#subscriptions) subscription.end(error);
   }
 
   #ask(request: SubscribeRequest, ctx: Context) {
     try {
       const asked = this.#checks.subscription(request);
-      const { pattern, group, start } = asked;
-      const interest = this.#link.interest({ pattern, group, start }, () => ctx.signal);
+      const { pattern, group, start, slowConsumer } = asked;
+      let over: AbortSignal | undefined;
+      const signal = () => {
+        over ??= AbortSignal.any([ctx.signal, this.#stopping.signal]);
+        return over;
+      };
+      const blocking = slowConsumer === 'block';
+      const interest = this.#link.interest({ pattern, group, start, blocking }, signal);
       return { asked, interest };
     } catch (error) {
       this.#counters.subscriptionsRefused++;
@@ -100,6 +108,8 @@ export class Subscribing {
         if (done === true) return value;
         yield value;
       }
+    } catch (error) {
+      throw this.#stopped ?? error;
     } finally {
       await replay.return(undefined);
     }

@@ -119,6 +119,8 @@ export interface InterestOptions {
   readonly group: string;
   /** Undefined: with what is published from now on. */
   readonly start: Start | undefined;
+  /** The subscriber's policy is `block`: nothing of it may be dropped, and publishers wait for it. */
+  readonly blocking: boolean;
 }
 
 /** A subscription's claim on the backplane, until it is released. */
@@ -129,7 +131,8 @@ export interface Interest {
   readonly start: Start | undefined;
   /**
    * What comes before that, oldest first, with `sequence`; absent where everything is kept locally. Its
-   * return value replaces `start`, so that nothing is left out in between and nothing comes twice.
+   * return value replaces `start`, so that nothing is left out in between and nothing comes twice. It
+   * may go on for ever.
    * Returned early (`return()`) when the call is over.
    */
   readonly replay?: AsyncGenerator<EventInit, Start | undefined, void>;

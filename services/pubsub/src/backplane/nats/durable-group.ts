@@ -306,20 +306,7 @@ export class DurableGroup implements Follower {
 
   /** The members go on with a new session, if the group is still there. */
   async #resume(session: Session): Promise<void> {
-    try {
-      const { names } = session;
-      this.#recognize(
-        await session.ask((manager) => manager.consumers.info(names.stream, this.consumer)),
-      );
-      const { state } = await session.stream();
-      // A copy from the past: the same sequences will be those of other events.
-      if (state.last_seq < this.#highest) this.#forget();
-    } catch (error) {
-      if (session.over) return;
-      if (session.codeOf(error) === ApiCode.CONSUMER_NOT_FOUND) this.gone();
-      else session.fail(messageOf(error));
-      return;
-    }
+    if (!(await this.verify(session))) return;
     // A server that was killed has forgotten the acknowledgements of its last moments.
     const since = performance.now() - ACKNOWLEDGED_AGAIN_MS;
     this.#lately = this.#lately.filter(({ at }) => at >= since);
@@ -330,6 +317,25 @@ export class DurableGroup implements Follower {
     await this.#known.complete();
     if (session.over) return;
     for (const member of this.#members) member.begin(session);
+  }
+
+  /** Whether the group is still there, and the same; if not, its members are told. */
+  async verify(session: Session): Promise<boolean> {
+    try {
+      const { names } = session;
+      this.#recognize(
+        await session.ask((manager) => manager.consumers.info(names.stream, this.consumer)),
+      );
+      const { state } = await session.stream();
+      // A copy from the past: the same sequences will be those of other events.
+      if (state.last_seq < this.#highest) this.#forget();
+      return true;
+    } catch (error) {
+      if (session.over) return false;
+      if (session.codeOf(error) === ApiCode.CONSUMER_NOT_FOUND) this.gone();
+      else session.fail(messageOf(error));
+      return false;
+    }
   }
 
   /** By what its creator has written into it: `created` changes when nats-server 2.9 is restarted. */
@@ -445,6 +451,7 @@ class GroupMember implements Membership {
     this.#forgetPulls();
     // Another inbox: should they be answered after all, nobody is there.
     this.#subscribe(session);
+    void this.#group.verify(session);
     this.schedule();
   }
 

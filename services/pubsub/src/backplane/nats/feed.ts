@@ -292,7 +292,6 @@ export class Feed implements Follower {
       const event = fromBinary(Event, message.data);
       const topic = this.#names.topicOf(message.subject);
       event.topic = topic;
-      event.sequence = sequence ?? 0n;
       const options = sequence === undefined ? TRANSIENT : { retain: true, sequence };
       return this.#events.publish(topic, event, options).delivered;
     } catch (error) {

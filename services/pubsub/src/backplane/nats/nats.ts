@@ -2,6 +2,8 @@ import { threadId } from 'node:worker_threads';
 import { StatusError } from 'millrace';
 import { toBinary } from 'millrace/codec';
 import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
+import { overlap } from '../../patterns.js';
+import { unmet } from '../../refusals.js';
 import type {
   Backplane,
   BackplaneHost,
@@ -25,7 +27,7 @@ import { Feed } from './feed.js';
 import { checkOptions, type NatsOptions, type Settings } from './options.js';
 import { Outbox, tooLarge } from './outbox.js';
 import { type QueueCounters, QueueFeed } from './queue-feed.js';
-import { checkStart, replay } from './replay.js';
+import { checkStart, follow, replay } from './replay.js';
 import { messageOf, type Session } from './session.js';
 import { Names, queueName } from './subjects.js';
 
@@ -106,12 +108,12 @@ class NatsLink implements BackplaneLink {
   }
 
   interest(options: InterestOptions, signal: () => AbortSignal): Promise<Interest> {
-    const { pattern, group, start } = options;
-    return this.#withSession(signal, (session) =>
-      group === ''
-        ? this.#interest(session, pattern, start, signal)
-        : this.#queueInterest(session, pattern, group, start),
-    );
+    const { pattern, group, start, blocking } = options;
+    return this.#withSession(signal, (session) => {
+      if (group !== '') return this.#queueInterest(session, pattern, group, start);
+      if (blocking) return this.#blockingInterest(session, pattern, start, signal);
+      return this.#interest(session, pattern, start, signal);
+    });
   }
 
   consume(options: ConsumeOptions, member: Member, signal: () => AbortSignal): Promise<Membership> {
@@ -219,6 +221,37 @@ class NatsLink implements BackplaneLink {
       interest.release();
       throw error;
     }
+  }
+
+  /**
+   * A subscriber that must not lose anything reads the stream at its own pace: its events wait there, and
+   * what publishers in all processes meet is the bound of the stream.
+   */
+  async #blockingInterest(
+    session: Session,
+    pattern: string,
+    start: Start | undefined,
+    signal: () => AbortSignal,
+  ): Promise<Interest> {
+    if (this.#host.transient.some((transient) => overlap(transient, pattern))) {
+      throw unmet(
+        'slow_consumer',
+        `BLOCK over NATS is for topics that are kept, and some that ${pattern} matches are transient; subscribe to the others, or take another policy`,
+      );
+    }
+    await checkStart(session, start);
+    let from = start;
+    if (from === undefined || from === 'latest') {
+      const { state } = await session.stream();
+      from = { sequence: BigInt(state.last_seq + 1) };
+    }
+    this.#replays++;
+    return {
+      topics: this.#local,
+      start: undefined,
+      replay: follow(this.#broker, pattern, from, signal),
+      release: () => {},
+    };
   }
 
   async #queueInterest(

@@ -114,9 +114,10 @@ export class QueueFeed implements Follower {
       const event = fromBinary(Event, message.data);
       const topic = session.names.topicOf(message.subject);
       event.topic = topic;
-      event.sequence = BigInt(delivery?.sequence ?? 0);
       const options =
-        delivery === undefined ? { retain: false } : { retain: true, sequence: event.sequence };
+        delivery === undefined
+          ? { retain: false }
+          : { retain: true, sequence: BigInt(delivery.sequence) };
       this.#events.publish(topic, event, options);
     } catch {
       // Something else has published it; the feed says so once.

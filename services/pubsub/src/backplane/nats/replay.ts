@@ -17,9 +17,17 @@ const BATCH_FIRST = 16;
 const BATCH_MOST = 256;
 const BATCH_BYTES = 2 ** 20;
 const ANSWER_MS = 5000;
+/** For how long a reader that has everything waits for more before it asks again. */
+const WAIT_MS = 20_000;
+const HEARTBEAT_MS = 2000;
 /** The server forgets the consumer of a reader that is away, or does not read, for so long. */
 const FORGOTTEN_AFTER_MS = 60_000;
 const NANOSECONDS = 1_000_000;
+/** Of a request that waits; the heartbeats say that its consumer is still there. */
+const WAITING = {
+  expires: WAIT_MS * NANOSECONDS,
+  idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
+};
 
 /** A start in the past. */
 export type Past = Exclude<Start, 'latest'>;
@@ -61,6 +69,9 @@ export async function checkStart(session: Session, start: Start | undefined): Pr
   );
 }
 
+/** The server has forgotten the consumer: its reader was away, or did not read, for too long. Another one helps. */
+class Forgotten extends Error {}
+
 /**
  * Events from a start on, one after the other as they are asked for, until what follows is in the local
  * events; returns where the local subscription starts. Goes on after a loss of the session.
@@ -73,8 +84,7 @@ export async function* replay(
   signal: () => AbortSignal,
 ): AsyncGenerator<EventInit, Start | undefined, void> {
   let from: Past = start;
-  for (;;) {
-    const session = await broker.ready(signal);
+  return yield* withReaders(broker, signal, async function* (session) {
     const reader = new Reader(session, pattern, from, signal());
     try {
       await feed.running(session);
@@ -92,14 +102,57 @@ export async function* replay(
         if (read > handed) await feed.passed(read);
         return { sequence: BigInt(Math.max(read, handed) + 1) };
       }
+    } finally {
+      reader.close();
+    }
+  });
+}
+
+/**
+ * Events from a start on, without an end: what is not asked for waits in the stream, where it costs this
+ * process nothing and is not dropped.
+ */
+export async function* follow(
+  broker: Broker,
+  pattern: string,
+  start: Past,
+  signal: () => AbortSignal,
+): AsyncGenerator<EventInit, Start | undefined, void> {
+  let from: Past = start;
+  return yield* withReaders(broker, signal, async function* (session) {
+    const reader = new Reader(session, pattern, from, signal());
+    try {
+      await reader.open();
+      for (let wait = false; ; ) {
+        const { messages, complete } = await reader.fetch(wait);
+        for (const { event, sequence } of messages) {
+          if (event !== undefined) yield event;
+          from = { sequence: BigInt(sequence + 1) };
+        }
+        wait = complete;
+      }
+    } finally {
+      reader.close();
+    }
+  });
+}
+
+/** Reads with one session after the other, until there is nothing more to read. */
+async function* withReaders(
+  broker: Broker,
+  signal: () => AbortSignal,
+  read: (session: Session) => AsyncGenerator<EventInit, Start, void>,
+): AsyncGenerator<EventInit, Start, void> {
+  for (;;) {
+    const session = await broker.ready(signal);
+    try {
+      return yield* read(session);
     } catch (error) {
-      if (StatusError.is(error)) throw error;
-      if (signal().aborted) throw error;
+      if (StatusError.is(error) || signal().aborted) throw error;
+      if (error instanceof Forgotten) continue;
       if (!session.over) throw broker.unavailable(`the replay failed: ${messageOf(error)}`);
       // Where it was when the session was lost.
       await session.lost;
-    } finally {
-      reader.close();
     }
   }
 }
@@ -157,12 +210,17 @@ class Reader {
     this.#name = name;
   }
 
-  /** As many as there are, up to a bound. */
-  fetch(): Promise<Batch> {
+  /**
+   * As many as there are, up to a bound.
+   *
+   * @param wait for one, for some time, where there is none
+   */
+  fetch(wait = false): Promise<Batch> {
     const session = this.#session;
     if (session.over) return Promise.reject(new Error('the session is over'));
     const inbox = `${this.#inbox}.${++this.#pulls}`;
-    const wanted = this.#batch;
+    // All of one request are taken before the next: a message without a reader would be lost.
+    const wanted = wait ? 1 : this.#batch;
     const messages: { event: EventInit | undefined; sequence: number }[] = [];
     let bytes = 0;
     const whole = new Promise<Batch>((resolve, reject) => {
@@ -172,9 +230,9 @@ class Reader {
         this.#signal.removeEventListener('abort', aborted);
         this.#receive = undefined;
       };
-      const fail = (reason: string) => {
+      const fail = (error: Error) => {
         settle();
-        reject(new Error(reason));
+        reject(error);
       };
       const end = (complete: boolean) => {
         settle();
@@ -184,18 +242,23 @@ class Reader {
         }
         resolve({ messages, complete });
       };
-      const aborted = () => fail('the call is over');
-      const notOver = session.whenOver(fail);
-      const timer = setTimeout(() => session.fail('a replay was not answered'), ANSWER_MS);
+      const aborted = () => fail(new Error('the call is over'));
+      const notOver = session.whenOver((reason) => fail(new Error(reason)));
+      // A request to a consumer that is not there has no answer.
+      const timer = setTimeout(() => fail(new Forgotten('no answer')), ANSWER_MS);
       this.#signal.addEventListener('abort', aborted);
       this.#receive = (message) => {
         const delivery = deliveryOf(message.reply);
         if (delivery === undefined) {
-          // 404: nothing more; 408: what there was has been sent; 409: the consumer is gone.
           if (message.subject !== inbox) return;
           const code = message.headers?.code;
-          if (code === 409) fail(message.headers?.description ?? 'the consumer is gone');
-          else end(code === 404 || messages.length === 0);
+          if (code === 100) {
+            timer.refresh();
+            return;
+          }
+          // 404: there is nothing; 408: nothing more came in time. Otherwise the consumer is gone.
+          if (code === 404 || code === 408) end(code === 404 || wait);
+          else fail(new Forgotten(message.headers?.description));
           return;
         }
         bytes += message.data.length;
@@ -203,11 +266,12 @@ class Reader {
         if (delivery.pending === 0) end(true);
         else if (messages.length === wanted) end(false);
       };
+      if (this.#signal.aborted) aborted();
     });
     whole.catch(() => {});
     session.publish(
       `$JS.API.CONSUMER.MSG.NEXT.${session.names.stream}.${this.#name}`,
-      JSON.stringify({ batch: wanted, no_wait: true }),
+      JSON.stringify({ batch: wanted, ...(wait ? WAITING : { no_wait: true }) }),
       { reply: inbox },
     );
     return whole;
