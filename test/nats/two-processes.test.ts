@@ -95,6 +95,31 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
     expect(events.every(({ dropped }) => dropped === '0')).toBe(true);
   });
 
+  test('a drain ends every stream, also one that waits for NATS', async () => {
+    const topics = [{ pattern: '>', slowConsumer: ['drop-oldest', 'block'] }];
+    const [node] = (await nodes(1, { topics })).nodes;
+    const client = pubSubClient(node!);
+    await publish(client, { topic: 'orders' });
+    const slowConsumer = 'SLOW_CONSUMER_BLOCK';
+    const streams = [
+      await subscribe(client, { pattern: 'orders' }),
+      await subscribe(client, { pattern: 'orders', group: 'workers' }),
+      await subscribe(client, { pattern: 'orders', slowConsumer }),
+      await subscribe(client, { pattern: 'orders', slowConsumer, start: earliest }),
+    ];
+    await streams[3]!.count(1);
+    const consumer = consume(client, { open: { pattern: '>', group: 'billing' } });
+    await consumer.headers;
+    const code = node!.drain();
+    for (const stream of [...streams, consumer]) {
+      expect(await stream.status).toMatchObject({
+        code: status.UNAVAILABLE,
+        details: expect.stringContaining('shutting down'),
+      });
+    }
+    expect(await code).toBe(0);
+  });
+
   test('replay from a sequence across a restart of both', async () => {
     const { nodes: before, start } = await nodes(2);
     await publishAll(pubSubClient(before[0]!), messages('orders', 1, 60));

@@ -21,6 +21,8 @@ export interface NatsNode {
   readonly logs: readonly string[];
   /** As kill -9 does. */
   kill(): Promise<void>;
+  /** Drains it; the code that it ends with. */
+  drain(): Promise<number | null>;
 }
 
 /** Started on a free port, and killed when the test is finished. */
@@ -44,5 +46,10 @@ export async function startNatsNode(settings: NatsNodeSettings): Promise<NatsNod
       throw new Error(`the server has ended:\n${logs.join('\n')}`);
     }),
   ])) as [{ port: number }];
-  return { port, logs, kill };
+  const drain = async () => {
+    child.kill('SIGTERM');
+    await exited;
+    return child.exitCode;
+  };
+  return { port, logs, kill, drain };
 }

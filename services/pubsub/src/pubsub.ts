@@ -1,4 +1,5 @@
 import { type AttachedServices, attach, type Service, type ServiceHost, topics } from 'millrace';
+import type { Retention } from './backplane/backplane.js';
 import { memory } from './backplane/memory.js';
 import { Event } from './gen/millrace/pubsub/v1/pubsub.js';
 import { type CheckedOptions, checkOptions, type PubSubOptions } from './options.js';
@@ -39,7 +40,7 @@ class PubSubServers implements AttachedPubSub {
     const thread = new PubSubOfThread(
       this.#options,
       backplane,
-      (name) => this.#topicsOf(name),
+      (name, retention) => this.#topicsOf(name, retention),
       host.logger,
     );
     this.#threads.push(thread);
@@ -59,7 +60,7 @@ class PubSubServers implements AttachedPubSub {
     return { ...counters, backplane, topics: Object.fromEntries(fanOut) };
   }
 
-  #topicsOf(name: string) {
+  #topicsOf(name: string, retention?: Retention) {
     let local = this.#topics.get(name);
     if (local === undefined) {
       // Beside that of the space there are those of groups, which never go away.
@@ -67,7 +68,7 @@ class PubSubServers implements AttachedPubSub {
       if (this.#topics.size > groups) {
         throw exhausted('group', `there have been ${groups} groups; raise limits.groups`);
       }
-      local = localTopics(name, this.#options);
+      local = localTopics(name, { ...this.#options, ...(retention && { retention }) });
       this.#topics.set(name, local);
     }
     return local;

@@ -40,8 +40,10 @@ export interface BackplaneHost {
   /**
    * Native fan-out to this process's subscribers. The same name gives the same events in every thread
    * of the process; other names are there for feeds of which some subscribers must not see the rest.
+   *
+   * @param retention what they keep; by default {@link retention}
    */
-  topics(name: string): Topics<Event, EventInit>;
+  topics(name: string, retention?: Retention): Topics<Event, EventInit>;
 }
 
 /** How much is kept for replay; whatever is reached first evicts the oldest. */

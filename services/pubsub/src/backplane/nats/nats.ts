@@ -43,6 +43,11 @@ export function nats(options: NatsOptions = {}): Backplane {
   return { name: 'nats', open: (host) => new NatsLink(host, settings) };
 }
 
+/** What is kept locally: as much as a replay may be behind the feed when it goes over to it. */
+const BRIDGE = { count: 65_536, bytes: 16 * 2 ** 20, ageMs: 60_000 };
+/** A group's events are not replayed. They are kept to have a sequence at all. */
+const NOTHING = { count: 1, bytes: 1024, ageMs: 1000 };
+
 /** Several links of one process have nothing in common: each has its own feed and local events. */
 let links = 0;
 
@@ -74,7 +79,7 @@ class NatsLink implements BackplaneLink {
     this.#host = host;
     this.#names = new Names(host.space);
     this.#local = `${host.space}/nats/${threadId}/${++links}`;
-    this.#events = host.topics(this.#local);
+    this.#events = host.topics(this.#local, BRIDGE);
     const { duplicateWindowMs, logger } = host;
     this.#broker = new Broker({ settings, names: this.#names, duplicateWindowMs, logger });
     this.#outbox = new Outbox(this.#broker, settings.waitMs, duplicateWindowMs);
@@ -264,7 +269,12 @@ class NatsLink implements BackplaneLink {
     const topics = `${this.#local}/${name}`;
     let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = new QueueFeed(group, pattern, this.#host.topics(topics), this.#queueCounters);
+      queue = new QueueFeed(
+        group,
+        pattern,
+        this.#host.topics(topics, NOTHING),
+        this.#queueCounters,
+      );
       this.#queues.set(name, queue);
     }
     const used = queue;
