@@ -26,7 +26,11 @@ const millrace = join(root, 'framework/dist/cli/main.js');
 const PROGRAMS = [
   { name: 'node -e 0', words: ['-e', '0'], listens: false },
   { name: 'a new service', words: ['--enable-source-maps', 'dist/main.js'], listens: true },
-  { name: 'millrace serve', words: [millrace, 'serve'], listens: true },
+  {
+    name: 'millrace serve',
+    words: [millrace, 'serve', '--host', '127.0.0.1', '--port', '0'],
+    listens: true,
+  },
 ];
 
 /**

@@ -177,6 +177,7 @@ export function report(run) {
   if (startResults.length > 0) {
     sections.push(
       '## From the start of a process until it listens, ms',
+      'The project of `millrace new`, built, beside an empty program, in turns.',
       lines(
         ['program', 'median', 'lowest', 'highest', '÷ an empty program'],
         startResults.map(({ program, milliseconds, lowest, highest, ratio }) => [
