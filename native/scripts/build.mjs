@@ -65,7 +65,9 @@ async function build() {
 
 /** What Rust calls this platform. */
 function triple() {
-  const architecture = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
+  /** @type {Partial<Record<NodeJS.Architecture, string>>} */
+  const architectures = { x64: 'x86_64', arm64: 'aarch64' };
+  const architecture = architectures[process.arch];
   if (architecture !== undefined && currentTarget().endsWith('-gnu')) {
     return `${architecture}-unknown-linux-gnu`;
   }

@@ -214,10 +214,17 @@ describe('the end of', () => {
   });
 });
 
+test('the platform is the one that the report of Node.js says', () => {
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const ends = process.platform !== 'linux' || header.glibcVersionRuntime ? /(?<!musl)$/ : /-musl$/;
+  expect(currentTarget()).toMatch(ends);
+  expect(currentTarget()).toContain(`${process.platform}-${process.arch}`);
+});
+
 test('the loader names what it tried, why that failed, and the remedy', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-native-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
-  for (const name of ['index.js', 'target.js', 'package.json']) {
+  for (const name of ['index.js', 'load.js', 'target.js', 'package.json']) {
     cpSync(fileURLToPath(new URL(`../${name}`, import.meta.url)), join(folder, name));
   }
   const url = pathToFileURL(join(folder, 'index.js')).href;
