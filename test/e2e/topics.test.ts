@@ -2,6 +2,7 @@
 
 import { Status, StatusError } from 'millrace';
 import { describe, expect, test } from 'vitest';
+import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
 import { statusOf } from '../support/our-client.js';
 import {
@@ -270,5 +271,114 @@ describe('the end', () => {
     expect(error.code).toBe(Status.UNAVAILABLE);
     expect(got).toEqual(range(0, 100));
     expect(await closed).toEqual({ completed: 1, aborted: 0 });
+  });
+});
+
+describe('under load', () => {
+  test('a hundred that never read cost what is bounded, and the others get everything', async () => {
+    const { server, events, publish, emptied } = await topicsServer(
+      { maxPending: 200 },
+      {},
+      { limits: { unsentBytesMax: 16 * 1024 * 1024 } },
+    );
+    const client = subscriber(server);
+    const stream = client.subscribe({ pattern: '>' });
+    await stream.headers;
+    // Windows as large as they can be, and sockets that nobody reads.
+    const stuck = await Promise.all(
+      range(0, 100).map(() => rawSubscriber(server, '>', 2 ** 31 - 1)),
+    );
+    for (const { peer } of stuck) peer.socket.pause();
+    let most = 0;
+    const count = 6_000;
+    let next = 0;
+    const received = (async () => {
+      for await (const event of stream) {
+        expect(numberOf(event)).toBe(next++);
+        if (next === count) break;
+      }
+    })();
+    for (const number of range(0, count)) {
+      publish('a', number, 1000);
+      if (number % 50 === 49) {
+        // As a publisher that waits for its own requests.
+        await eventually('they are received', () => next > number);
+        const { total } = await server.stats();
+        most = Math.max(most, total['framedBytes']! + total['eventBytesWaiting']!);
+      }
+    }
+    await received;
+    expect(most).toBeGreaterThan(4 * 1024 * 1024);
+    expect(most).toBeLessThan(16 * 1024 * 1024 + 2 * 1024 * 1024);
+    expect(events.stats().dropped).toBeGreaterThan(0);
+    for (const { peer } of stuck) peer.kill();
+    await emptied();
+  });
+
+  test('subscribers that come and go leave nothing, and those that stay miss nothing', async () => {
+    const { server, publish, emptied } = await topicsServer({ maxPending: 100_000 });
+    const client = subscriber(server);
+    const stream = client.subscribe({ pattern: 'a.*' });
+    await stream.headers;
+    const COUNT = 3000;
+    let done = false;
+    let gone = false;
+    const coming = range(0, 4).map(async (seed) => {
+      const fleeting = subscriber(server);
+      for (let number = 0; !done; number++) {
+        const other = fleeting.subscribe({ pattern: ['>', 'a.*', 'a.b'][number % 3]! });
+        if ((number + seed) % 4 > 0) await other.headers;
+        if ((number + seed) % 4 > 2) await other[Symbol.asyncIterator]().next();
+        other.cancel();
+        await other.headers.catch(() => {});
+      }
+    });
+    const publishing = (async () => {
+      for (const number of range(0, COUNT)) {
+        publish('a.b', number, 300);
+        if (number % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      // Whoever still waits for an event gets one.
+      while (!gone) {
+        publish('a.b', COUNT);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    let next = 0;
+    for await (const event of stream) {
+      expect(numberOf(event)).toBe(next++);
+      if (next === COUNT) break;
+    }
+    done = true;
+    await Promise.all(coming);
+    gone = true;
+    await publishing;
+    await emptied();
+  });
+
+  test('over TLS', async () => {
+    const { authority, server: certified } = makeAuthority();
+    const { cert, key } = certified;
+    const { server, publish } = await topicsServer(
+      { maxPending: 1000 },
+      {},
+      { tls: { cert, key } },
+    );
+    const streams = range(0, 5).map(() =>
+      subscriber(server, { tls: { ca: authority.cert } }).subscribe({ pattern: '>' }),
+    );
+    await Promise.all(streams.map((stream) => stream.headers));
+    const sizes = range(0, 300).map((number) => [10, 200, 5_000, 16_384, 70_000][number % 5]!);
+    for (const [number, bytes] of sizes.entries()) {
+      publish('a', number, bytes);
+      if (number % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const stream of streams) {
+      let next = 0;
+      for await (const event of stream) {
+        expect([numberOf(event), event.payload.length]).toEqual([next, sizes[next]]);
+        if (++next === sizes.length) break;
+      }
+    }
   });
 });

@@ -4,6 +4,7 @@
 import { Event, PubSub, SubscribeRequest } from '@millrace/pubsub';
 import {
   type Client,
+  type ConnectionOptions,
   connect,
   connection,
   type ServeOptions,
@@ -98,8 +99,8 @@ export async function topicsServer(
 }
 
 /** A client of Millrace's for a server of topics. */
-export function subscriber(server: Server): Client<typeof PubSub> {
-  const made = connection(`127.0.0.1:${server.port}`);
+export function subscriber(server: Server, options?: ConnectionOptions): Client<typeof PubSub> {
+  const made = connection(`127.0.0.1:${server.port}`, options);
   onTestFinished(() => made.close(1000));
   return connect(PubSub, made);
 }

@@ -92,6 +92,25 @@ test('docs/reference/errors.md has every misuse error, with its remedy', () => {
   expect(rows).toEqual(errors);
 });
 
+test('docs/reference/limits.md has every limit of topics', () => {
+  const source = text('framework/src/topics/options.ts');
+  const meanings = new Map(
+    [...source.matchAll(/\/\*\* ([^\n]*?) Default [^\n]*\*\/\n {2}readonly (\w+)\?: number;/g)].map(
+      ([, meaning = '', name = '']) => [name, meaning],
+    ),
+  );
+  const limits = tableOf(source, 'topicsLimitTable');
+  expect(limits.length).toBe(3);
+  const document = text('docs/reference/limits.md');
+  const rows = [...document.matchAll(/^\| `topics\.limits\.\w+` \| .*$/gm)].map(([row]) => row);
+  expect(rows).toEqual(
+    limits.map(
+      ({ name, value }) =>
+        `| \`topics.limits.${name}\` | ${value.toLocaleString('en')} | ${meanings.get(name)} |`,
+    ),
+  );
+});
+
 test('docs/reference/errors.md has every code that native code and the codec know', () => {
   // Of a misuse that no option leads to.
   const internal = ['MILLRACE_ROLE', 'MILLRACE_ENGINE', 'MILLRACE_CALL', 'MILLRACE_GENERATE'];

@@ -3,6 +3,7 @@
 
 import * as z from 'zod';
 import { type Note, Notes } from '../server/harness.test-support.js';
+import type { Subscription } from '../topics/subscription.js';
 import { service } from './service.js';
 
 const one = async (request: Note) => ({ text: request.text });
@@ -11,6 +12,7 @@ const spread = async function* () {
   yield { text: '' };
 };
 const chat = spread;
+declare const texts: Subscription<{ texts: string }>;
 
 // A handler in each form is right.
 service(Notes, {
@@ -37,6 +39,33 @@ service(Notes, {
         },
       };
     },
+  },
+});
+
+// So are the three ways to return a subscription.
+declare const notes: Subscription<Note>;
+service(Notes, {
+  one,
+  gather,
+  spread: () => notes,
+  async *chat(requests) {
+    for await (const request of requests) yield { text: request.text };
+    return notes;
+  },
+});
+service(Notes, { one, gather, spread: async () => notes, chat });
+
+// Spread: the reply has no field 'texts'
+service(Notes, { one, gather, chat, spread: () => texts });
+
+// Chat: the reply has no field 'texts'
+service(Notes, {
+  one,
+  gather,
+  spread,
+  async *chat() {
+    yield { text: '' };
+    return texts;
   },
 });
 

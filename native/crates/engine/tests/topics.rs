@@ -1,0 +1,281 @@
+//! Topics over real sockets: every subscriber gets the same bytes, whatever its windows do.
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use millrace_engine::{
+    MethodKind, Options, Retain, SlowConsumer, Start, Subscribe, Topics, TopicsOptions,
+};
+use millrace_fanout::Retention;
+use support::{Behaviour, DRIVERS, Script, client::Client};
+
+const WATCH: &str = "/t.Prices/Watch";
+/// No test takes this long; one that hangs fails by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Field 15, a varint.
+const SEQUENCE_TAG: u32 = 15 << 3;
+
+fn server(options: Options) -> Script {
+    Script::new(options, &[(WATCH, MethodKind::Bidi, Behaviour::Ignore)])
+}
+
+fn open(name: &str) -> Topics {
+    let options = TopicsOptions {
+        sequence_tag: SEQUENCE_TAG,
+        retention: Some(Retention {
+            count_max: 1_000_000,
+            bytes_max: usize::MAX,
+            age_ms_max: u64::MAX,
+        }),
+        ..TopicsOptions::default()
+    };
+    Topics::open(name, &options).unwrap()
+}
+
+fn everything(start: Start) -> Subscribe<'static> {
+    Subscribe {
+        pattern: ">",
+        group: None,
+        slow_consumer: SlowConsumer::Block,
+        max_pending: 1_000_000,
+        start,
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % below.max(1)
+    }
+}
+
+/// Subscribes the calls that have come since.
+fn subscribe(server: &mut Script, topics: &Topics, known: &mut HashSet<u32>, start: Start) {
+    let fresh: Vec<u32> = server
+        .calls
+        .keys()
+        .copied()
+        .filter(|call| !known.contains(call))
+        .collect();
+    for call in fresh {
+        known.insert(call);
+        server
+            .engine
+            .subscribe(call, topics, &everything(start))
+            .unwrap();
+    }
+}
+
+/// Runs server and clients until so many calls are there.
+fn begun(server: &mut Script, clients: &mut [Client], calls: usize) {
+    run(server, clients, 65_536, |server, _| {
+        server.calls.len() >= calls
+    });
+}
+
+fn run(
+    server: &mut Script,
+    clients: &mut [Client],
+    read_at_most: usize,
+    done: impl Fn(&Script, &[Client]) -> bool,
+) {
+    let started = Instant::now();
+    while !done(server, clients) {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "no progress; notices: {:?}; stats: {}",
+            server.notices,
+            server.engine.stats()
+        );
+        server.turn(Duration::from_millis(1));
+        for client in clients.iter_mut() {
+            client.turn(read_at_most);
+        }
+    }
+}
+
+fn stat(server: &Script, name: &str) -> u64 {
+    let stats = server.engine.stats();
+    let rest = stats.split(&format!("\"{name}\":")).nth(1).expect(name);
+    rest.chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap()
+}
+
+/// The event as it is on the wire.
+fn framed(message: &[u8], sequence: u64) -> Vec<u8> {
+    let mut suffix = vec![SEQUENCE_TAG as u8];
+    let mut left = sequence;
+    while left >= 0x80 {
+        suffix.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    suffix.push(left as u8);
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&((message.len() + suffix.len()) as u32).to_be_bytes());
+    bytes.extend_from_slice(message);
+    bytes.extend_from_slice(&suffix);
+    bytes
+}
+
+fn all_equal(clients: &[Client], expected: &[u8]) {
+    for (number, client) in clients.iter().enumerate() {
+        for call in &client.calls {
+            let same = call
+                .incoming
+                .iter()
+                .zip(expected)
+                .take_while(|(got, wanted)| got == wanted)
+                .count();
+            assert_eq!(
+                (same, call.incoming.len()),
+                (expected.len(), expected.len()),
+                "client {number}: equal up to, and long"
+            );
+        }
+    }
+}
+
+#[test]
+fn live_or_replayed_every_subscriber_gets_the_same_bytes() {
+    for (round, driver) in DRIVERS.into_iter().enumerate() {
+        let mut numbers = Numbers(round as u64 + 1);
+        let topics = open(&format!("equal bytes {round}"));
+        let mut server = server(Options {
+            driver,
+            ..Options::default()
+        });
+        // Small socket buffers, and clients that read little at a time.
+        let mut clients: Vec<Client> = (0..6)
+            .map(|number| Client::connect(server.port, (number % 2 == 0).then_some(16_384)))
+            .collect();
+        let mut known = HashSet::new();
+        let mut expected = Vec::new();
+        let mut topic_numbers = ["a", "a.b", "c"].map(|name| topics.topic(name).unwrap());
+        for step in 0..60 {
+            if step % 20 == 0 {
+                for client in &mut clients {
+                    client.call(WATCH, Vec::new());
+                }
+                let calls = known.len() + clients.len();
+                begun(&mut server, &mut clients, calls);
+                // From the first event on, whenever they come.
+                let start = if step == 0 {
+                    Start::Latest
+                } else {
+                    Start::Sequence(1)
+                };
+                subscribe(&mut server, &topics, &mut known, start);
+            }
+            if step == 30 {
+                topics.forget();
+                topic_numbers = ["c", "a", "b"].map(|name| topics.topic(name).unwrap());
+            }
+            for _ in 0..numbers.next(20) {
+                let length = match numbers.next(40) {
+                    0 => numbers.next(120_000),
+                    1..5 => 16_360 + numbers.next(40),
+                    _ => numbers.next(300),
+                };
+                let message = vec![numbers.next(256) as u8; length];
+                let topic = topic_numbers[numbers.next(3)];
+                let published = topics.publish(topic, &message, Retain::Counted);
+                assert_eq!(published.delivered as usize, known.len());
+                expected.extend(framed(&message, published.sequence));
+            }
+            if numbers.next(3) > 0 {
+                server.turn(Duration::ZERO);
+                for client in &mut clients {
+                    client.turn(1 + numbers.next(40_000));
+                }
+            }
+        }
+        run(&mut server, &mut clients, 65_536, |_, clients| {
+            clients.iter().all(|client| {
+                client
+                    .calls
+                    .iter()
+                    .all(|call| call.incoming.len() >= expected.len())
+            })
+        });
+        all_equal(&clients, &expected);
+        assert_eq!(stat(&server, "eventBytesWaiting"), 0);
+        for client in &mut clients {
+            client.cut();
+        }
+        run(&mut server, &mut clients, 1, |server, _| {
+            stat(server, "subscribedCalls") == 0
+                && stat(server, "sendChunks") == 0
+                && stat(server, "framedBytes") == 0
+        });
+        assert!(topics.stats().contains("\"subscriptions\":0"));
+    }
+}
+
+#[test]
+fn what_other_threads_publish_keeps_the_order_of_each() {
+    const PUBLISHERS: usize = 3;
+    const EVENTS: usize = 20_000;
+    for (round, driver) in DRIVERS.into_iter().enumerate() {
+        let name = format!("publishers {round}");
+        let topics = open(&name);
+        let mut server = server(Options {
+            driver,
+            ..Options::default()
+        });
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(server.port, None)).collect();
+        for client in &mut clients {
+            client.call(WATCH, Vec::new());
+        }
+        begun(&mut server, &mut clients, 4);
+        subscribe(&mut server, &topics, &mut HashSet::new(), Start::Latest);
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let name = name.clone();
+                thread::spawn(move || {
+                    let topics = open(&name);
+                    let topic = topics.topic("a").unwrap();
+                    for number in 0..EVENTS {
+                        let mut message = vec![publisher as u8];
+                        message.extend_from_slice(&(number as u32).to_le_bytes());
+                        // Lanes take a few thousand: the rest finds its way beside them.
+                        topics.publish(topic, &message, Retain::No);
+                    }
+                })
+            })
+            .collect();
+        // A prefix, a number for the publisher and one for the event.
+        let event = 5 + 1 + 4;
+        run(&mut server, &mut clients, 65_536, |_, clients| {
+            clients
+                .iter()
+                .all(|client| client.calls[0].incoming.len() >= PUBLISHERS * EVENTS * event)
+        });
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        for client in &clients {
+            let mut next = [0_u32; PUBLISHERS];
+            for event in client.calls[0].incoming.chunks(event) {
+                let publisher = event[5] as usize;
+                let number = u32::from_le_bytes(event[6..10].try_into().unwrap());
+                assert_eq!(number, next[publisher]);
+                next[publisher] += 1;
+            }
+            assert_eq!(next, [EVENTS as u32; PUBLISHERS]);
+        }
+    }
+}
