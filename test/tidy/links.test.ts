@@ -25,6 +25,15 @@ test.each(documents)('%s', (document) => {
   expect(broken).toEqual([]);
 });
 
+test('docs/README.md leads to every page', () => {
+  const index = text('docs/README.md');
+  const pages = files(/^docs\/.*\.md$/)
+    .map((page) => page.slice('docs/'.length))
+    .filter((page) => page !== 'README.md' && !/^reference\/api\/(?!README)/.test(page));
+  expect(pages.length).toBeGreaterThan(15);
+  expect(pages.filter((page) => !index.includes(`](${page})`))).toEqual([]);
+});
+
 /** As GitHub names headings. */
 function anchors(markdown: string): Set<string> {
   const headings = [...markdown.matchAll(/^#+\s+(.*)$/gm)].map(([, heading = '']) =>
