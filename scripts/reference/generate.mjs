@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Application, ReflectionKind } from 'typedoc';
 import { Failure, main, root, say } from '../steps.mjs';
@@ -26,6 +26,7 @@ const modules = new Map([
   ['framework/src/cli/config/define-config', 'millrace/config'],
   ['framework/src/testing', 'millrace/testing'],
   ['services/health/src', '@millrace/health'],
+  ['services/pubsub/src', '@millrace/pubsub'],
   ['services/reflection/src', '@millrace/reflection'],
 ]);
 
@@ -123,24 +124,39 @@ function undocumented(project) {
 }
 
 /**
- * Mends links within a page: typedoc takes `Connection.stats` and `ConnectionStats` for one anchor, and
- * numbers the second, where there is one heading of that name only.
+ * Mends links: typedoc takes `Connection.stats` and `ConnectionStats` for one anchor, and numbers the
+ * second, where there is one heading of that name only.
  *
  * @param {string} out
  */
 function mendLinks(out) {
-  for (const [path, page] of read(out)) {
-    /** @type {Map<string, number>} */
-    const headings = new Map();
-    for (const [, heading = ''] of page.matchAll(/^#+ (.*)$/gm)) {
-      const anchor = heading.toLowerCase().replace(/\W/g, '');
-      headings.set(anchor, (headings.get(anchor) ?? 0) + 1);
-    }
-    const mended = page.replace(/\(#(\w+)-\d+\)/g, (link, /** @type {string} */ anchor) =>
-      headings.get(anchor) === 1 ? `(#${anchor})` : link,
+  const pages = read(out);
+  const headings = new Map([...pages].map(([path, page]) => [path, headingsOf(page)]));
+  for (const [path, page] of pages) {
+    const mended = page.replace(
+      /\(([^()#\s]*)#(\w+)-\d+\)/g,
+      (link, /** @type {string} */ to, /** @type {string} */ anchor) => {
+        const target = to === '' ? path : join(dirname(path), to);
+        return headings.get(target)?.get(anchor) === 1 ? `(${to}#${anchor})` : link;
+      },
     );
     writeFileSync(join(out, path), mended);
   }
+}
+
+/**
+ * How often a page has each anchor.
+ *
+ * @param {string} page
+ */
+function headingsOf(page) {
+  /** @type {Map<string, number>} */
+  const headings = new Map();
+  for (const [, heading = ''] of page.matchAll(/^#+ (.*)$/gm)) {
+    const anchor = heading.toLowerCase().replace(/\W/g, '');
+    headings.set(anchor, (headings.get(anchor) ?? 0) + 1);
+  }
+  return headings;
 }
 
 /**

@@ -13,7 +13,7 @@ import {
 } from '../support/pubsub-client.js';
 import { servePubSub } from '../support/pubsub-server.js';
 
-const { INVALID_ARGUMENT, FAILED_PRECONDITION, RESOURCE_EXHAUSTED } = Status;
+const { INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE, RESOURCE_EXHAUSTED } = Status;
 
 async function served() {
   const server = await servePubSub({
@@ -105,6 +105,20 @@ const subscriptions = [
     FAILED_PRECONDITION,
     'start',
     'leave start out',
+  ],
+  [
+    'a sequence that retention has dropped',
+    { pattern: 'a', start: { at: { case: 'sequence', value: 2n } } },
+    OUT_OF_RANGE,
+    'start',
+    /\b6\b/,
+  ],
+  [
+    'a sequence that has never been',
+    { pattern: 'a', start: { at: { case: 'sequence', value: 1000n } } },
+    OUT_OF_RANGE,
+    'start',
+    'beyond the next one, 11',
   ],
   [
     'acknowledgements',

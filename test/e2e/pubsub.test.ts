@@ -13,6 +13,7 @@ import {
   texts,
 } from '../support/pubsub-client.js';
 import { servePubSub } from '../support/pubsub-server.js';
+import { startServer } from '../support/server.js';
 
 test('an event reaches those whose pattern matches, with all that it was given', async () => {
   const server = await servePubSub();
@@ -247,4 +248,43 @@ test('a drain ends every stream, a PublishStream after its replies', async () =>
   expect((await subscriber.status).details).toContain('shutting down');
   expect(await replies.status).toMatchObject({ code: 14 });
   expect(subscriber.list).toHaveLength(1);
+});
+
+test('threads share events, sequences and identifiers', async () => {
+  const server = await startServer({ threads: 2, services: 'pubsub' });
+  // A connection lands on either thread.
+  const clients = Array.from({ length: 12 }, () => pubSubClient(server));
+  const subscribers = await Promise.all(
+    clients.map((client) => subscribe(client, { pattern: 't.*', maxPending: 10_000 })),
+  );
+  const each = 500;
+  const replies = await Promise.all(
+    clients.map((client, publisher) =>
+      publishAll(
+        client,
+        Array.from({ length: each }, (_, index) => ({
+          topic: `t.${publisher}`,
+          payload: text(String(index)),
+        })),
+      ),
+    ),
+  );
+  const total = clients.length * each;
+  const sequences = new Set(replies.flat().map(({ sequence }) => sequence));
+  expect(sequences.size).toBe(total);
+  expect(new Set(replies.flat().map(({ delivered }) => delivered))).toEqual(new Set([12]));
+  for (const subscriber of subscribers) {
+    const events = await subscriber.count(total);
+    expect(new Set(events.map(({ sequence }) => sequence))).toEqual(sequences);
+    const last = new Map<string, number>();
+    for (const { topic, payload } of events) {
+      const index = Number(payload.toString());
+      expect(index).toBe((last.get(topic) ?? -1) + 1);
+      last.set(topic, index);
+    }
+  }
+  const again = await Promise.all(
+    clients.map((client) => publish(client, { topic: 't.once', messageId: 'once' })),
+  );
+  expect(again.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
 });

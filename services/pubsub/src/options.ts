@@ -53,6 +53,7 @@ export interface PubSubOptions {
   readonly blockTimeoutMs?: number;
   /** For how long a `message_id` is remembered. Default 2 minutes. */
   readonly duplicateWindowMs?: number;
+  /** Absent ones have their defaults. */
   readonly limits?: Partial<PubSubLimits>;
 }
 

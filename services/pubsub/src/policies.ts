@@ -20,6 +20,7 @@ export const slowPolicies: readonly SlowPolicy[] = Object.values(policyOf);
 export interface TopicRule {
   /** A pattern, or a topic. */
   readonly pattern: string;
+  /** One at least. */
   readonly slowConsumer: readonly SlowPolicy[];
 }
 

@@ -40,6 +40,15 @@ export function exhausted(field: string, description: string): StatusError {
   return refusal(Status.RESOURCE_EXHAUSTED, field, description);
 }
 
+/** The same error with the field that it is about, where it names none. */
+export function aboutField(error: unknown, field: string): unknown {
+  if (!StatusError.is(error) || error.detail(BadRequest) !== undefined) return error;
+  const { message } = error;
+  const prefix = `${field}: `;
+  const description = message.startsWith(prefix) ? message.slice(prefix.length) : message;
+  return refusal(error.code, field, description);
+}
+
 /** What is not possible at the moment: try again after a while. */
 export function notNow(
   code: Status,

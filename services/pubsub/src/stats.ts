@@ -12,6 +12,7 @@ export interface PubSubStats extends Readonly<ServiceCounters> {
 export interface ServiceCounters {
   /** Events that were published here, duplicates not counted. */
   published: number;
+  /** Events that had been published before, by their `message_id`. */
   duplicates: number;
   /** Publications that were not made: illegal, over a limit, or the backplane failed. */
   publicationsFailed: number;
@@ -21,10 +22,13 @@ export interface ServiceCounters {
   subscriptionsRefused: number;
   /** Consumers that have joined a group. */
   consumersJoined: number;
-  /** Deliveries to consumers, and those of them that were not the first of their event. */
+  /** Deliveries to consumers. */
   deliveries: number;
+  /** Those of them that were not the first of their event. */
   redeliveries: number;
+  /** Events that a consumer has said to be done with. */
   acknowledged: number;
+  /** Events that a consumer wants to be delivered again at once. */
   rejected: number;
   /** Acknowledgements of either kind for what was not, or no longer, the consumer's. */
   unknownAcknowledgements: number;

@@ -8,6 +8,7 @@ import type {
   Start,
 } from './backplane/backplane.js';
 import type { EventInit, SubscribeRequest } from './gen/millrace/pubsub/v1/pubsub.js';
+import { aboutField } from './refusals.js';
 import type { CheckedSubscription, RequestChecks } from './request-checks.js';
 import type { ServiceCounters } from './stats.js';
 
@@ -138,7 +139,9 @@ export class Subscribing {
     } catch (error) {
       this.#counters.subscriptionsRefused++;
       interest.release();
-      throw error;
+      // What is wrong with the rest of the request has been said before.
+      const ofStart = start !== undefined && error !== this.#stopped;
+      throw ofStart ? aboutField(error, 'start') : error;
     }
   }
 }

@@ -28,6 +28,7 @@ export interface Backplane {
 export interface BackplaneHost {
   /** The name of the space: that of the events in this process, and of the subjects of a broker. */
   readonly space: string;
+  /** For what belongs to no call. */
   readonly logger: Logger;
   /** How much is kept for replay, in this process or by a broker. */
   readonly retention: Retention;
@@ -41,15 +42,18 @@ export interface BackplaneHost {
    * Native fan-out to this process's subscribers. The same name gives the same events in every thread
    * of the process; other names are there for feeds of which some subscribers must not see the rest.
    *
-   * @param retention what they keep; by default {@link retention}
+   * @param retention what they keep; by default that of the service
    */
   topics(name: string, retention?: Retention): Topics<Event, EventInit>;
 }
 
 /** How much is kept for replay; whatever is reached first evicts the oldest. */
 export interface Retention {
+  /** Events. */
   readonly count: number;
+  /** Bytes of all events together, as they are sent. */
   readonly bytes: number;
+  /** Milliseconds since an event was published. */
   readonly ageMs: number;
 }
 
@@ -74,9 +78,13 @@ export interface LocalTopics {
 
 /** How to subscribe to local events. */
 export interface LocalSubscribeOptions {
+  /** What happens when `maxPending` events wait. */
   readonly slowConsumer?: SlowPolicy;
+  /** Events that may wait for the subscriber. */
   readonly maxPending?: number;
+  /** Each event goes to one member of a group. */
   readonly group?: string;
+  /** Absent: with what is published from now on. */
   readonly start?: Start;
 }
 
@@ -84,6 +92,7 @@ export interface LocalSubscribeOptions {
 export interface LocalSubscription {
   /** Settles when the subscription is over, whatever ended it. */
   readonly closed: Promise<unknown>;
+  /** Ends the call: with OK, or with the status of an error. */
   end(error?: unknown): void;
 }
 
@@ -116,6 +125,7 @@ export interface Published {
 
 /** What a subscription asks of the backplane. */
 export interface InterestOptions {
+  /** Legal. */
   readonly pattern: string;
   /** The queue group: over all processes each event goes to one member; empty: none. */
   readonly group: string;
@@ -144,11 +154,13 @@ export interface Interest {
 
 /** What a durable group's member asks for. */
 export interface ConsumeOptions {
+  /** Legal. */
   readonly pattern: string;
   /** The durable name of the group. */
   readonly group: string;
   /** Where a group begins that does not exist yet; `undefined`: with what is published from now on. */
   readonly start: Start | undefined;
+  /** An event that is not acknowledged for so long is delivered again. */
   readonly ackWaitMs: number;
   /** 0: without a limit. */
   readonly maxDeliveries: number;

@@ -1,5 +1,13 @@
-import { type Duplicates, duplicates, joinDurableGroup, type Topics } from 'millrace';
+import {
+  type Duplicates,
+  duplicates,
+  joinDurableGroup,
+  Status,
+  StatusError,
+  type Topics,
+} from 'millrace';
 import type { Event, EventInit } from '../gen/millrace/pubsub/v1/pubsub.js';
+import { aboutField, refusal, unmet } from '../refusals.js';
 import type {
   Backplane,
   BackplaneHost,
@@ -62,23 +70,35 @@ class MemoryLink implements BackplaneLink {
     return this.#events.writable(topic);
   }
 
-  interest({ start }: InterestOptions): Interest {
+  interest({ group, start }: InterestOptions): Interest {
+    if (group !== '' && start !== undefined && start !== 'latest') {
+      throw unmet(
+        'start',
+        'a group of subscribers shares what comes, the memory backplane keeps no place for it; leave start out, or use Consume',
+      );
+    }
+    if (typeof start === 'object' && 'sequence' in start) this.#checkSequence(start.sequence);
     return { topics: this.#host.space, start, release: () => {} };
   }
 
   consume(options: ConsumeOptions, member: Member): Membership {
     warnOnce(this.#host.logger);
     const { pattern, group, start, ackWaitMs, maxDeliveries, maxUnacknowledged } = options;
-    return joinDurableGroup(this.#events, group, {
-      pattern,
-      ...(start !== undefined && { start }),
-      ackWaitMs,
-      maxDeliveries,
-      maxUnacknowledged,
-      deliver: (event, sequence, attempt) => member.deliver(event, sequence, attempt),
-      deadLetter: (event, sequence, attempts) =>
-        this.#bury(deadLetterOf(event, sequence, options.deadLetterTopic, group, attempts)),
-    });
+    try {
+      return joinDurableGroup(this.#events, group, {
+        pattern,
+        ...(start !== undefined && { start }),
+        ackWaitMs,
+        maxDeliveries,
+        maxUnacknowledged,
+        deliver: (event, sequence, attempt) => member.deliver(event, sequence, attempt),
+        deadLetter: (event, sequence, attempts) =>
+          this.#bury(deadLetterOf(event, sequence, options.deadLetterTopic, group, attempts)),
+      });
+    } catch (error) {
+      const ofStart = StatusError.is(error) && error.code === Status.OUT_OF_RANGE;
+      throw aboutField(error, ofStart ? 'start' : 'group');
+    }
   }
 
   stats(): Readonly<Record<string, number>> {
@@ -86,6 +106,17 @@ class MemoryLink implements BackplaneLink {
   }
 
   close(): void {}
+
+  /** Whoever resumes after a restart has to hear that sequences have begun again. */
+  #checkSequence(sequence: bigint): void {
+    const next = BigInt(this.#events.stats().lastSequence) + 1n;
+    if (sequence <= next) return;
+    throw refusal(
+      Status.OUT_OF_RANGE,
+      'start.sequence',
+      `${sequence} is beyond the next one, ${next}; the server has been restarted, or it is of another space: start with ${next}, or with the earliest`,
+    );
+  }
 
   /** Publishes a dead letter, where there is a topic for it. */
   #bury(letter: EventInit & { readonly topic: string }): void {

@@ -14,8 +14,11 @@ export interface NatsRetention {
 export interface NatsOptions {
   /** `host:port` or `nats://host:port`; several for a cluster. Default `127.0.0.1:4222`. */
   readonly servers?: string | readonly string[];
+  /** For a server that asks for a name and a password. */
   readonly user?: string;
+  /** That of `user`. */
   readonly password?: string;
+  /** For a server that asks for a token. */
   readonly token?: string;
   /**
    * Anything else that the client's `connect` takes, such as `tls` and `authenticator`. How it
