@@ -86,7 +86,7 @@ export class CommonKnowledge {
     return until !== undefined && performance.now() < until;
   }
 
-  /** A consumer of this process has acknowledged it. */
+  /** A consumer of this process has acknowledged it, or it is a dead letter. */
   acknowledge(sequence: number): void {
     this.#acknowledged.add(sequence);
     this.#untold.add(sequence);

@@ -73,9 +73,9 @@ export interface GroupHost {
 interface Outstanding {
   readonly member: GroupMember;
   readonly deliveredAt: number;
-  /** Where it is acknowledged; replaced when it is delivered again meanwhile. */
-  reply: string;
-  session: Session;
+  /** Where it is acknowledged. */
+  readonly reply: string;
+  readonly session: Session;
 }
 
 interface Acknowledged {
@@ -89,7 +89,7 @@ export class DurableGroup implements Follower {
   readonly name: string;
   readonly consumer: string;
   readonly #members = new Set<GroupMember>();
-  /** By sequence. */
+  /** By sequence, in the order of their delivery. */
   readonly #outstanding = new Map<number, Outstanding>();
   readonly #known: CommonKnowledge;
   /** Through this process, lately; the oldest first. */
@@ -168,8 +168,9 @@ export class DurableGroup implements Follower {
     // Not for its time being up, but because the server has forgotten that it had delivered it.
     if (held !== undefined && now - held.deliveredAt < 0.8 * this.#ackWaitMs) {
       counters.renewed++;
-      held.reply = reply;
-      held.session = session;
+      // Its time begins anew, and so does its place among the others.
+      this.#outstanding.delete(sequence);
+      this.#outstanding.set(sequence, { member: held.member, deliveredAt: now, reply, session });
       return false;
     }
     if (held === undefined && this.#known.heldElsewhere(sequence)) {
@@ -294,6 +295,7 @@ export class DurableGroup implements Follower {
         );
         counters.deadLetters++;
       }
+      this.#known.acknowledge(sequence);
       if (!session.over) session.publish(message.reply!, ACKNOWLEDGE);
     } catch (error) {
       logger.warn(
