@@ -41,6 +41,12 @@ const CALLS = [
     request: '{"sensor":"roof","count":3}',
     reply: '"roof"',
   },
+  {
+    template: 'pubsub',
+    method: 'millrace.pubsub.v1.PubSub/Publish',
+    request: '{"topic":"jobs.sweep","payload":"YWxs"}',
+    reply: '"sequence":"1"',
+  },
   { template: 'blank', method: 'grpc.health.v1.Health/Check', request: '{}', reply: '"SERVING"' },
 ];
 

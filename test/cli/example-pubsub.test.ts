@@ -90,9 +90,9 @@ describe('publish and subscribe', () => {
     await subscriber.line(/^subscribed/);
     const publisher = run('publish', '--topic', 'orders.eu', '--count', '300', '--size', '64');
     expect(await publisher.end(), publisher.errors).toBe(0);
-    expect(publisher.output).toMatch(/published 300 of 300 .* delivered 300 /);
+    expect(publisher.output).toMatch(/published 300 of 300 .* delivered 300 .* last sequence 300/);
     expect(await subscriber.end(), subscriber.errors).toBe(0);
-    expect(subscriber.output).toMatch(/received 300 .* dropped 0/);
+    expect(subscriber.output).toMatch(/received 300 .* dropped 0 · last sequence 300/);
     server.kill('SIGTERM');
     await server.line(/"msg":"closed"/);
   });

@@ -30,8 +30,9 @@ function manifest(folder: string): Manifest {
 /** What packing leaves, but for the contents. */
 function packages(cwd: string, ...without: string[]): string {
   const folder = mkdtempSync(join(cwd, 'packages-'));
-  const names = ['millrace', 'millrace-health', 'millrace-reflection', 'millrace-native'];
-  for (const name of [...names, 'millrace-native-linux-x64-gnu', 'create-millrace']) {
+  const services = ['millrace-health', 'millrace-pubsub', 'millrace-reflection'];
+  const native = ['millrace-native', 'millrace-native-linux-x64-gnu'];
+  for (const name of ['millrace', ...services, ...native, 'create-millrace']) {
     if (!without.includes(name)) writeFileSync(join(folder, `${name}-${version}.tgz`), name);
   }
   return folder;
@@ -100,9 +101,10 @@ describe('--packages', () => {
     '@millrace/native': file('millrace-native'),
     '@millrace/native-linux-x64-gnu': file('millrace-native-linux-x64-gnu'),
   };
-  const make = async (manager: string) => {
+  const make = async (manager: string, template = 'unary') => {
     const cwd = project({});
-    const words = ['new', 'my-app', '--no-install', '--package-manager', manager];
+    const choices = ['--package-manager', manager, '--template', template];
+    const words = ['new', 'my-app', '--no-install', ...choices];
     const environment = { MILLRACE_PACKAGES: packages(cwd) };
     const result = await millrace(words, { cwd, environment });
     expect(result).toMatchObject({ code: 0, stderr: '' });
@@ -122,6 +124,15 @@ describe('--packages', () => {
       '@millrace/health': file('millrace-health'),
     });
     expect(overrides).toMatchObject({ millrace: '$millrace', ...native });
+  });
+
+  test('only what the template needs', async () => {
+    const root = await make('npm', 'pubsub');
+    const packed = file('millrace-pubsub');
+    const { dependencies, overrides } = manifest(root);
+    expect(dependencies['@millrace/pubsub']).toBe(packed);
+    expect(overrides).toMatchObject({ '@millrace/pubsub': '$@millrace/pubsub' });
+    expect(readdirSync(join(root, 'vendor'))).toContain(`millrace-pubsub-${version}.tgz`);
   });
 
   test('yarn: resolutions, and folders of modules', async () => {
@@ -179,7 +190,9 @@ describe('failures', () => {
   });
 
   test('a template that there is not', async () => {
-    expect(await failed(['my-app', '--template', 'pubsub'], 2)).toContain('unary, streams, blank');
+    expect(await failed(['my-app', '--template', 'chat'], 2)).toContain(
+      'unary, streams, pubsub, blank',
+    );
   });
 
   test('a folder of packages that lacks one', async () => {
@@ -187,6 +200,10 @@ describe('failures', () => {
     const folder = packages(cwd, 'millrace-health');
     expect(await failed(['my-app', '--packages', folder], 1, cwd)).toContain(
       `holds no package of version ${version} of @millrace/health\nPack them in a clone of Millrace: npm run pack -- --out `,
+    );
+    const withoutPubsub = ['--packages', packages(cwd, 'millrace-pubsub')];
+    expect(await failed(['my-app', '--template', 'pubsub', ...withoutPubsub], 1, cwd)).toContain(
+      'of @millrace/pubsub\n',
     );
     expect(await failed(['my-app', '--packages', 'nowhere'], 1, cwd)).toContain('cannot be read');
   });

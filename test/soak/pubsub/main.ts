@@ -1,5 +1,5 @@
 // Slow subscribers for minutes: `npm run soak -- pubsub [--minutes 10] [--subscribers 1000]
-// [--rate 50] [--policies drop-oldest,drop-newest,disconnect,block] [--block-timeout 30]`.
+// [--rate 25] [--policies drop-oldest,drop-newest,disconnect,block] [--block-timeout 30]`.
 //
 // For each policy a server, a tenth of whose subscribers never read. Its memory has to stay bounded, and
 // those that read have to keep their rate. Under BLOCK the tenth reads slowly instead: its publisher

@@ -21,7 +21,7 @@ export function readOptions(words: readonly string[]): Options {
     options: {
       minutes: { type: 'string', default: '10' },
       subscribers: { type: 'string', default: '1000' },
-      rate: { type: 'string', default: '50' },
+      rate: { type: 'string', default: '25' },
       policies: { type: 'string', default: POLICIES.join(',') },
       'block-timeout': { type: 'string', default: '30' },
     },

@@ -63,7 +63,9 @@ async function run(given: string | undefined, options: Options): Promise<void> {
   if (given === undefined) checkTarget(name);
   const version = packageVersion();
   const tarballs =
-    options.packages === undefined ? undefined : findTarballs(resolve(options.packages), version);
+    options.packages === undefined
+      ? undefined
+      : findTarballs(resolve(options.packages), { version, template });
   scaffold({ name, template, manager, packages: { version, tarballs } });
   say(`${name} is made, of template ${template}.`);
   if (options.install) {

@@ -1,5 +1,5 @@
 import { habitsOf, type PackageManager } from './package-manager.js';
-import { OWN_DEPENDENCIES, type Packages } from './packages.js';
+import { ownDependencies, type Packages } from './packages.js';
 import type { Project, Template } from './scaffold.js';
 
 /** What a project depends on beside Millrace; Millrace itself is tested with the same. */
@@ -26,7 +26,8 @@ export function manifestFiles(
   { manager, template, packages }: Pick<Project, 'manager' | 'template' | 'packages'>,
 ): Map<string, string> {
   const vendored = vendoredPackages(packages);
-  const ours = OWN_DEPENDENCIES.map((own) => [own, vendored?.[own] ?? packages.version]);
+  const own = ownDependencies(template);
+  const ours = own.map((dependency) => [dependency, vendored?.[dependency] ?? packages.version]);
   const manifest = {
     name,
     version: '0.0.0',
@@ -36,7 +37,7 @@ export function manifestFiles(
     scripts: scripts(manager, template),
     dependencies: { ...Object.fromEntries(ours), ...DEPENDENCIES },
     devDependencies: DEV_DEPENDENCIES,
-    ...(manager === 'npm' ? npmSettings(vendored) : {}),
+    ...(manager === 'npm' ? npmSettings(vendored, own) : {}),
     ...(manager === 'yarn' && vendored !== undefined ? { resolutions: vendored } : {}),
   };
   const files = new Map([['package.json', `${JSON.stringify(manifest, undefined, 2)}\n`]]);
@@ -70,11 +71,10 @@ function vendoredPackages({ tarballs }: Packages): Record<string, string> | unde
 }
 
 /** What it depends on itself, npm wants to be overridden by reference. */
-function npmSettings(vendored: Record<string, string> | undefined): object {
+function npmSettings(vendored: Record<string, string> | undefined, own: readonly string[]): object {
   // A message at install, and nothing that is needed: no package runs a script.
   const settings = { allowScripts: { protobufjs: false } };
   if (vendored === undefined) return settings;
-  const own: readonly string[] = OWN_DEPENDENCIES;
   const overrides = Object.entries(vendored).map(([name, path]) => [
     name,
     own.includes(name) ? `$${name}` : path,

@@ -16,27 +16,33 @@ export interface Tarball {
   readonly vendored: string;
 }
 
-/** What a project depends on itself. */
-export const OWN_DEPENDENCIES = ['@millrace/health', '@millrace/reflection', 'millrace'] as const;
+/** Our packages that a project of a template depends on itself. */
+export function ownDependencies(template: string): readonly string[] {
+  const pubsub = template === 'pubsub' ? ['@millrace/pubsub'] : [];
+  return ['@millrace/health', ...pubsub, '@millrace/reflection', 'millrace'];
+}
 
 const NATIVE = '@millrace/native';
 
 /**
- * The tarballs in a folder, as `npm run pack` leaves them: our packages and the native core's for as
- * many platforms as there are.
+ * The tarballs in a folder, as `npm run pack` leaves them: those of our packages that the template
+ * needs, and the native core's for as many platforms as there are.
  *
  * @throws CliError that names what is missing
  */
-export function findTarballs(folder: string, version: string): ReadonlyMap<string, Tarball> {
+export function findTarballs(
+  folder: string,
+  { version, template }: { readonly version: string; readonly template: string },
+): ReadonlyMap<string, Tarball> {
   const names = new Map(filesIn(folder).map((file) => [packageOf(file, version), file]));
-  const missing = [...OWN_DEPENDENCIES, NATIVE].filter((name) => !names.has(name));
+  const needed = [...ownDependencies(template), NATIVE];
+  const missing = needed.filter((name) => !names.has(name));
   const found = new Map<string, Tarball>();
   for (const [name, file] of names) {
-    const ours = name === NATIVE || (OWN_DEPENDENCIES as readonly string[]).includes(name ?? '');
-    if (name === undefined || !(ours || name.startsWith(`${NATIVE}-`))) continue;
+    if (name === undefined || !(needed.includes(name) || name.startsWith(`${NATIVE}-`))) continue;
     found.set(name, { file: join(folder, file), vendored: `vendor/${file}` });
   }
-  if (missing.length === 0 && found.size === OWN_DEPENDENCIES.length + 1) {
+  if (missing.length === 0 && found.size === needed.length) {
     missing.push(`${NATIVE}-<platform>`);
   }
   if (missing.length > 0) {

@@ -22,6 +22,7 @@ import type { Packages } from './packages.js';
 export const TEMPLATES = {
   unary: 'one question, one answer, with a schema',
   streams: 'all four kinds of methods, with backpressure',
+  pubsub: 'publish and subscribe, with slow subscribers and replay',
   blank: 'health and reflection only; add services with millrace add',
 } as const;
 
@@ -39,6 +40,7 @@ export interface Project {
 const CALLS: Readonly<Record<Template, readonly [method: string, request: string]>> = {
   unary: ['greeter.v1.Greeter/Greet', '{"name":"Ada"}'],
   streams: ['measurements.v1.Measurements/Simulate', '{"sensor":"roof","count":3}'],
+  pubsub: ['prices.v1.Prices/Set', '{"symbol":"metals.gold","value":2}'],
   blank: ['grpc.health.v1.Health/Check', '{}'],
 };
 
