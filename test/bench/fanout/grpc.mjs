@@ -23,6 +23,7 @@ const REPLY_BYTES = (/** @type {number} */ subscribers) => 5 + (subscribers < 12
 /**
  * @typedef {object} Load
  * @property {(messages: number) => Promise<Loaded>} run publishes whole bodies, and waits for the witness
+ * @property {readonly number[]} pids of the subscribers' processes
  * @property {() => number} cpuSeconds that subscribers have used so far
  * @property {(endServer: () => Promise<void>) => Promise<void>} verify that everybody got everything:
  *   what the subscribers got, they say when their server has ended
@@ -109,6 +110,7 @@ export async function grpcLoad(row, server, scratch) {
     await sleep(50);
   }
 
+  const pids = [crowd.pid ?? 0, witness.pid ?? 0];
   let published = 0;
   let bytesBefore = 0;
   return {
@@ -135,7 +137,8 @@ export async function grpcLoad(row, server, scratch) {
       const spent = sent.busy * sent.seconds;
       return { messages: requests * batch, seconds, bytes, cpuSeconds: spent };
     },
-    cpuSeconds: () => (cpuSeconds(crowd.pid ?? 0) ?? 0) + (cpuSeconds(witness.pid ?? 0) ?? 0),
+    pids,
+    cpuSeconds: () => pids.reduce((sum, pid) => sum + (cpuSeconds(pid) ?? 0), 0),
     async verify(endServer) {
       await end(witness);
       await endServer();

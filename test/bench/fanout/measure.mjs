@@ -159,12 +159,12 @@ async function calibrate(runner, row, seconds) {
  * @returns {Promise<Omit<FanoutResult, 'row' | 'round'>>}
  */
 async function measure({ peer, name, pid, load }, row, messages) {
-  await idle(pid);
+  await idle([pid, ...load.pids]);
   const before = cpuSeconds(pid) ?? 0;
   const crowdBefore = load.cpuSeconds();
   const done = await load.run(messages);
   const generator = done.cpuSeconds + load.cpuSeconds() - crowdBefore;
-  await idle(pid);
+  await idle([pid, ...load.pids]);
   const deliveries = done.messages * row.subscribers;
   return {
     peer,
@@ -178,12 +178,17 @@ async function measure({ peer, name, pid, load }, row, messages) {
   };
 }
 
-/** Waits until a process uses no CPU time: everything is on its way. @param {number} pid */
-async function idle(pid) {
+/**
+ * Waits until processes use no CPU time: everything has arrived.
+ *
+ * @param {readonly number[]} pids
+ */
+async function idle(pids) {
+  const used = () => pids.reduce((sum, pid) => sum + (cpuSeconds(pid) ?? 0), 0);
   const until = performance.now() + IDLE_MS_MAX;
-  for (let before = cpuSeconds(pid); performance.now() < until; ) {
+  for (let before = used(); performance.now() < until; ) {
     await sleep(IDLE_MS);
-    const now = cpuSeconds(pid);
+    const now = used();
     if (now === before) return;
     before = now;
   }

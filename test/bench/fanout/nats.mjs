@@ -126,6 +126,7 @@ export async function natsLoad({ size, subscribers, window }, server) {
         cpuSeconds: (cpuSeconds(pid) ?? 0) - before,
       };
     },
+    pids: [pid],
     // Its share is in `run`.
     cpuSeconds: () => 0,
     // It counts every subscriber's messages itself, and ends where one is missing.
