@@ -6,6 +6,9 @@ import { onTestFinished } from 'vitest';
 import { startMillrace } from './cli.js';
 import { eventually } from './eventually.js';
 
+/** It starts programs, which takes its time where many do. */
+const PATIENCE_MS = 30_000;
+
 /** `millrace dev` as it runs. */
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams;
@@ -31,8 +34,11 @@ export async function dev(cwd: string, ...words: string[]): Promise<Running> {
   }
   const all = () => output.stdout + output.stderr;
   const says = (text: string | RegExp) =>
-    eventually(`it says ${text}`, all, (now) =>
-      typeof text === 'string' ? now.includes(text) : text.test(now),
+    eventually(
+      `it says ${text}`,
+      all,
+      (now) => (typeof text === 'string' ? now.includes(text) : text.test(now)),
+      PATIENCE_MS,
     );
   await says('Ctrl-C ends it');
   const target = /^listening on (\S+);/.exec(output.stdout)![1]!;
