@@ -1,6 +1,6 @@
 //! One connection as the engine sees it: its HTTP/2 state, and the frames that wait to leave.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{collections::VecDeque, net::SocketAddr, ops::Range, sync::Arc};
 
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
@@ -91,6 +91,13 @@ impl Building {
             }
             self.chunks.push_back(self.pool.take());
         }
+    }
+
+    /// Appends bytes that others send, too, without a copy.
+    pub(crate) fn share(&mut self, bytes: &Arc<[u8]>, part: Range<usize>) {
+        self.bytes += part.len();
+        self.chunks
+            .push_back(Chunk::from_shared(Arc::clone(bytes), part));
     }
 
     /// Enlarges the frame written last by `bytes`, if it is the call's and stays within `limit`.

@@ -2,34 +2,54 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Slabs kept for reuse at most; more are given back to the allocator. 512 × 16 KiB = 8 MiB.
 const KEPT_SLABS: usize = 512;
 
-/// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], or a
-/// block of its own made by [`Chunk::from_vec`]. Its address never changes while it lives.
+/// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], a block of
+/// its own made by [`Chunk::from_vec`], or a part of memory that others send, too, made by
+/// [`Chunk::from_shared`]. Its address never changes while it lives.
 /// Dropping a slab gives it back to its pool. Not `Send`.
 pub struct Chunk {
     /// Never grown beyond its capacity, so that the address stays.
     bytes: Vec<u8>,
     pool: Option<Rc<Pool>>,
+    /// The bytes, if they are shared.
+    shared: Option<(Arc<[u8]>, Range<usize>)>,
 }
 
 impl Chunk {
     /// A chunk that owns `bytes`, without a copy. It has no spare room.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Self { bytes, pool: None }
+        Self {
+            bytes,
+            pool: None,
+            shared: None,
+        }
+    }
+
+    /// A part of bytes that others hold, without a copy. It has no spare room and is never changed.
+    /// Panics if there is no such part.
+    pub fn from_shared(bytes: Arc<[u8]>, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= bytes.len());
+        Self {
+            bytes: Vec::new(),
+            pool: None,
+            shared: Some((bytes, part)),
+        }
     }
 
     /// Filled bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.as_slice().len()
     }
 
     /// Whether nothing was written yet.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.as_slice().is_empty()
     }
 
     /// Bytes that [`Chunk::write`] still takes.
@@ -48,15 +68,21 @@ impl Chunk {
 
     /// Takes the last bytes back, so that `length` are left. Does nothing if there are fewer.
     pub fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
+        match &mut self.shared {
+            Some((_, part)) => part.end = part.end.min(part.start + length),
+            None => self.bytes.truncate(length),
+        }
     }
 
     /// The filled bytes.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        match &self.shared {
+            Some((bytes, part)) => &bytes[part.clone()],
+            None => &self.bytes,
+        }
     }
 
-    /// The filled bytes, to patch what was written.
+    /// The filled bytes, to patch what was written; none of those that are shared.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -108,6 +134,7 @@ impl ChunkPool {
         Chunk {
             bytes,
             pool: Some(Rc::clone(&self.pool)),
+            shared: None,
         }
     }
 
@@ -172,6 +199,19 @@ mod tests {
     #[should_panic(expected = "never grows")]
     fn writing_beyond_the_spare_room_panics() {
         ChunkPool::new(4).take().write(&[0; 5]);
+    }
+
+    #[test]
+    fn a_shared_part_is_read_where_it_lies() {
+        let bytes: Arc<[u8]> = b"abcdef".as_slice().into();
+        let mut chunk = Chunk::from_shared(Arc::clone(&bytes), 1..5);
+        assert_eq!((chunk.len(), chunk.spare()), (4, 0));
+        assert_eq!(chunk.as_slice().as_ptr(), bytes[1..].as_ptr());
+        chunk.truncate(2);
+        assert_eq!(chunk.as_slice(), b"bc");
+        assert!(chunk.as_mut_slice().is_empty());
+        drop(chunk);
+        assert_eq!(Arc::strong_count(&bytes), 1);
     }
 
     #[test]

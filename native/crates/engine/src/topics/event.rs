@@ -32,7 +32,7 @@ impl Shared {
 
     /// gRPC's prefix and the message.
     #[inline]
-    pub(crate) fn framed(&self) -> &[u8] {
+    pub(crate) fn framed(&self) -> &Arc<[u8]> {
         &self.framed
     }
 }

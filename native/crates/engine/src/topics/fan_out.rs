@@ -15,7 +15,7 @@ use super::{
     Feed, SlowConsumer, Start, Subscribe, Topics, TopicsError,
     desk::place_log,
     event::{Log, Run},
-    feed::{Outcome, Replay, Standing},
+    feed::{Outcome, Replay, SHARED_BYTES, Standing},
     lane::{Inlets, Seat},
     space::Space,
 };
@@ -460,12 +460,21 @@ impl Engine {
                     if event.len() <= frame || event.len() > left {
                         break;
                     }
+                    let shared = log.shared(next, &self.hub.waiting).framed();
+                    let mut start = 0;
                     for piece in event.chunks(frame) {
                         let head = connection.http2.data_head(stream, piece.len(), false);
                         connection
                             .building
                             .data_head(index, head, piece.len(), true);
-                        connection.building.write(piece);
+                        if piece.len() >= SHARED_BYTES {
+                            connection
+                                .building
+                                .share(shared, start..start + piece.len());
+                        } else {
+                            connection.building.write(piece);
+                        }
+                        start += piece.len();
                     }
                     left -= event.len();
                     next += 1;

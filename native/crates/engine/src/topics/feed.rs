@@ -120,6 +120,10 @@ pub(crate) struct Replay {
     pub(crate) next: u64,
 }
 
+/// Pieces from which on a reference costs less than a copy: that is a chunk of its own, and one more
+/// for what comes behind it.
+pub(crate) const SHARED_BYTES: usize = 8 * 1024;
+
 /// Events that a replay has read ahead.
 const REPLAY_AHEAD: usize = 32;
 
@@ -359,7 +363,9 @@ impl Feed {
             let framed = front.event.framed();
             let total = framed.len() + suffix_bytes;
             let piece = length.min(total - self.offset);
-            if suffix_bytes == 0 {
+            if suffix_bytes == 0 && piece >= SHARED_BYTES {
+                building.share(framed, self.offset..self.offset + piece);
+            } else if suffix_bytes == 0 {
                 building.write(&framed[self.offset..self.offset + piece]);
             } else {
                 let mut prefix = [0; PREFIX];
