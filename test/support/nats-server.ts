@@ -48,6 +48,10 @@ export class NatsServer {
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     this.#child = child;
+    // However this process ends, the other does not outlive it.
+    const kill = () => child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.once('exit', () => process.off('exit', kill));
     let log = '';
     await new Promise<void>((resolve, reject) => {
       child.stderr!.setEncoding('utf8').on('data', (text: string) => {
