@@ -208,3 +208,41 @@ test('under block nothing is lost, and the publisher waits', async () => {
   expect(await published).toBeGreaterThan(10);
   await stalled;
 });
+
+test('a thread that dies takes its subscribers with it, and holds nobody up', async () => {
+  const { events, spread } = await started();
+  const clients = await spread(8);
+  const streams = clients.map((client) =>
+    client.subscribe({
+      pattern: 'a.b',
+      slowConsumer: SlowConsumer.SLOW_CONSUMER_BLOCK,
+      maxPending: 10,
+    }),
+  );
+  await Promise.all(streams.map((stream) => stream.headers));
+  let lost = 0;
+  const received = streams.map(async (stream) => {
+    const numbers: number[] = [];
+    try {
+      for await (const event of stream) numbers.push(numberOf(event));
+    } catch {
+      lost++;
+    }
+    return numbers;
+  });
+  await statusOf(clients[0]!.publish({ topic: 'die' }));
+  await eventually('its subscribers are gone', () => events.stats().subscriptions < 8);
+  await eventually('they have heard of it', () => lost === 8 - events.stats().subscriptions);
+  const living = events.stats().subscriptions;
+  expect(living).toBeGreaterThan(0);
+  for (const number of range(0, 500)) {
+    const writable = events.writable('a.b');
+    if (writable !== true) await writable;
+    expect(publish(events, number).delivered).toBe(living);
+  }
+  await eventually('all has left', () => events.stats().delivered >= 500 * living);
+  for (const stream of streams) stream.cancel();
+  const all = await Promise.all(received);
+  expect(all.filter((numbers) => numbers.length > 0).length).toBe(living);
+  await eventually('nobody is subscribed', () => events.stats().subscriptions === 0);
+});

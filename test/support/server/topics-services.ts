@@ -26,13 +26,14 @@ const unimplemented = () => {
 };
 
 export const pubSub = service(PubSub, {
-  /** To `stall`: keeps this thread busy for so many milliseconds. */
+  /** To `stall`: keeps this thread busy for so many milliseconds. To `die`: ends it. */
   publish({ topic, payload, messageId }) {
     if (topic === 'stall') {
       const end = performance.now() + Number(messageId);
       while (performance.now() < end);
       return {};
     }
+    if (topic === 'die') process.exit(1);
     const { delivered } = events.publish(topic, { topic, payload });
     return { delivered };
   },
