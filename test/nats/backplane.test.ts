@@ -148,6 +148,7 @@ class Node {
       duplicateWindowMs: 120_000,
       transient: ['ticks.>'],
       isTransient: (topic) => topic.startsWith('ticks.'),
+      mayBlock: () => true,
       topics: (name) => this.topics(name) as never,
     });
     links.push(this);

@@ -72,6 +72,11 @@ export class Policies {
     );
   }
 
+  /** Whether a subscriber of a topic may have a policy. Then the topic's own rule has it. */
+  allows(topic: string, policy: SlowPolicy): boolean {
+    return this.#rulesFor(topic)[0]!.slowConsumer.includes(policy);
+  }
+
   /** The rules of all topics that a pattern matches, in their order. */
   #rulesFor(pattern: string): TopicRule[] {
     const rules: TopicRule[] = [];

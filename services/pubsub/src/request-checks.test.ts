@@ -75,6 +75,15 @@ describe('publications', () => {
     expect(checks.isTransient('chat.a')).toBe(true);
   });
 
+  test('know whether a subscriber may hold them up', () => {
+    for (const topic of ['jobs.a', 'a.b']) {
+      const expected = topic === 'jobs.a';
+      expect(checks.mayBlock(topic)).toBe(expected);
+      checks.publication(publish({ topic }));
+      expect(checks.mayBlock(topic)).toBe(expected);
+    }
+  });
+
   test('more topics than are remembered', () => {
     for (let count = 0; count < 25_000; count++) {
       const topic = `metrics.${count}`;

@@ -26,6 +26,12 @@ const PENDING_DEFAULT = 256;
 const ACK_WAIT_MS_DEFAULT = 30_000;
 const ACK_WAIT_MS_MOST = 24 * 3600 * 1000;
 
+/** What publishers need to know of a topic. */
+interface TopicFacts {
+  readonly transient: boolean;
+  readonly mayBlock: boolean;
+}
+
 /** What a subscription was asked for, checked. */
 export interface CheckedSubscription {
   readonly pattern: string;
@@ -39,8 +45,8 @@ export interface CheckedSubscription {
 export class RequestChecks {
   readonly #options: CheckedOptions;
   readonly #policies: Policies;
-  /** Legal topics, and whether they are transient. */
-  readonly #topics = new Map<string, boolean>();
+  /** Legal topics. */
+  readonly #topics = new Map<string, TopicFacts>();
   readonly #durable = new Set<string>();
   #second = -1;
   #seconds = 0n;
@@ -52,14 +58,19 @@ export class RequestChecks {
 
   /** Whether events of this topic are not kept. */
   isTransient(topic: string): boolean {
-    return this.#topics.get(topic) ?? this.#onlyTransient(topic);
+    return this.#topics.get(topic)?.transient ?? this.#onlyTransient(topic);
+  }
+
+  /** Whether a subscriber of this topic may hold its publishers up. */
+  mayBlock(topic: string): boolean {
+    return this.#topics.get(topic)?.mayBlock ?? this.#policies.allows(topic, 'block');
   }
 
   /** @throws StatusError INVALID_ARGUMENT, RESOURCE_EXHAUSTED */
   publication(request: PublishRequest): Publication {
     const { topic, payload, attributes, messageId } = request;
     const { limits } = this.#options;
-    const transient = this.#topics.get(topic) ?? this.#newTopic(topic);
+    const { transient } = this.#topics.get(topic) ?? this.#newTopic(topic);
     if (payload.length > limits.payloadBytes) {
       throw exhausted(
         'payload',
@@ -143,13 +154,14 @@ export class RequestChecks {
     this.#durable.add(group);
   }
 
-  #newTopic(topic: string): boolean {
+  #newTopic(topic: string): TopicFacts {
     const wrong = topicFault(topic, this.#options.limits);
     if (wrong !== undefined) throw illegal('topic', wrong);
     const transient = this.#onlyTransient(topic);
+    const facts = { transient, mayBlock: this.#policies.allows(topic, 'block') };
     if (this.#topics.size >= TOPICS_REMEMBERED) this.#topics.clear();
-    this.#topics.set(topic, transient);
-    return transient;
+    this.#topics.set(topic, facts);
+    return facts;
   }
 
   #onlyTransient(pattern: string): boolean {

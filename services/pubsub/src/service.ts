@@ -33,6 +33,7 @@ export class PubSubOfThread {
       duplicateWindowMs: options.duplicateWindowMs,
       transient: options.transient,
       isTransient: (topic) => checks.isTransient(topic),
+      mayBlock: (topic) => checks.mayBlock(topic),
       topics,
     });
     const publishing = new Publishing(link, checks, counters, limits.openPublications);

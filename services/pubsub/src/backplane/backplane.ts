@@ -38,6 +38,8 @@ export interface BackplaneHost {
   readonly transient: readonly string[];
   /** Whether a topic (not a pattern) is one of these. */
   isTransient(topic: string): boolean;
+  /** Whether a subscriber of a topic may have the policy BLOCK: where none may, nobody has to be asked. */
+  mayBlock(topic: string): boolean;
   /**
    * Native fan-out to this process's subscribers. The same name gives the same events in every thread
    * of the process; other names are there for feeds of which some subscribers must not see the rest.

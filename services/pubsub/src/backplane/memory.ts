@@ -67,7 +67,7 @@ class MemoryLink implements BackplaneLink {
   }
 
   writable(topic: string): true | Promise<void> {
-    return this.#events.writable(topic);
+    return this.#host.mayBlock(topic) ? this.#events.writable(topic) : true;
   }
 
   interest({ group, start }: InterestOptions): Interest {
