@@ -19,7 +19,7 @@ export function showCounters(line: () => string): { stop(): void } {
 export class Rate {
   #count = 0;
   #since = performance.now();
-  #rate = 0;
+  #rate: number | undefined;
 
   /** @param count so far */
   of(count: number): string {
@@ -29,7 +29,8 @@ export class Rate {
       this.#count = count;
       this.#since = performance.now();
     }
-    return `${number(Math.round(this.#rate))}/s`;
+    // Of what is over sooner: how often on average.
+    return `${number(Math.round(this.#rate ?? count / seconds))}/s`;
   }
 }
 
