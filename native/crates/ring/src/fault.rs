@@ -35,6 +35,9 @@ mod plan {
         /// A socket's completions are held back for some turns, in order, while others overtake
         /// them.
         pub delay_chance: u8,
+        /// Two neighbouring receives of a socket change places, as on kernels that reorder. The only
+        /// fault that breaks a promise: it is for what has to notice.
+        pub reorder_chance: u8,
         /// A released buffer is kept for some turns, so that the group runs empty and sockets park.
         pub keep_chance: u8,
         /// A socket that has just received is reset: its stream ends with `ECONNRESET`.

@@ -4,44 +4,49 @@
 
 mod support;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use millrace_ring::{DriverChoice, Options, RingError, select};
+use millrace_ring::{Completion, DriverChoice, Options, RingError, SocketId, select};
 use support::*;
 
-/// Makes io_uring_setup fail with `error` on this thread from now on, as a container's seccomp
-/// profile does.
-fn forbid_io_uring(error: i32) {
-    let load_number = libc::sock_filter {
-        code: 0x20,
+fn instruction(code: u16, jump_false: u8, value: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code,
         jt: 0,
-        jf: 0,
-        k: 0,
-    };
-    let is_setup = libc::sock_filter {
-        code: 0x15,
-        jt: 0,
-        jf: 1,
-        k: libc::SYS_io_uring_setup as u32,
-    };
-    let refuse = libc::sock_filter {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: libc::SECCOMP_RET_ERRNO | error as u32,
-    };
-    let allow = libc::sock_filter {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: libc::SECCOMP_RET_ALLOW,
-    };
-    let mut filters = [load_number, is_setup, refuse, allow];
+        jf: jump_false,
+        k: value,
+    }
+}
+
+/// Makes system call `number`, or with `operation` only those whose second argument that is, fail
+/// with `error` on this thread from now on, as a container's seccomp profile does.
+fn forbid(number: libc::c_long, operation: Option<u32>, error: i32) {
+    const LOAD: u16 = 0x20;
+    const IS_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    // Offsets in seccomp_data: the number, and the low half of the second argument.
+    const NUMBER: u32 = 0;
+    const SECOND: u32 = 24 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut filters = Vec::from([instruction(LOAD, 0, NUMBER)]);
+    match operation {
+        None => filters.push(instruction(IS_EQUAL, 1, number as u32)),
+        Some(operation) => filters.extend([
+            instruction(IS_EQUAL, 3, number as u32),
+            instruction(LOAD, 0, SECOND),
+            instruction(IS_EQUAL, 1, operation),
+        ]),
+    }
+    let refuse = libc::SECCOMP_RET_ERRNO | error as u32;
+    filters.push(instruction(RETURN, 0, refuse));
+    filters.push(instruction(RETURN, 0, libc::SECCOMP_RET_ALLOW));
     let program = libc::sock_fprog {
         len: filters.len() as u16,
         filter: filters.as_mut_ptr(),
     };
-    // SAFETY: the program and its four instructions are valid during the calls, which concern this
+    // SAFETY: the program and its instructions are valid during the calls, which concern this
     // thread alone.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
@@ -53,6 +58,13 @@ fn forbid_io_uring(error: i32) {
     }
 }
 
+/// The drivers of io_uring.
+const IO_URING: [DriverChoice; 3] = [
+    DriverChoice::Bundle,
+    DriverChoice::Ring,
+    DriverChoice::Classic,
+];
+
 #[test]
 fn a_forbidden_io_uring_means_portable_with_cause_and_remedy() {
     for (error, remedy) in [
@@ -63,7 +75,7 @@ fn a_forbidden_io_uring_means_portable_with_cause_and_remedy() {
         (libc::ENOMEM, "RLIMIT_MEMLOCK"),
     ] {
         let test = move || {
-            forbid_io_uring(error);
+            forbid(libc::SYS_io_uring_setup, None, error);
             let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
             assert_eq!(selection.name, "portable");
             assert!(
@@ -72,14 +84,108 @@ fn a_forbidden_io_uring_means_portable_with_cause_and_remedy() {
                 selection.reason
             );
             assert!(selection.reason.contains(remedy), "{}", selection.reason);
-            let forced = select(DriverChoice::Bundle, &Options::default()).map(|made| made.name);
-            assert!(
-                matches!(forced, Err(RingError::Unavailable { .. })),
-                "{forced:?}"
-            );
+            for choice in IO_URING {
+                let forced = select(choice, &Options::default()).map(|made| made.name);
+                match forced {
+                    Err(RingError::Unavailable { reason, .. }) => {
+                        assert!(reason.contains(remedy), "{reason}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
         };
         join(vec![std::thread::spawn(test)]);
     }
+}
+
+/// `IORING_REGISTER_PBUF_RING`, since Linux 5.19.
+const REGISTER_BUFFER_RING: u32 = 22;
+
+#[test]
+fn without_mapped_rings_of_buffers_it_is_classic() {
+    if select(DriverChoice::Classic, &Options::default()).is_err() {
+        return eprintln!("skipped: io_uring is not allowed here");
+    }
+    for (error, remedy) in [
+        // An older kernel says so.
+        (libc::EINVAL, "Linux 6.10"),
+        // Little lockable memory.
+        (libc::ENOMEM, "RLIMIT_MEMLOCK"),
+    ] {
+        let test = move || {
+            forbid(
+                libc::SYS_io_uring_register,
+                Some(REGISTER_BUFFER_RING),
+                error,
+            );
+            let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
+            assert_eq!(selection.name, "classic", "{}", selection.reason);
+            assert!(selection.reason.contains(remedy), "{}", selection.reason);
+            for choice in [DriverChoice::Bundle, DriverChoice::Ring] {
+                let forced = select(choice, &Options::default()).map(|made| made.name);
+                assert!(
+                    matches!(forced, Err(RingError::Unavailable { .. })),
+                    "{forced:?}"
+                );
+            }
+            // And it works.
+            let mut echo = Echo::new(selection.driver, 1);
+            let (_, address) = echo.turns.listen();
+            let clients = echo_clients(address, 4, 50_000, 1);
+            echo.serve(4);
+            join(clients);
+        };
+        join(vec![std::thread::spawn(test)]);
+    }
+}
+
+/// Send rings are refused when the driver is at work already.
+#[test]
+fn send_rings_that_are_refused_half_way_leave_vectored_sends() {
+    let test = || {
+        let Some(driver) = driver(Tier::Bundle, &Options::default()) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let mut pairs = Vec::new();
+        for stream in 0..40 {
+            if stream == 10 {
+                let register = Some(REGISTER_BUFFER_RING);
+                forbid(libc::SYS_io_uring_register, register, libc::ENOMEM);
+            }
+            let (socket, client) = turns.pair(|server, _| {
+                socket2::SockRef::from(server)
+                    .set_send_buffer_size(4096)
+                    .unwrap();
+            });
+            turns.send_all(socket, stream, 400_000, 8192);
+            pairs.push((socket, client));
+        }
+        turns.turn(Duration::ZERO);
+        let counters = turns.driver.counters();
+        assert_eq!((counters.leases, counters.lease_failures), (10, 1));
+        assert_eq!(counters.vectored_sends, 30);
+        deliver(turns, pairs);
+    };
+    join(vec![std::thread::spawn(test)]);
+}
+
+/// Closes every socket, and has each client read its stream to the end.
+fn deliver(mut turns: Loop, pairs: Vec<(SocketId, TcpStream)>) {
+    for (socket, _) in &pairs {
+        turns.driver.close(*socket);
+    }
+    let readers = pairs
+        .into_iter()
+        .enumerate()
+        .map(|(stream, (_, mut client))| {
+            std::thread::spawn(move || read_exactly(&mut client, stream as u64, 400_000))
+        });
+    let readers: Vec<_> = readers.collect();
+    while readers.iter().any(|reader| !reader.is_finished()) {
+        turns.turn(Duration::from_millis(10));
+    }
+    join(readers);
 }
 
 /// Variable that turns the test below into its own restricted child.
@@ -101,12 +207,12 @@ fn little_lockable_memory_means_fewer_rings_and_none_means_portable() {
     }
 }
 
-/// The child: an ordinary user with little lockable memory.
-fn restricted(bytes: u64) {
+/// Makes this thread an ordinary user's, with so much lockable memory.
+fn become_ordinary(lockable: u64) {
     const NOBODY: u32 = 65_534;
     let limits = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: bytes,
+        rlim_cur: lockable,
+        rlim_max: lockable,
     };
     // SAFETY: a valid limit is passed; the call for the user concerns this thread alone.
     let dropped = unsafe {
@@ -114,6 +220,11 @@ fn restricted(bytes: u64) {
         libc::geteuid() != 0 || libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) == 0
     };
     assert!(dropped);
+}
+
+/// The child: an ordinary user with little lockable memory.
+fn restricted(bytes: u64) {
+    become_ordinary(bytes);
     let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
     eprintln!("{}", selection.reason);
     if bytes == 0 {
@@ -137,7 +248,7 @@ fn restricted(bytes: u64) {
         turns.send_all(socket, stream, 400_000, 8192);
         pairs.push((socket, client));
     }
-    turns.turn(std::time::Duration::ZERO);
+    turns.turn(Duration::ZERO);
     let counters = turns.driver.counters();
     if turns.driver.name() == "bundle" {
         assert!(
@@ -146,18 +257,94 @@ fn restricted(bytes: u64) {
         );
         assert!(counters.send_bundles > 0, "{counters:?}");
     }
-    for (socket, _) in &pairs {
-        turns.driver.close(*socket);
+    deliver(turns, pairs);
+}
+
+/// Variable that turns the test below into the server of many.
+const MANY: &str = "MILLRACE_TEST_MANY_CONNECTIONS";
+const CONNECTIONS: usize = 10_000;
+/// Bytes that each is sent, in four chunks, for which a send ring would be leased.
+const EACH: usize = 2000;
+
+#[test]
+fn ten_thousand_connections_of_an_ordinary_user_under_the_usual_memlock() {
+    if raise_descriptors() < CONNECTIONS as u64 + 200 {
+        return eprintln!("skipped: RLIMIT_NOFILE is below {CONNECTIONS}");
     }
-    let readers = pairs
-        .into_iter()
-        .enumerate()
-        .map(|(stream, (_, mut client))| {
-            std::thread::spawn(move || read_exactly(&mut client, stream as u64, 400_000))
-        });
-    let readers: Vec<_> = readers.collect();
-    while readers.iter().any(|reader| !reader.is_finished()) {
-        turns.turn(std::time::Duration::from_millis(10));
+    if std::env::var_os(MANY).is_some() {
+        return serve_many();
     }
-    join(readers);
+    let name = "ten_thousand_connections_of_an_ordinary_user_under_the_usual_memlock";
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--test-threads=1", "--nocapture"])
+        .env(MANY, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let port = lines.find_map(|line| line.unwrap().strip_prefix("port ")?.parse::<u16>().ok());
+    let address = ("127.0.0.1", port.expect("the server says where it listens"));
+    // Each is known by its first byte and its length: who comes when, is the server's to say.
+    let clients: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for mut client in clients {
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, pattern(3, 0, EACH));
+    }
+    assert!(server.wait().unwrap().success());
+}
+
+fn serve_many() {
+    become_ordinary(8 << 20);
+    let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
+    eprintln!("{}", selection.reason);
+    let mut turns = Loop::new(selection.driver);
+    let (_, address) = turns.listen();
+    println!("\nport {}", address.port());
+    let mut sockets = Vec::new();
+    while sockets.len() < CONNECTIONS {
+        for completion in turns.turn(Duration::from_millis(100)) {
+            match completion {
+                Completion::Accepted { descriptor, .. } => {
+                    sockets.push(turns.driver.attach(descriptor).unwrap());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    for socket in &sockets {
+        turns.send_all(*socket, 3, EACH, EACH / 4);
+    }
+    let mut closed = 0;
+    while closed < CONNECTIONS {
+        for completion in turns.turn(Duration::from_millis(100)) {
+            match completion {
+                Completion::Sent { socket, bytes } => {
+                    assert_eq!(bytes, EACH as u64);
+                    turns.driver.close(socket);
+                }
+                Completion::Closed { .. } => closed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    eprintln!("{:?}", turns.driver.counters());
+}
+
+/// Raises the soft limit of open files as far as it goes, and returns it.
+fn raise_descriptors() -> u64 {
+    let mut limits = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: valid pointers to a limit are passed.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits), 0);
+        limits.rlim_cur = limits.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits);
+    }
+    limits.rlim_max
 }

@@ -5,7 +5,7 @@ mod support;
 use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ suite! {
     a_stopped_listener_refuses,
     the_descriptor_is_readable_when_something_came,
     shutting_down_closes_everything,
+    a_peer_that_reads_a_byte_at_a_time_gets_every_byte,
+    a_descriptor_replaced_under_a_stalled_send_is_let_go_of,
     nothing_is_lost_when_everybody_leaves_at_any_time,
 }
 
@@ -116,6 +118,8 @@ fn a_tiny_group_parks_and_recovers(tier: Tier) {
     join(clients);
     let counters = echo.turns.driver.counters();
     assert!(counters.parked > 0, "{counters:?}");
+    // A bundle that empties the group ends without ENOBUFS.
+    assert!(tier == Tier::Bundle || counters.enobufs > 0, "{counters:?}");
     assert_eq!(echo.turns.driver.buffers().lowest_free(), 0);
 }
 
@@ -597,8 +601,12 @@ fn buffer_numbers_wrap_around(tier: Tier) {
     let clients = echo_clients(address, 2, 1_200_000, 7);
     echo.serve(2);
     join(clients);
-    let buffers = echo.turns.driver.counters().receive_buffers;
-    assert!(buffers > 65_536, "{buffers} buffers");
+    let counters = echo.turns.driver.counters();
+    assert!(counters.receive_buffers > 65_536, "{counters:?}");
+    // Bundles that wrap around the end of the ring, and whose buffers came back in any order.
+    let bundles = tier == Tier::Bundle;
+    assert_eq!(counters.receive_bundles > 100, bundles, "{counters:?}");
+    assert_eq!(counters.shuffled_bundles > 100, bundles, "{counters:?}");
 }
 
 /// More than 65,536 entries go through one ring of 8.
@@ -899,6 +907,82 @@ fn shutting_down_closes_everything(tier: Tier) {
         ErrorKind::ConnectionRefused
     );
     assert_eq!(turns.driver.counters().leaked_regions, 0);
+}
+
+/// Sends stall and go on in the smallest steps, within a bundle and within a chunk.
+fn a_peer_that_reads_a_byte_at_a_time_gets_every_byte(tier: Tier) {
+    for (chunk, send_rings) in [(1000, 4), (150_000, 4), (1000, 0)] {
+        let options = Options {
+            send_rings,
+            ..Options::default()
+        };
+        let Some(driver) = driver(tier, &options) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let (socket, mut client) = turns.pair(small_buffers);
+        const TOTAL: usize = 600_000;
+        turns.send_all(socket, 6, TOTAL, chunk);
+        let reader = std::thread::spawn(move || {
+            let mut byte = [0];
+            for position in 0..20_000 {
+                client.read_exact(&mut byte).unwrap();
+                check(6, position, &byte);
+            }
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).unwrap();
+            check(6, 20_000, &rest);
+            assert_eq!(rest.len(), TOTAL - 20_000);
+        });
+        assert_eq!(turns.until(is_sent), TOTAL as u64);
+        turns.driver.close(socket);
+        turns.until_closed(socket);
+        join(vec![reader]);
+        let counters = turns.driver.counters();
+        // From 5.19 on the kernel waits for room itself; before, and without io_uring, the driver
+        // does.
+        let waits = matches!(tier, Tier::Classic | Tier::Portable);
+        assert_eq!(counters.send_restarts > 0, waits, "{counters:?}");
+        assert_eq!(counters.send_bytes, TOTAL as u64);
+    }
+}
+
+/// Whoever replaces a descriptor that is not theirs cannot keep the driver from ending what is in
+/// flight on the connection.
+fn a_descriptor_replaced_under_a_stalled_send_is_let_go_of(tier: Tier) {
+    // Without io_uring there is nothing in flight, and the descriptor is the connection.
+    if !tier.is_io_uring() {
+        return;
+    }
+    for send_rings in [4, 0] {
+        let options = Options {
+            send_rings,
+            ..Options::default()
+        };
+        let Some(driver) = driver(tier, &options) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let number = std::cell::Cell::new(-1);
+        let (socket, mut client) = turns.pair(|server, client| {
+            small_buffers(server, client);
+            number.set(server.as_raw_fd());
+        });
+        turns.send_all(socket, 7, 600_000, 8192);
+        assert!(turns.turn(SHORT).is_empty());
+        let nothing = std::fs::File::open("/dev/null").unwrap();
+        // SAFETY: both descriptors are open; the driver owns the second one and closes what it
+        // stands for then.
+        assert!(unsafe { libc::dup2(nothing.as_raw_fd(), number.get()) } >= 0);
+        turns.driver.abort(socket);
+        turns.until_closed(socket);
+        // The last reference is gone with what was in flight: the stream ends.
+        let mut bytes = Vec::new();
+        let ended = client.read_to_end(&mut bytes);
+        check(7, 0, &bytes);
+        assert!(ended.is_err() || bytes.len() < 600_000);
+        assert_eq!(turns.driver.chunks().taken(), 0);
+    }
 }
 
 /// Both sides close, reset, pause and send whenever they like. Every socket is closed once, every

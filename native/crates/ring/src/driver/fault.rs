@@ -92,6 +92,21 @@ impl Fault {
         }
     }
 
+    fn reorder(&mut self, batch: &mut [Completion]) {
+        for at in 1..batch.len() {
+            let neighbours = match &batch[at - 1..=at] {
+                [
+                    Completion::Received { socket: one, .. },
+                    Completion::Received { socket: other, .. },
+                ] => one == other,
+                _ => false,
+            };
+            if neighbours && self.random.chance(self.plan.reorder_chance) {
+                batch.swap(at - 1, at);
+            }
+        }
+    }
+
     /// Drops what is held back of a socket that the caller closes.
     fn discard(&mut self, socket: SocketId) {
         let held = self
@@ -234,6 +249,7 @@ impl Driver for Fault {
     fn complete(&mut self, out: &mut Vec<Completion>, max: usize) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         let more = self.inner.complete(&mut batch, max);
+        self.reorder(&mut batch);
         for completion in batch.drain(..) {
             self.filter(completion, out);
         }

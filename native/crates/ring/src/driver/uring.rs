@@ -10,6 +10,8 @@ mod close;
 mod receive;
 mod send;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -338,13 +340,13 @@ impl Driver for Uring {
             return self.abort(socket);
         }
         tenant.phase = Phase::Closing;
-        let armed = tenant.receive == Receive::Armed;
+        // One that is being cancelled ends by itself.
+        let armed = tenant.receive == Receive::Armed || tenant.polling;
         self.discard_done(socket);
         if armed {
             self.cancel(key);
-        } else {
-            self.finish(key);
         }
+        self.finish(key);
     }
 
     fn abort(&mut self, socket: SocketId) {
@@ -362,6 +364,7 @@ impl Driver for Uring {
         socket::reset_on_close(descriptor);
         tenant.phase = Phase::Aborting;
         self.discard_done(socket);
+        self.cancel(key);
         self.finish(key);
     }
 

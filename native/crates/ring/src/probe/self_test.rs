@@ -296,6 +296,47 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "__fault")]
+    #[test]
+    fn a_driver_that_reorders_is_caught_in_every_round() {
+        use crate::FaultPlan;
+        use crate::driver::fault::Fault;
+        for round in ROUNDS {
+            for seed in 0..10 {
+                let plan = FaultPlan {
+                    seed,
+                    reorder_chance: 100,
+                    ..FaultPlan::default()
+                };
+                let driver = Box::new(Fault::new(portable(round), &plan));
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let failure = run(driver, round, deadline).unwrap_err();
+                assert!(
+                    failure.starts_with("wrong bytes were received near"),
+                    "{failure}"
+                );
+            }
+        }
+    }
+
+    #[cfg(feature = "__fault")]
+    #[test]
+    fn a_driver_that_only_delays_passes() {
+        use crate::FaultPlan;
+        use crate::driver::fault::Fault;
+        let plan = FaultPlan {
+            seed: 1,
+            delay_chance: 60,
+            keep_chance: 100,
+            ..FaultPlan::default()
+        };
+        for round in ROUNDS {
+            let driver = Box::new(Fault::new(portable(round), &plan));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            assert_eq!(run(driver, round, deadline), Ok(()));
+        }
+    }
+
     #[test]
     fn it_ends_when_the_time_is_over() {
         let result = run(portable(ROUNDS[0]), ROUNDS[0], Instant::now());

@@ -137,3 +137,131 @@ fn trial(preset: Preset, deadline: Instant) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::portable::Portable;
+
+    /// A driver that stands in for the one of a preset.
+    fn stand_in(preset: Preset) -> Selection {
+        Selection {
+            driver: Box::new(Portable::new(&Options::default()).unwrap()),
+            name: preset.name,
+            reason: format!("{}: made", preset.name),
+        }
+    }
+
+    #[test]
+    fn the_first_that_can_be_made_tells_why_it_is_not_a_better_one() {
+        let best = first(|preset| Ok(stand_in(preset))).unwrap();
+        assert_eq!(best.reason, "bundle: made");
+        for (place, name) in ["bundle", "ring", "classic"].into_iter().enumerate() {
+            let mut tried = 0;
+            let found = first(|preset| {
+                tried += 1;
+                if tried > place {
+                    return Ok(stand_in(preset));
+                }
+                Err(format!("{} is refused", preset.name))
+            });
+            let found = found.unwrap();
+            assert_eq!((found.name, tried), (name, place + 1));
+            if place > 0 {
+                let reason = format!("{name}: made, since bundle is refused");
+                assert_eq!(found.reason, reason);
+            }
+        }
+    }
+
+    #[test]
+    fn when_none_can_be_made_each_reason_is_told_once() {
+        let refused = |reasons: [&'static str; 3]| {
+            let mut reasons = reasons.into_iter();
+            first(|_| Err(reasons.next().unwrap().to_string()))
+                .map(|made| made.name)
+                .unwrap_err()
+        };
+        assert_eq!(refused(["forbidden"; 3]), "forbidden");
+        assert_eq!(refused(["no bundles", "slow", "slow"]), "no bundles; slow");
+    }
+
+    #[test]
+    fn kernels_that_reorder_are_not_asked_for_bundled_receives() {
+        for release in [
+            "6.10.3", "6.11.0", "6.12.35", "6.13.9", "6.14.11", "6.15.4", "",
+        ] {
+            let mut tried = Vec::new();
+            let (preset, reason) = sound(BUNDLE, release, |preset| {
+                tried.push(preset.receive);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(preset.receive, ReceiveMode::Multishot, "{release}");
+            assert_eq!(tried, [ReceiveMode::Multishot], "{release}");
+            assert!(reason.contains("may reorder bundled receives"), "{reason}");
+        }
+        for release in ["6.12.36", "6.15.5", "6.16.0", "6.18.44", "7.0.1"] {
+            let (preset, reason) = sound(BUNDLE, release, |_| Ok(())).unwrap();
+            assert_eq!(preset, BUNDLE, "{release}");
+            assert!(reason.contains("passed the self-test"), "{reason}");
+        }
+    }
+
+    /// A kernel of good name where some ways to receive change the order: the self-test itself
+    /// finds out, over loopback.
+    #[cfg(feature = "__fault")]
+    fn reordering(reorders: &[ReceiveMode], preset: Preset) -> Result<(), String> {
+        use crate::FaultPlan;
+        use crate::driver::fault::Fault;
+        let chance = if reorders.contains(&preset.receive) {
+            100
+        } else {
+            0
+        };
+        let plan = FaultPlan {
+            seed: 7,
+            reorder_chance: chance,
+            ..FaultPlan::default()
+        };
+        for round in self_test::ROUNDS {
+            let driver = Box::new(Portable::new(&round.options()).unwrap());
+            let deadline = Instant::now() + Duration::from_secs(60);
+            self_test::run(Box::new(Fault::new(driver, &plan)), round, deadline)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "__fault")]
+    #[test]
+    fn bundled_receives_that_reorder_are_left_alone() {
+        let (preset, reason) = sound(BUNDLE, "6.18.1", |preset| {
+            reordering(&[ReceiveMode::Bundle], preset)
+        })
+        .unwrap();
+        assert_eq!(
+            (preset.name, preset.receive),
+            ("bundle", ReceiveMode::Multishot)
+        );
+        assert_eq!(preset.send, BUNDLE.send);
+        let failed = "bundled receives failed on kernel 6.18.1: wrong bytes were received near";
+        assert!(reason.contains(failed), "{reason}");
+    }
+
+    #[cfg(feature = "__fault")]
+    #[test]
+    fn multishot_receives_that_reorder_leave_classic() {
+        let broken = [ReceiveMode::Bundle, ReceiveMode::Multishot];
+        let found = first(|preset| {
+            sound(preset, "6.18.1", |preset| reordering(&broken, preset))
+                .map(|(preset, _)| stand_in(preset))
+        })
+        .unwrap();
+        assert_eq!(found.name, "classic");
+        assert!(
+            found.reason.contains("wrong bytes were received near"),
+            "{}",
+            found.reason
+        );
+    }
+}

@@ -15,17 +15,7 @@ impl Uring {
         if socket.phase == Phase::Open || socket.cancels > 0 {
             return;
         }
-        let sending = !socket.outbox.is_idle();
-        if socket.receive.in_flight()
-            || socket.polling
-            || socket.connecting.is_some()
-            || (sending && socket.phase == Phase::Aborting)
-        {
-            // The cancel missed: the operation was being worked on just then. Once more.
-            self.cancel(key);
-            return;
-        }
-        if sending {
+        if socket.is_held_up() || !socket.outbox.is_idle() {
             return;
         }
         let Some(descriptor) = socket.descriptor.take() else {
@@ -45,7 +35,8 @@ impl Uring {
         }
     }
 
-    /// Cancels the receive, or everything when aborting.
+    /// Cancels the receive if there is one, and everything when aborting. The completion of what is
+    /// cancelled may come after the cancel's.
     pub(super) fn cancel(&mut self, key: Key) {
         let socket = &mut self.sockets[key.index];
         let owner = key.to_bits();
@@ -78,7 +69,12 @@ impl Uring {
         socket.cancels -= 1;
         self.counters.missed_cancels += u64::from(result < 0);
         if socket.phase != Phase::Open {
-            self.finish(key);
+            if result < 0 && socket.is_held_up() {
+                // The cancel missed: the operation was being worked on just then. Once more.
+                self.cancel(key);
+            } else {
+                self.finish(key);
+            }
         } else if let (true, Receive::Cancelling { resume }) = (result < 0, socket.receive) {
             // The cancel missed: the receive was being worked on just then.
             socket.receive = Receive::Armed;

@@ -72,6 +72,16 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Whether something is in flight that has to be cancelled before it closes.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.receive.in_flight()
+            || self.polling
+            || self.connecting.is_some()
+            || (self.phase == Phase::Aborting && !self.outbox.is_idle())
+    }
+}
+
 impl Receive {
     pub(super) fn in_flight(self) -> bool {
         matches!(self, Self::Armed | Self::Cancelling { .. })
