@@ -16,38 +16,33 @@ pub(crate) enum SendMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Preset {
     pub(crate) name: &'static str,
-    /// The first Linux that has all of it.
-    pub(crate) linux: &'static str,
     pub(crate) base: Base,
     pub(crate) group: GroupKind,
     pub(crate) receive: ReceiveMode,
     pub(crate) send: SendMode,
 }
 
-/// Bundles both ways. Where bundled receives are not sound, with [`ReceiveMode::Multishot`].
+/// Linux 6.10: bundles both ways. Where bundled receives are not sound, with [`ReceiveMode::Multishot`].
 pub(crate) const BUNDLE: Preset = Preset {
     name: "bundle",
-    linux: "6.10",
     base: Base::Linux6_0,
     group: GroupKind::Mapped,
     receive: ReceiveMode::Bundle,
     send: SendMode::Bundle,
 };
 
-/// Multishot receives from a mapped ring, a buffer per completion.
+/// Linux 6.0: multishot receives from a mapped ring, a buffer per completion.
 pub(crate) const RING: Preset = Preset {
     name: "ring",
-    linux: "6.0",
     base: Base::Linux6_0,
     group: GroupKind::Mapped,
     receive: ReceiveMode::Multishot,
     send: SendMode::Vectored,
 };
 
-/// A receive for each filled buffer, which is provided again by an operation.
+/// Linux 5.7: a receive for each filled buffer, which is provided again by an operation.
 pub(crate) const CLASSIC: Preset = Preset {
     name: "classic",
-    linux: "5.7",
     base: Base::Linux5_7,
     group: GroupKind::Provided,
     receive: ReceiveMode::Polled,

@@ -68,12 +68,16 @@ impl Uring {
     ///
     /// # Errors
     /// What the kernel says: see [`Queue::new`] and [`ReceiveBuffers::new`]. `Unsupported`, without
-    /// a number: it lacks something that it has no number for.
+    /// a number: it has no bundles.
     pub(crate) fn new(options: &Options, preset: Preset) -> io::Result<Self> {
         let Preset { base, receive, .. } = preset;
         let mut queue = Queue::new(base, options)?;
+        if !queue.has_fast_poll() {
+            // As a kernel says that knows less.
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         let bundles = preset.send == SendMode::Bundle || receive == ReceiveMode::Bundle;
-        if !queue.has_fast_poll() || (bundles && !queue.has_bundles()) {
+        if bundles && !queue.has_bundles() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let mut buffers = BufferGroup::new(options.buffers, options.buffer_bytes)?;

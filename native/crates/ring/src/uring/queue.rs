@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::Fd;
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use socket2::SockAddr;
 
@@ -396,13 +396,16 @@ impl Queue {
         }
     }
 
-    /// Waits until there is a completion or the time is over.
+    /// Waits until there is a completion or the time is over. Polled for, since waiting with a time
+    /// takes Linux 5.11.
     pub(crate) fn wait(&mut self, time: Duration) {
-        let timespec = Timespec::from(time);
-        let arguments = SubmitArgs::new().timespec(&timespec);
-        self.enters += 1;
-        // It ends with ETIME, EINTR or a completion; the caller looks for itself.
-        let _ = self.ring.submitter().submit_with_args(1, &arguments);
+        let mut poll = libc::pollfd {
+            fd: self.descriptor(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd is passed. Whatever it says, the caller looks at the queue.
+        unsafe { libc::poll(&raw mut poll, 1, time.as_millis() as i32) };
     }
 
     fn enter(&mut self, submit: u32, complete: u32, events: bool) -> io::Result<usize> {
