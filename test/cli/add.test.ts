@@ -251,7 +251,7 @@ describe('failures change nothing', () => {
     mkdirSync(join(cwd, 'src/gen/a.ts'), { recursive: true });
     const { code, stderr } = await millrace(['add', 'method', 'Orders.List'], { cwd });
     expect(code).toBe(1);
-    expect(stderr).toContain('Nothing was changed.');
+    expect(stderr).toContain('Nothing was changed. Run it in a folder in which you may write.');
     expect(text(cwd, 'protos/a.proto')).toBe(A);
     expect(existsSync(join(cwd, 'src/services'))).toBe(false);
   });

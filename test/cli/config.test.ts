@@ -89,6 +89,28 @@ describe('what is wrong with it', () => {
     );
   });
 
+  test('it is no TypeScript, which the bundler says in colours', async () => {
+    const cwd = project({ 'millrace.config.ts': 'export default {' });
+    linkPackages(cwd, 'rolldown');
+    const environment = { NO_COLOR: undefined, FORCE_COLOR: '1' };
+    const { code, stderr } = await millrace(['generate'], { cwd, environment });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^millrace\.config\.ts cannot be loaded: .*\n\n\[PARSE_ERROR\]/);
+    expect(stderr).not.toContain('\u001b');
+  });
+
+  test('it cannot be built beside itself', async () => {
+    // The name of what is built is longer, and too long.
+    const name = `${'a'.repeat(240)}.ts`;
+    const cwd = project({ [name]: 'export default {};' });
+    linkPackages(cwd, 'rolldown');
+    const { code, stderr } = await millrace(['generate', '--config', name], { cwd });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /cannot be built beside itself: ENAMETOOLONG.*\n.* Or write it in JavaScript, as /,
+    );
+  });
+
   const strips = (process.features as { typescript?: unknown }).typescript;
   test.skipIf(strips)('TypeScript without a bundler', async () => {
     const said = await failed({ 'millrace.config.ts': 'export default {};' });

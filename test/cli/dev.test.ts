@@ -187,7 +187,18 @@ test('a port in use', async () => {
   const { port } = taken.address() as AddressInfo;
   const { code, stderr } = await millrace(['dev', '--port', String(port)], { cwd: echoProject() });
   expect(code).toBe(1);
-  expect(stderr).toContain('the port is in use');
+  expect(stderr).toBe(
+    `cannot listen on 127.0.0.1:${port}: the port is in use; stop the other process, or choose another port (0 for any)\n`,
+  );
+});
+
+test('nowhere to build', async () => {
+  const cwd = project({ 'src/main.ts': MAIN, '.millrace': 'a file' });
+  const { code, stderr } = await millrace(['dev', '--port', '0'], { cwd });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /^\.millrace cannot be written: ENOTDIR.*\nIt is where dev builds the program\. Run it .*\n$/,
+  );
 });
 
 test('no bundler', async () => {

@@ -2,6 +2,7 @@
 // scaffold.test.ts.
 
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -126,6 +127,14 @@ describe('--packages', () => {
     expect(overrides).toMatchObject({ millrace: '$millrace', ...native });
   });
 
+  test('an empty MILLRACE_PACKAGES is none', async () => {
+    const cwd = project({});
+    const environment = { MILLRACE_PACKAGES: '' };
+    const { code } = await millrace(['new', 'my-app', '--no-install'], { cwd, environment });
+    expect(code).toBe(0);
+    expect(manifest(join(cwd, 'my-app')).dependencies['millrace']).toBe(version);
+  });
+
   test('only what the template needs', async () => {
     const root = await make('npm', 'pubsub');
     const packed = file('millrace-pubsub');
@@ -227,6 +236,14 @@ describe('an installation that fails leaves a project that is whole', () => {
     });
     expect(stderr).toMatch(
       /^my-app is complete, but for its dependencies: npm cannot reach its registry \(ECONNREFUSED\)\nWhen there is a network: cd my-app && npm install\n$/,
+    );
+  });
+
+  test('what development needs is installed, whatever NODE_ENV says here', async () => {
+    const PATH = project({ npm: '#!/bin/sh\necho "NODE_ENV is $NODE_ENV"\nexit 7\n' });
+    chmodSync(join(PATH, 'npm'), 0o755);
+    expect(await failing({ PATH, NODE_ENV: 'production' })).toContain(
+      'npm install ended with code 7\n  NODE_ENV is development\nWhen that is mended: ',
     );
   });
 

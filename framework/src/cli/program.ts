@@ -70,7 +70,9 @@ function explain(error: unknown, verbose: boolean): string {
     return `${error.message}\n${error.remedy === undefined ? '' : `${error.remedy}\n`}`;
   }
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof MillraceError) return `${message}\n`;
+  // Native code says what to do, too, with a code of ours on an error of its own.
+  const { code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  if (error instanceof MillraceError || code?.startsWith('MILLRACE_')) return `${message}\n`;
   return `${message}\nRun it again with --verbose to see where this comes from.\n`;
 }
 

@@ -1,8 +1,14 @@
 import { CliError } from './cli-error.js';
 
-/** Whether there is a person to be asked: never in a pipeline or in continuous integration. */
-export function canAsk(): boolean {
-  return process.stdin.isTTY === true && process.stderr.isTTY === true && !process.env['CI'];
+/**
+ * Whether there is a person to be asked: never in a pipeline or in continuous integration, nor where
+ * the terminal cannot draw a question.
+ *
+ * @param output where the question would appear
+ */
+export function canAsk(output: NodeJS.WriteStream = process.stderr): boolean {
+  const { CI, TERM } = process.env;
+  return process.stdin.isTTY === true && output.isTTY === true && !CI && TERM !== 'dumb';
 }
 
 /**

@@ -7,6 +7,7 @@ import { loadConfig } from '../config/load-config.js';
 import { explained } from '../generate/explained.js';
 import { GenerateError } from '../generate/generate-error.js';
 import { examples } from '../help.js';
+import { writeRemedy } from '../write-remedy.js';
 
 interface Options {
   readonly kind: Kind;
@@ -115,7 +116,7 @@ async function add(
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CliError(`the files cannot be written: ${reason}`, {
-      remedy: 'Nothing was changed.',
+      remedy: `Nothing was changed. ${writeRemedy(error)}`,
       cause: error,
     });
   }

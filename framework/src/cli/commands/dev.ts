@@ -19,6 +19,7 @@ import { write } from '../generate/write.js';
 import { examples } from '../help.js';
 import { addListenOptions, type ListenFlags, listenAddress } from '../serve/listen-options.js';
 import { untilSignal } from '../signals.js';
+import { writeRemedy } from '../write-remedy.js';
 
 const BACKLOG = 4096;
 /** Beside the sources, so that packages are found from it; ignores itself in git. */
@@ -66,8 +67,16 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   const native = await loadDescriptors();
   const descriptor = native.openListener(host, port, BACKLOG);
   const work = resolve(WORK, `dev-${process.pid}`);
-  mkdirSync(work, { recursive: true });
-  writeFileSync(join(WORK, '.gitignore'), '*\n');
+  try {
+    mkdirSync(work, { recursive: true });
+    writeFileSync(join(WORK, '.gitignore'), '*\n');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CliError(`${WORK} cannot be written: ${reason}`, {
+      remedy: `It is where dev builds the program. ${writeRemedy(error)}`,
+      cause: error,
+    });
+  }
   const coloured = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
   const say = (text: string) => process.stdout.write(`${pretty(text, coloured)}\n`);
   const address = native.adoptListener(descriptor);
@@ -155,6 +164,11 @@ function explanation(error: unknown): string {
     return `${shown.message}${shown.remedy === undefined ? '' : `\n${shown.remedy}`}\nnothing was started`;
   }
   // Bundlers colour what they say, wherever it goes.
-  const text = stripVTControlCharacters(shown instanceof Error ? shown.message : String(shown));
+  const coloured = shown instanceof Error ? shown.message : String(shown);
+  // Nor does a backtrace of their own code help, as they have it where the disk is full.
+  const text = stripVTControlCharacters(coloured).replace(
+    /\n+Stack backtrace:(?:\n[ \t]+.*)*/g,
+    '',
+  );
   return `${text.trimEnd()}\nnothing was started`;
 }

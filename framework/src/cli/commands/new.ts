@@ -14,6 +14,7 @@ import {
 import { findTarballs } from '../new/packages.js';
 import { exampleCall, folderExists, scaffold, TEMPLATES, type Template } from '../new/scaffold.js';
 import { packageVersion } from '../package-version.js';
+import { canAsk } from '../prompts.js';
 
 interface Options {
   readonly template?: Template;
@@ -63,9 +64,8 @@ async function run(given: string | undefined, options: Options): Promise<void> {
   if (given === undefined) checkTarget(name);
   const version = packageVersion();
   const tarballs =
-    options.packages === undefined
-      ? undefined
-      : findTarballs(resolve(options.packages), { version, template });
+    // An empty variable is as good as none.
+    !options.packages ? undefined : findTarballs(resolve(options.packages), { version, template });
   scaffold({ name, template, manager, packages: { version, tarballs } });
   say(`${name} is made, of template ${template}.`);
   if (options.install) {
@@ -92,8 +92,7 @@ function checkTarget(name: string): void {
 async function answers(name: string | undefined, options: Options) {
   const { template, packageManager: manager } = options;
   const defaults = { template: 'unary', manager: callingPackageManager() } as const;
-  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
-  if (terminal && !options.yes) {
+  if (canAsk(process.stdout) && !options.yes) {
     const { ask } = await import('../new/questions.js');
     return ask({ name, template, manager }, defaults);
   }

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { CliError } from '../cli-error.js';
+import { writeRemedy } from '../write-remedy.js';
 import { findBundler } from './bundler.js';
 
 /**
@@ -19,8 +21,12 @@ export async function importModule(file: string): Promise<Record<string, unknown
     if (bundler) return await importText(file, await bundler.bundle(file));
     if (stripsTypes()) return await fresh(file);
   } catch (error) {
+    if (error instanceof CliError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CliError(`${shown} cannot be loaded: ${reason}`, { cause: error });
+    // Bundlers colour what they say, wherever it goes.
+    throw new CliError(`${shown} cannot be loaded: ${stripVTControlCharacters(reason).trimEnd()}`, {
+      cause: error,
+    });
   }
   throw new CliError(`${shown} is TypeScript, and this project has no bundler to load it with`, {
     remedy: `Install one (npm install --save-dev rolldown), or rename the file to ${basename(shown).replace(/ts$/, 'js').replace(/\.js$/, '.mjs')} and write JavaScript.`,
@@ -41,9 +47,15 @@ async function fresh(file: string): Promise<Record<string, unknown>> {
 async function importText(file: string, text: string): Promise<Record<string, unknown>> {
   const copy = join(dirname(file), `.${basename(file)}.${randomUUID()}.mjs`);
   try {
-    await writeFile(copy, text);
+    await writeFile(copy, text).catch((error: Error) => {
+      throw new CliError(`${relative('', file)} cannot be built beside itself: ${error.message}`, {
+        remedy: `${writeRemedy(error)} Or write it in JavaScript, as millrace.config.mjs: that is read as it is.`,
+        cause: error,
+      });
+    });
     return (await import(pathToFileURL(copy).href)) as Record<string, unknown>;
   } finally {
-    await rm(copy, { force: true });
+    // Where it could not be written it may not be removable either, and that is not what to say.
+    await rm(copy, { force: true }).catch(() => {});
   }
 }

@@ -88,6 +88,8 @@ function run(
   return new Promise((resolve, reject) => {
     const child = spawn(command, words, {
       cwd,
+      // A new project is there to be developed: what it needs for that is installed, too.
+      env: { ...process.env, NODE_ENV: 'development' },
       stdio: ['ignore', 'pipe', 'pipe'],
       // On Windows these are batch files.
       shell: process.platform === 'win32',

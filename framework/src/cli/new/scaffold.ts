@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { CliError } from '../cli-error.js';
 import { generate } from '../generate/generate.js';
 import { write } from '../generate/write.js';
+import { writeRemedy } from '../write-remedy.js';
 import { manifestFiles } from './manifest.js';
 import { habitsOf, type PackageManager } from './package-manager.js';
 import type { Packages } from './packages.js';
@@ -63,7 +64,7 @@ export function scaffold(project: Project): void {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CliError(`${name} cannot be written: ${reason}`, {
-      remedy: 'Nothing was made. Run it in a folder in which you may write.',
+      remedy: `Nothing was made. ${writeRemedy(error)}`,
       cause: error,
     });
   } finally {
