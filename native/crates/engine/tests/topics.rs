@@ -4,6 +4,10 @@ mod support;
 
 use std::{
     collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -278,4 +282,115 @@ fn what_other_threads_publish_keeps_the_order_of_each() {
             assert_eq!(next, [EVENTS as u32; PUBLISHERS]);
         }
     }
+}
+
+#[test]
+fn a_subscriber_that_blocks_is_cut_off_though_it_has_read_a_little() {
+    const EVENT: usize = 20_000;
+    let topics = Topics::open(
+        "a little",
+        &TopicsOptions {
+            block_timeout_ms: 200,
+            ..TopicsOptions::default()
+        },
+    )
+    .unwrap();
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let call = *server.calls.keys().next().unwrap();
+    let wanted = Subscribe {
+        max_pending: 2,
+        ..everything(Start::Latest)
+    };
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
+    let topic = topics.topic("a").unwrap();
+    // As if many publishers had looked at the same time whether they may: its window takes three.
+    for _ in 0..20 {
+        topics.publish(topic, &[0; EVENT], Retain::No);
+    }
+    run(&mut server, &mut clients, 4_096, |_, clients| {
+        clients[0].calls[0].incoming.len() > 4 * EVENT
+    });
+    clients[0].calls[0].reading = false;
+    assert!(!topics.are_writable(topic));
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "subscribersDisconnected") == 1
+    });
+    assert!(topics.are_writable(topic));
+}
+
+#[test]
+fn a_member_that_joins_a_blocked_group_wakes_publishers() {
+    let topics = open("a member joins");
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 2);
+    let member = Subscribe {
+        group: Some("workers"),
+        max_pending: 1,
+        ..everything(Start::Latest)
+    };
+    let calls: Vec<u32> = server.calls.keys().copied().collect();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&woken);
+    topics.on_writable(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    server.engine.subscribe(calls[0], &topics, &member).unwrap();
+    let topic = topics.topic("a").unwrap();
+    topics.publish(topic, b"one", Retain::No);
+    assert!(!topics.are_writable(topic));
+    let before = woken.load(Ordering::SeqCst);
+    server.engine.subscribe(calls[1], &topics, &member).unwrap();
+    assert!(topics.are_writable(topic));
+    assert!(woken.load(Ordering::SeqCst) > before);
+}
+
+#[test]
+fn who_got_from_the_past_what_had_no_room_on_its_way_is_not_cut_off_for_it() {
+    /// More than a lane takes.
+    const MANY: usize = 5_000;
+    let topics = open("no room");
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 2);
+    let calls: Vec<u32> = server.calls.keys().copied().collect();
+    for (call, pattern, start) in [
+        (calls[0], "replayed", Start::Earliest),
+        (calls[1], "live", Start::Latest),
+    ] {
+        let wanted = Subscribe {
+            pattern,
+            slow_consumer: SlowConsumer::Disconnect,
+            ..everything(start)
+        };
+        server.engine.subscribe(call, &topics, &wanted).unwrap();
+    }
+    let flood = |topic: &'static str| {
+        thread::spawn(move || {
+            let topics = open("no room");
+            let topic = topics.topic(topic).unwrap();
+            for _ in 0..MANY {
+                topics.publish(topic, b"event", Retain::Counted);
+            }
+        })
+        .join()
+        .unwrap();
+    };
+    flood("replayed");
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "eventsDelivered") == MANY as u64
+    });
+    flood("live");
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "subscribersDisconnected") > 0
+    });
+    assert_eq!(stat(&server, "subscribedCalls"), 1);
+    assert_eq!(stat(&server, "subscribersDisconnected"), 1);
 }

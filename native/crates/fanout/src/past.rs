@@ -191,7 +191,7 @@ impl<E: Clone> Past<E> {
         let first = state.store.first_sequence().unwrap_or(from);
         let mut piece = Piece {
             next: from.max(first),
-            passed: first.saturating_sub(from),
+            passed: state.store.evicted_from(from),
             end: true,
             arrival: state.arrival,
         };

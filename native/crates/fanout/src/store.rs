@@ -70,6 +70,8 @@ pub struct Store<E> {
     /// From this sequence on everything is retained, or has not been published yet. `None` before the
     /// first event, which says where sequences begin.
     first: Option<u64>,
+    /// Where sequences began: the lowest that was ever kept.
+    origin: Option<u64>,
     /// When the newest of the events that were evicted was published.
     evicted_time: Option<u64>,
     evicted: u64,
@@ -83,6 +85,7 @@ impl<E> Store<E> {
             events: VecDeque::new(),
             bytes: 0,
             first: None,
+            origin: None,
             evicted_time: None,
             evicted: 0,
         }
@@ -116,10 +119,9 @@ impl<E> Store<E> {
         if let Some(evicted) = self.evicted_time {
             event.time = event.time.max(evicted);
         }
-        self.first = Some(
-            self.first
-                .map_or(event.sequence, |first| first.min(event.sequence)),
-        );
+        for lowest in [&mut self.first, &mut self.origin] {
+            *lowest = Some(lowest.map_or(event.sequence, |each| each.min(event.sequence)));
+        }
         self.bytes += event.bytes;
         self.events.insert(position, event);
         self.expire(now);
@@ -167,6 +169,15 @@ impl<E> Store<E> {
     /// event, or the next after what was evicted. `None` before the first event.
     pub fn first_sequence(&self) -> Option<u64> {
         self.first
+    }
+
+    /// How many sequences from this one on are not retained any more: those before the first event never
+    /// were.
+    pub fn evicted_from(&self, sequence: u64) -> u64 {
+        match (self.first, self.origin) {
+            (Some(first), Some(origin)) => first.saturating_sub(sequence.max(origin)),
+            _ => 0,
+        }
     }
 
     /// The newest sequence, if an event is retained.

@@ -299,11 +299,12 @@ impl Topics {
             kept,
             missed: 0,
         };
-        for (part, place) in route.matches.parts.iter().zip(&route.parts) {
-            full |= place.give(&mut event, part);
-        }
+        // Before it is on its way: its engine may have sent it at once, and counts it off then.
         for standing in &route.matches.blocking {
             standing.give();
+        }
+        for (part, place) in route.matches.parts.iter().zip(&route.parts) {
+            full |= place.give(&mut event, part);
         }
         for (number, group) in route.matches.groups.iter().enumerate() {
             let turns = &route.turns[number];

@@ -392,7 +392,7 @@ impl Engine {
             };
             if !feed.replays(log.arrival(event)) {
                 self.give(number, reference, log, event, event + 1);
-            } else if feed.left(1)
+            } else if feed.left(1, self.now)
                 && let Some(joined) = self.hub.joined(number)
             {
                 joined.wakes = true;
@@ -484,7 +484,7 @@ impl Engine {
         }
         let delivered = next - first;
         self.totals.messages_sent += delivered as u64;
-        let wakes = feed.left(delivered as u32);
+        let wakes = feed.left(delivered as u32, self.now);
         let mut dropped = 0;
         let mut overrun = false;
         for event in next..end {
@@ -497,9 +497,7 @@ impl Engine {
                 }
             }
         }
-        if feed.bound_since.is_none() && feed.standing.blocks() && feed.standing.is_at_bound() {
-            feed.bound_since = Some(self.now);
-        }
+        feed.time_bound(self.now);
         if !feed.is_idle() && !call.in_ready_queue {
             call.in_ready_queue = true;
             connection.ready.push_back(index);
@@ -560,7 +558,7 @@ impl Engine {
         let (delivered, live) = feed.write(length, &mut connection.building);
         self.hub.framed += length as u64;
         // What comes from the past does not hold up publishers.
-        let wakes = feed.left(live);
+        let wakes = feed.left(live, self.now);
         if !feed.is_idle() {
             call.in_ready_queue = true;
             connection.ready.push_back(index);

@@ -233,6 +233,9 @@ impl Feed {
         if self.waiting.len() >= most.div_ceil(2) {
             return 0;
         }
+        // What had no room on its way until now was retained before that, and so comes from the past.
+        self.standing.missed.store(0, Ordering::Relaxed);
+        self.standing.overrun.store(false, Ordering::Relaxed);
         let piece = replay.past.replay(
             replay.next,
             &replay.pattern,
@@ -243,8 +246,6 @@ impl Feed {
         if piece.end {
             self.replay = None;
             self.replayed = piece.arrival;
-            // What had no room on its way until now has come from the past.
-            self.standing.missed.store(0, Ordering::Relaxed);
         }
         self.dropped += piece.passed;
         for (_, Kept { event, .. }) in scratch.drain(..) {
@@ -397,11 +398,21 @@ impl Feed {
     }
 
     /// So many events have left; whether publishers that waited for this subscriber may go on.
-    pub(crate) fn left(&mut self, count: u32) -> bool {
+    pub(crate) fn left(&mut self, count: u32, now: u64) -> bool {
         if count == 0 || !self.standing.blocks() {
             return false;
         }
         self.bound_since = None;
-        self.standing.take(count)
+        let wakes = self.standing.take(count);
+        // More may wait than one makes room for, and nothing is published that would say so again.
+        self.time_bound(now);
+        wakes
+    }
+
+    /// From now on publishers wait for this subscriber, if they do.
+    pub(crate) fn time_bound(&mut self, now: u64) {
+        if self.bound_since.is_none() && self.standing.blocks() && self.standing.is_at_bound() {
+            self.bound_since = Some(now);
+        }
     }
 }

@@ -290,6 +290,10 @@ impl Space {
         let id = state.routes.subscribe(&pattern, number);
         self.publish_version(&state);
         drop(state);
+        if group.is_some() {
+            // It may take what the other members have no room for.
+            self.wake_publishers();
+        }
         Ok(Registration {
             space: Arc::clone(self),
             standing,
