@@ -1,6 +1,7 @@
 // Topics: native code sends events to every subscriber, in order, and bounds what waits for each.
 
-import { Status, StatusError } from 'millrace';
+import { PubSub } from '@millrace/pubsub';
+import { attach, Status, StatusError, service } from 'millrace';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
@@ -271,6 +272,51 @@ describe('the end', () => {
     expect(error.code).toBe(Status.UNAVAILABLE);
     expect(got).toEqual(range(0, 100));
     expect(await closed).toEqual({ completed: 1, aborted: 0 });
+  });
+
+  test('a subscription that a handler returns during a drain ends as well', async () => {
+    const { events } = await topicsServer();
+    const unimplemented = () => {
+      throw new StatusError(Status.UNIMPLEMENTED, 'not here');
+    };
+    let permit = () => {};
+    const permitted = new Promise<void>((resolve) => {
+      permit = resolve;
+    });
+    let asked = () => {};
+    const begun = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const slow = service(PubSub, {
+      publish: unimplemented,
+      publishStream: unimplemented,
+      consume: unimplemented,
+      async subscribe({ pattern }) {
+        asked();
+        await permitted;
+        return events.subscribe(pattern);
+      },
+    });
+    const { server } = await topicsServer(
+      {},
+      {},
+      {
+        services: [
+          {
+            [attach](host) {
+              // The drain has begun in the turn after this one.
+              host.onDrain(() => setImmediate(() => setImmediate(permit)));
+              return [slow];
+            },
+          },
+        ],
+      },
+    );
+    const stream = subscriber(server).subscribe({ pattern: '>' });
+    const status = statusOf(stream[Symbol.asyncIterator]().next());
+    await begun;
+    expect(await server.close({ drainTimeoutMs: 10_000 })).toEqual({ completed: 1, aborted: 0 });
+    expect((await status).code).toBe(Status.UNAVAILABLE);
   });
 });
 

@@ -61,6 +61,8 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   #graceTimer: NodeJS.Timeout | undefined;
   /** Calls that native code sends events on. */
   readonly #subscribed = new Map<CallContext<Route>, TopicSubscription<unknown>>();
+  /** With what they end from the beginning, once a drain has begun. */
+  #subscriptionsEnd: StatusError | undefined;
   #idle: (() => void) | undefined;
   port!: Engine;
   closed = false;
@@ -128,8 +130,9 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     return count;
   }
 
-  /** Ends the calls that native code sends events on: they would not end by themselves. */
+  /** Ends the calls that native code sends events on, also in future: they would not end by themselves. */
   endSubscriptions(error: StatusError): void {
+    this.#subscriptionsEnd = error;
     for (const subscription of [...this.#subscribed.values()]) subscription.end(error);
   }
 
@@ -381,6 +384,7 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       throw topicsError(error);
     }
     if (ended !== undefined) end(ended.error);
+    else if (this.#subscriptionsEnd !== undefined) subscription.end(this.#subscriptionsEnd);
   }
 
   /** Awaits a generator's return(), whose error nobody else would see. */
