@@ -1,7 +1,7 @@
 // Topics: native code sends events to every subscriber, in order, and bounds what waits for each.
 
-import { PubSub } from '@millrace/pubsub';
-import { attach, Status, StatusError, service } from 'millrace';
+import { Event, PubSub } from '@millrace/pubsub';
+import { attach, Status, StatusError, service, topics } from 'millrace';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
@@ -13,7 +13,17 @@ import {
   rawSubscription,
   subscriber,
   topicsServer,
+  uniqueName,
 } from '../support/topics.js';
+
+/** A promise, and what resolves it. */
+function withResolver() {
+  let resolve = () => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
@@ -254,6 +264,45 @@ describe('the end', () => {
     expect((await server.stats()).total['activeCalls']).toBe(0);
     expect(publish('a', 0).delivered).toBe(0);
     expect(events.stats().subscriptions).toBe(0);
+  });
+
+  test('a subscription that comes after its call is over, too', async () => {
+    const events = topics(Event, { name: uniqueName('late') });
+    const subscription = events.subscribe('>');
+    const entered = withResolver();
+    const cancelled = withResolver();
+    const unused = () => {
+      throw new StatusError(Status.UNIMPLEMENTED, 'not here');
+    };
+    const { server } = await topicsServer(
+      {},
+      {},
+      {
+        services: [
+          service(PubSub, {
+            publish: unused,
+            publishStream: unused,
+            consume: unused,
+            async *subscribe(_, ctx) {
+              ctx.signal.addEventListener('abort', () => cancelled.resolve());
+              entered.resolve();
+              await cancelled.promise;
+              return subscription;
+            },
+          }),
+        ],
+      },
+    );
+    const stream = subscriber(server).subscribe({ pattern: '>' });
+    await entered.promise;
+    stream.cancel();
+    await subscription.closed;
+    expect(events.stats().subscriptions).toBe(0);
+    await eventually(
+      'no call is left',
+      async () => (await server.stats()).total['activeCalls'],
+      (calls) => calls === 0,
+    );
   });
 
   test('a drain ends subscriptions with UNAVAILABLE, behind what was published', async () => {

@@ -17,7 +17,8 @@ import {
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { RetryInfo, Status, StatusError } from 'millrace';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
 
 type EventInit = Parameters<LocalTopics['publish']>[1];
@@ -618,6 +619,66 @@ describe.skipIf(!installed)('with nats-server', () => {
     other.membership.request(10);
     await a.publish('orders', 'last');
     expect((await other.reaches(1))[0]).toMatchObject({ text: 'last', attempt: 1 });
+  });
+
+  test('what is acknowledged while NATS is away reaches it, however long that was', async () => {
+    newSpace();
+    const a = node();
+    for (let index = 1; index <= 5; index++) await a.publish('orders', String(index));
+    const consumer = await a.consume('billing');
+    consumer.membership.request(5);
+    await consumer.reaches(5);
+    await server.shutDown();
+    await a.log.has('NATS is not connected');
+    for (const { sequence } of consumer.deliveries) consumer.membership.acknowledge(sequence);
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 10_000);
+    try {
+      await server.start();
+      const another = await connect({ servers: server.address });
+      const manager = await jetstreamManager(another);
+      // Not by being delivered again: nobody asks for that, and it would take 30 s.
+      await eventually(
+        'everything is acknowledged in NATS',
+        () => manager.consumers.info(`MILLRACE_${space}`, 'group_billing'),
+        ({ num_ack_pending, ack_floor }) => num_ack_pending === 0 && ack_floor.stream_seq === 5,
+      );
+      await another.close();
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
+  test('a member of a group that exists need not know what is kept', async () => {
+    newSpace();
+    const a = node();
+    await a.publish('orders', '1');
+    const first = await a.consume('billing', { start: { sequence: 1n } });
+    first.membership.request(1);
+    await first.reaches(1);
+    first.membership.acknowledge(1n);
+    first.membership.leave();
+    const connection = await connect({ servers: server.address });
+    const manager = await jetstreamManager(connection);
+    await manager.streams.purge(`MILLRACE_${space}`);
+    await connection.close();
+    await a.publish('orders', '2');
+    const again = await a.consume('billing', { start: { sequence: 1n } });
+    again.membership.request(1);
+    expect(await again.reaches(1)).toMatchObject([{ text: '2', attempt: 1 }]);
+    const another = await failure(a.consume('other', { start: { sequence: 1n } }));
+    expect(another.code).toBe(Status.OUT_OF_RANGE);
+  });
+
+  test('a start beyond what there is', async () => {
+    newSpace();
+    const a = node();
+    await a.publish('orders', '1');
+    const error = await failure(a.replay('>', { sequence: 3n }));
+    expect(error.code).toBe(Status.OUT_OF_RANGE);
+    expect(error.message).toContain('start.sequence');
+    expect(error.message).toContain('start with 2');
+    expect(await a.replay('>', { sequence: 2n })).toEqual({ texts: [], next: { sequence: 2n } });
   });
 
   test('a group that is deleted in NATS ends its members', async () => {

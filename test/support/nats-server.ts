@@ -78,6 +78,11 @@ export class NatsServer {
     await this.#end('SIGKILL');
   }
 
+  /** As an operator does: it writes down everything. */
+  async shutDown(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
   /** Ends it, and removes its folder. */
   async stop(): Promise<void> {
     await this.#end('SIGTERM');

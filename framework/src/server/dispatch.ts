@@ -335,13 +335,15 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       else leave();
       for (;;) {
         const reply = await iterator.next();
+        // Also when the call is over meanwhile: whoever waits for the end of the subscription hears of it.
+        if (reply.done === true && reply.value instanceof TopicSubscription) {
+          leave = undefined;
+          this.#subscribe(call, reply.value);
+          return;
+        }
         if (call.cancelled !== undefined) break;
         if (reply.done === true) {
           leave = undefined;
-          if (reply.value instanceof TopicSubscription) {
-            this.#subscribe(call, reply.value);
-            return;
-          }
           break;
         }
         while (outbound.isHeldUp) await outbound.writable();

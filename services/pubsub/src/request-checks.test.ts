@@ -177,6 +177,12 @@ describe('subscriptions', () => {
       'start.time',
       'before 1970',
     ],
+    [
+      { start: { at: { case: 'time', value: { seconds: 253_402_300_800n, nanos: 0 } } } },
+      INVALID_ARGUMENT,
+      'start.time',
+      'after the year 9999',
+    ],
   ] as [Partial<SubscribeRequest>, Status, string, string][])('%o', (fields, code, field, said) => {
     const found = refused(() => checks.subscription(subscribe(fields)));
     expect(found).toEqual([code, field, expect.stringContaining(said)]);

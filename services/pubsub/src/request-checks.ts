@@ -26,6 +26,9 @@ const PENDING_DEFAULT = 256;
 const ACK_WAIT_MS_DEFAULT = 30_000;
 const ACK_WAIT_MS_MOST = 24 * 3600 * 1000;
 
+/** The end of the year 9999, where a google.protobuf.Timestamp ends. */
+const TIME_MOST = 253_402_300_799_999;
+
 /** What publishers need to know of a topic. */
 interface TopicFacts {
   readonly transient: boolean;
@@ -229,8 +232,13 @@ function startOf(start: StartAt | undefined): Start | undefined {
       throw illegal('start.sequence', 'sequences begin with 1; take that, or earliest');
     case 'time': {
       const time = timestampToMs(at.value);
-      if (time >= 0) return { time };
-      throw illegal('start.time', 'it is before 1970; take a later one, or earliest');
+      if (time >= 0 && time <= TIME_MOST) return { time };
+      throw illegal(
+        'start.time',
+        time < 0
+          ? 'it is before 1970; take a later one, or earliest'
+          : 'it is after the year 9999; take an earlier one, or latest',
+      );
     }
     default:
       if (at.value) return at.case;

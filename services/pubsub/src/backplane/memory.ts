@@ -62,7 +62,7 @@ class MemoryLink implements BackplaneLink {
       return { sequence, delivered, duplicate: false };
     } catch (error) {
       if (messageId !== '') this.#duplicates.release(messageId);
-      throw error;
+      throw aboutField(error, 'payload');
     }
   }
 

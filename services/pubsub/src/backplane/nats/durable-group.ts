@@ -12,7 +12,7 @@ import type { ConsumeOptions, Logger, Member, Membership } from '../backplane.js
 import { type Delivery, deliveryOf, withoutConsumerSequence } from './acknowledgement.js';
 import type { Follower } from './broker.js';
 import { CommonKnowledge } from './common-knowledge.js';
-import { deliverFrom } from './replay.js';
+import { checkStart, deliverFrom } from './replay.js';
 import { ApiCode, messageOf, type Session } from './session.js';
 import { durableName } from './subjects.js';
 
@@ -28,7 +28,7 @@ const PULLS_MOST = 32;
 const MAX_WAITING = 16_384;
 /** Deliveries of all members of a group that are not acknowledged. */
 const MAX_ACK_PENDING = 1_000_000;
-/** After a loss what was acknowledged so shortly before is acknowledged again, but not more than that. */
+/** After a loss what was acknowledged since, or so shortly before, is acknowledged again, but not more than that. */
 const ACKNOWLEDGED_AGAIN_MS = 5000;
 const ACKNOWLEDGED_AGAIN_MOST = 65_536;
 /** A dead letter that could not be published is tried again after that. */
@@ -94,6 +94,8 @@ export class DurableGroup implements Follower {
   readonly #known: CommonKnowledge;
   /** Through this process, lately; the oldest first. */
   #lately: Acknowledged[] = [];
+  /** Since when what was acknowledged may not have reached the server. */
+  #lostAt: number | undefined;
   #highest = 0;
   #session: Session | undefined;
   #ackWaitMs = 0;
@@ -143,6 +145,7 @@ export class DurableGroup implements Follower {
 
   end(): void {
     this.#session = undefined;
+    this.#lostAt ??= performance.now();
     this.#known.end();
     for (const member of this.#members) member.end();
   }
@@ -310,7 +313,8 @@ export class DurableGroup implements Follower {
   async #resume(session: Session): Promise<void> {
     if (!(await this.verify(session))) return;
     // A server that was killed has forgotten the acknowledgements of its last moments.
-    const since = performance.now() - ACKNOWLEDGED_AGAIN_MS;
+    const since = (this.#lostAt ?? performance.now()) - ACKNOWLEDGED_AGAIN_MS;
+    this.#lostAt = undefined;
     this.#lately = this.#lately.filter(({ at }) => at >= since);
     for (const { reply } of this.#lately) {
       session.publish(withoutConsumerSequence(reply), ACKNOWLEDGE);
@@ -566,6 +570,8 @@ async function provideConsumer(
     found = await session.ask((manager) => manager.consumers.info(names.stream, name));
   } catch (error) {
     if (session.codeOf(error) !== ApiCode.CONSUMER_NOT_FOUND) throw error;
+    // A group that exists goes on where it was, whatever its members say.
+    await checkStart(session, options.start);
     try {
       found = await session.ask((manager) => manager.consumers.add(names.stream, wanted));
     } catch (failure) {

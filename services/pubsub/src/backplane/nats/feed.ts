@@ -134,9 +134,9 @@ export class Feed implements Follower {
     return this.#passing(sequence);
   }
 
-  /** Settles when an event has been handed on. */
-  async passed(sequence: number): Promise<void> {
-    while (this.last < sequence) await this.#passing(sequence);
+  /** Settles when an event has been handed on, or soon after its call is over. */
+  async passed(sequence: number, signal: AbortSignal): Promise<void> {
+    while (this.last < sequence && !signal.aborted) await this.#passing(sequence);
   }
 
   /** Publishes a transient event; as {@link delivered}. */

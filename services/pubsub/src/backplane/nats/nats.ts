@@ -123,7 +123,6 @@ class NatsLink implements BackplaneLink {
 
   consume(options: ConsumeOptions, member: Member, signal: () => AbortSignal): Promise<Membership> {
     return this.#withSession(signal, async (session) => {
-      await checkStart(session, options.start);
       let group = this.#groups.get(options.group);
       if (group === undefined) {
         group = new DurableGroup(

@@ -30,6 +30,8 @@ interface Outgoing {
   readonly signal: () => AbortSignal;
   readonly began: number;
   sentAt: number;
+  /** Once: from then on it may be stored. */
+  firstSentAt: number;
   settled: boolean;
   resolve(ack: PubAck): void;
   reject(error: StatusError): void;
@@ -107,6 +109,7 @@ export class Outbox implements Follower {
         signal,
         began: performance.now(),
         sentAt: 0,
+        firstSentAt: 0,
         settled: false,
         resolve,
         reject,
@@ -126,8 +129,13 @@ export class Outbox implements Follower {
     });
     const unsent = this.#unsent;
     this.#unsent = [];
+    const now = performance.now();
     for (const outgoing of unsent) {
       if (outgoing.settled) continue;
+      if (this.#mayBeForgotten(outgoing, now)) {
+        this.#reject(outgoing, this.#broker.unavailable());
+        continue;
+      }
       if (outgoing.sentAt > 0) this.resent++;
       this.#send(session, outgoing);
     }
@@ -178,6 +186,7 @@ export class Outbox implements Follower {
     const token = ++this.#token;
     this.#sent.set(token, outgoing);
     outgoing.sentAt = performance.now();
+    outgoing.firstSentAt ||= outgoing.sentAt;
     const reply = `${this.#inbox}.${token}`;
     if (id === '') {
       session.publish(subject, data, { reply });
@@ -280,15 +289,17 @@ export class Outbox implements Follower {
       return;
     }
     for (const outgoing of this.#unsent) {
-      const inDoubt = outgoing.sentAt > 0;
-      // Half of the window: what JetStream has forgotten would be stored a second time.
-      const most = inDoubt ? Math.min(this.#waitMs, this.#duplicateWindowMs / 2) : this.#waitMs;
-      const since = inDoubt ? outgoing.sentAt : outgoing.began;
-      if (!outgoing.settled && now - since >= most) {
+      const since = outgoing.sentAt || outgoing.began;
+      if (now - since >= this.#waitMs || this.#mayBeForgotten(outgoing, now)) {
         this.#reject(outgoing, this.#broker.unavailable());
       }
     }
     this.#unsent = this.#unsent.filter(({ settled }) => !settled);
+  }
+
+  /** Half of the window: what JetStream has forgotten would be stored a second time. */
+  #mayBeForgotten({ firstSentAt }: Outgoing, now: number): boolean {
+    return firstSentAt > 0 && now - firstSentAt >= this.#duplicateWindowMs / 2;
   }
 
   #reject(outgoing: Outgoing, error: StatusError): void {

@@ -45,10 +45,20 @@ export function deliverFrom(start: Start | undefined): Partial<ConsumerConfig> {
   };
 }
 
-/** @throws StatusError OUT_OF_RANGE where the stream no longer has what a replay begins with */
+/** @throws StatusError OUT_OF_RANGE where the stream does not have what a replay begins with */
 export async function checkStart(session: Session, start: Start | undefined): Promise<void> {
   if (start === undefined || typeof start === 'string') return;
   const { state, config } = await session.stream();
+  if ('sequence' in start) {
+    const next = BigInt(state.last_seq) + 1n;
+    if (start.sequence > next) {
+      throw refusal(
+        Status.OUT_OF_RANGE,
+        'start.sequence',
+        `${start.sequence} is beyond the next one, ${next}; the stream has been made anew, or it is of another space: start with ${next}, or with the earliest`,
+      );
+    }
+  }
   if (state.first_seq <= 1) return;
   const remedy = `start with ${state.first_seq}, or with the earliest`;
   if ('sequence' in start) {
@@ -99,7 +109,7 @@ export async function* replay(
         if (!complete) continue;
         const read = typeof from === 'object' && 'sequence' in from ? Number(from.sequence) - 1 : 0;
         // The local events before it must not come to the subscription afterwards.
-        if (read > handed) await feed.passed(read);
+        if (read > handed) await feed.passed(read, signal());
         return { sequence: BigInt(Math.max(read, handed) + 1) };
       }
     } finally {
