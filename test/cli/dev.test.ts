@@ -152,6 +152,17 @@ test('--stats that is no number of seconds', async () => {
   expect(stderr).toContain('Give seconds, at most 86400, or 0 for never.');
 });
 
+test('a program that died starts again with a change of which nothing is in the bundle', async () => {
+  const cwd = echoProject({ 'src/main.ts': `console.log('process', process.pid);\n${MAIN}` });
+  const { target, says, output } = await dev(cwd);
+  await says(/^started in/m);
+  process.kill(Number(/process (\d+)/.exec(output.stdout)?.[1]), 'SIGKILL');
+  await says('the program ended (SIGKILL); a change starts it again');
+  writeFileSync(join(cwd, 'src/services.ts'), `${services('first')}// saved again\n`);
+  await says(/^restarted in/m);
+  expect((await clientOf(target).say({ text: '' })).text).toBe('first');
+});
+
 test('the end of the supervisor is the end of the program', async () => {
   const { child, target, says } = await dev(echoProject());
   await says(/^started in/m);

@@ -105,7 +105,8 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
       const built = await builder.build(folder);
       said = '';
       const signature = `${built.signature} ${existsSync('.env') ? readFileSync('.env', 'utf8') : ''}`;
-      if (signature === running) remove();
+      // A program that has died starts again even where nothing of it has changed.
+      if (signature === running && supervisor.running) remove();
       else {
         const failure = await supervisor.replace(pathToFileURL(built.entry).href, remove);
         if (failure === undefined) {
@@ -114,12 +115,14 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
             `${builds === 1 ? 'started' : 'restarted'} in ${Math.round(performance.now() - startedAt)} ms`,
           );
         } else
-          process.stderr.write(`${entry} ended before it listened (${failure})${kept(running)}\n`);
+          process.stderr.write(
+            `${entry} ended before it listened (${failure})${kept(supervisor.running)}\n`,
+          );
       }
     } catch (error) {
       remove();
       const text = explanation(error);
-      if (text !== said) process.stderr.write(`${text}${kept(running)}\n`);
+      if (text !== said) process.stderr.write(`${text}${kept(supervisor.running)}\n`);
       said = text;
     }
     const { file, protos, importPaths } = config;
@@ -154,8 +157,8 @@ function generateAll({ protos, importPaths, runtime, out }: LoadedConfig): void 
   if (stale.length > 0) write(stale, out);
 }
 
-function kept(running: string): string {
-  return running === '' ? '; a change starts it again' : '; the one before goes on';
+function kept(running: boolean): string {
+  return running ? '; the one before goes on' : '; a change starts it again';
 }
 
 function explanation(error: unknown): string {

@@ -46,6 +46,11 @@ export class Supervisor {
     this.#stats = stats;
   }
 
+  /** Whether a program has listened and has not ended. */
+  get running(): boolean {
+    return this.#current !== undefined;
+  }
+
   /**
    * Starts a program, and when it accepts, lets the one before drain. Where it ends without having
    * listened, the one before goes on; resolves with how it ended.
