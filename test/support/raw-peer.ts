@@ -123,6 +123,7 @@ export class RawPeer {
   #pendingBytes = 0;
   #block: { stream: number; flags: number; parts: Buffer[] } | undefined;
   #nextStream = 1;
+  #killed = false;
   #pings = new Map<string, () => void>();
   #goAwayWaiters: (() => void)[] = [];
   /** What waits for the second part of a frame. */
@@ -242,7 +243,12 @@ export class RawPeer {
 
   /** Closes with a TCP reset: what is under way is lost. */
   kill(): void {
-    this.socket.resetAndDestroy();
+    if (this.#killed) return;
+    this.#killed = true;
+    // libuv refuses to reset a connection that is being shut down, and Node.js then never says that it
+    // is closed.
+    if (this.socket.writableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   async close(): Promise<void> {
