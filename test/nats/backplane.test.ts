@@ -670,6 +670,35 @@ describe.skipIf(!installed)('with nats-server', () => {
     expect(another.code).toBe(Status.OUT_OF_RANGE);
   });
 
+  test('who is slow with the end of a replay gets what has come meanwhile from the stream, too', async () => {
+    newSpace();
+    const a = node();
+    for (const text of ['1', '2', '3']) await a.publish('orders', text);
+    const { replay, release } = await a.link.interest(
+      { pattern: '>', group: '', start: 'earliest', blocking: false },
+      ever,
+    );
+    const first = (await replay!.next()).value as EventInit;
+    const texts = [decoder.decode(first.payload)];
+    await a.publish('orders', '4');
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 10_000);
+    try {
+      for (;;) {
+        const { done, value } = await replay!.next();
+        if (done === true) {
+          expect(value).toEqual({ sequence: 5n });
+          break;
+        }
+        texts.push(decoder.decode(value.payload));
+      }
+    } finally {
+      clock.mockRestore();
+      release();
+    }
+    expect(texts).toEqual(['1', '2', '3', '4']);
+  });
+
   test('a start beyond what there is', async () => {
     newSpace();
     const a = node();

@@ -98,6 +98,31 @@ test('a replay comes first, its headers before it; then the local events from wh
   expect(subscribed[0]?.options).toMatchObject({ start: { sequence: 4n } });
 });
 
+test.each(['before', 'after'])(
+  'a call that ends %s it is handled, and whose events nobody asks for, releases the interest',
+  async (when) => {
+    const interest = deferred<Interest>();
+    let release = () => {};
+    const { subscribing, subscribed, released } = begun((each) => {
+      release = each;
+      return interest.promise;
+    });
+    const { ctx, abort } = fakeContext();
+    if (when === 'before') {
+      abort.abort(new Error('cancelled'));
+      expect(() => subscribing.subscribe(request(), ctx)).toThrow('cancelled');
+    } else {
+      const given = subscribing.subscribe(request(), ctx) as unknown as Generator;
+      abort.abort();
+      await given.return(undefined as never);
+    }
+    interest.resolve({ topics: 'default', start: undefined, release });
+    await settled();
+    expect(released()).toBe(1);
+    expect(subscribed).toEqual([]);
+  },
+);
+
 test('a call that ends during its replay releases the interest', async () => {
   const { subscribing, subscribed, released } = begun((release) => ({
     topics: 'default',

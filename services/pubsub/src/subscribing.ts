@@ -40,7 +40,21 @@ export class Subscribing {
   ): LocalSubscription | AsyncGenerator<EventInit, LocalSubscription> {
     const { asked, interest } = this.#ask(request, ctx);
     if (interest instanceof Promise || interest.replay !== undefined) {
-      return this.#subscribeLater(asked, interest, ctx);
+      const { signal } = ctx;
+      // What is returned to a call that is over is never begun.
+      const giveUp = () => {
+        void Promise.resolve(interest).then(
+          (unused) => unused.release(),
+          () => {},
+        );
+      };
+      if (signal.aborted) {
+        giveUp();
+        throw signal.reason;
+      }
+      signal.addEventListener('abort', giveUp, { once: true });
+      const begun = () => signal.removeEventListener('abort', giveUp);
+      return this.#subscribeLater(asked, interest, ctx, begun);
     }
     return this.#handOver(asked, interest, interest.start);
   }
@@ -75,7 +89,9 @@ export class Subscribing {
     asked: CheckedSubscription,
     eventually: Eventually<Interest>,
     ctx: Context,
+    begun: () => void,
   ): AsyncGenerator<EventInit, LocalSubscription> {
+    begun();
     let interest: Interest;
     try {
       interest = await eventually;

@@ -19,6 +19,8 @@ const BATCH_BYTES = 2 ** 20;
 const ANSWER_MS = 5000;
 /** For how long a reader that has everything waits for more before it asks again. */
 const WAIT_MS = 20_000;
+/** Who has taken longer for the last events of a replay looks for more before it goes over to the live ones. */
+const HAND_OVER_MS = 1000;
 const HEARTBEAT_MS = 2000;
 /** The server forgets the consumer of a reader that is away, or does not read, for so long. */
 const FORGOTTEN_AFTER_MS = 60_000;
@@ -102,11 +104,13 @@ export async function* replay(
       for (;;) {
         const handed = feed.last;
         const { messages, complete } = await reader.fetch();
+        const fetchedAt = performance.now();
         for (const { event, sequence } of messages) {
           if (event !== undefined) yield event;
           from = { sequence: BigInt(sequence + 1) };
         }
-        if (!complete) continue;
+        // The local events go back for some time only, which a slow subscriber may have taken for these.
+        if (!complete || performance.now() - fetchedAt > HAND_OVER_MS) continue;
         const read = typeof from === 'object' && 'sequence' in from ? Number(from.sequence) - 1 : 0;
         // The local events before it must not come to the subscription afterwards.
         if (read > handed) await feed.passed(read, signal());
