@@ -8,10 +8,10 @@ import {
   consume,
   publish,
   pubSubClient,
-  received,
   refusedSubscription,
+  subscribe,
 } from '../support/pubsub-client.js';
-import { servePubSub } from '../support/pubsub-server.js';
+import { servePubSub, subscriptionsLeft } from '../support/pubsub-server.js';
 
 const { INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE, RESOURCE_EXHAUSTED } = Status;
 
@@ -238,20 +238,17 @@ test.each([
 test('too many subscriptions', async () => {
   const server = await servePubSub({ limits: { subscriptions: 2 } });
   const client = pubSubClient(server);
-  const calls = [1, 2].map(() => client.subscribe({ pattern: 'a' }));
-  await Promise.all(calls.map((call) => new Promise((resolve) => call.once('metadata', resolve))));
+  const first = await subscribe(client, { pattern: 'a' });
+  await subscribe(client, { pattern: 'a' });
   const third = await refusedSubscription(client, { pattern: 'a' });
   expect(third).toMatchObject({ code: RESOURCE_EXHAUSTED });
   // Room again, once one has gone.
-  const gone = received(calls[0]!).status;
-  calls[0]!.cancel();
-  await gone;
-  const fourth = client.subscribe({ pattern: 'a' });
-  await new Promise((resolve) => fourth.once('metadata', resolve));
-  for (const call of [calls[1]!, fourth]) {
-    call.on('error', () => {});
-    call.cancel();
-  }
+  first.call.cancel();
+  await first.status;
+  await subscriptionsLeft(server, 1);
+  await subscribe(client, { pattern: 'a' });
+  const fifth = await refusedSubscription(client, { pattern: 'a' });
+  expect(fifth).toMatchObject({ code: RESOURCE_EXHAUSTED });
 });
 
 test('an error of our own is a StatusError', async () => {

@@ -1,7 +1,8 @@
 // Publish and subscribe, as an independent client and our own see it.
 
-import { type Event, PubSub } from '@millrace/pubsub';
+import { type Event, PublishReply, PublishRequest, PubSub } from '@millrace/pubsub';
 import { connect, connection } from 'millrace';
+import { fromBinary, toBinary } from 'millrace/codec';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   publish,
@@ -12,8 +13,10 @@ import {
   text,
   texts,
 } from '../support/pubsub-client.js';
-import { servePubSub } from '../support/pubsub-server.js';
+import { servePubSub, subscriptionsLeft } from '../support/pubsub-server.js';
+import { Reset } from '../support/raw-peer.js';
 import { startServer } from '../support/server.js';
+import { rawSubscriber } from '../support/topics.js';
 
 test('an event reaches those whose pattern matches, with all that it was given', async () => {
   const server = await servePubSub();
@@ -231,8 +234,25 @@ test('a subscriber that goes leaves nothing behind', async () => {
   expect(await publish(client, { topic: 'a' })).toMatchObject({ delivered: 1 });
   subscriber.call.cancel();
   await subscriber.status;
-  // Its RST_STREAM is ahead of this request, on the same connection.
+  await subscriptionsLeft(server, 0);
   expect(await publish(client, { topic: 'a' })).toMatchObject({ delivered: 0 });
+});
+
+test('what comes behind the RST_STREAM of a subscriber finds it gone', async () => {
+  const { server } = await servePubSub();
+  const { peer, stream } = await rawSubscriber(server, 'a', 65_535);
+  const delivered = async (before = () => {}) => {
+    const request = Buffer.from(toBinary(PublishRequest, { topic: 'a' }));
+    peer.socket.cork();
+    before();
+    const publishing = peer.request({ path: '/millrace.pubsub.v1.PubSub/Publish' });
+    void publishing.sendMessage(request, true);
+    peer.socket.uncork();
+    expect(await publishing.end).toMatchObject({ code: 0 });
+    return fromBinary(PublishReply, publishing.messages[0]!).delivered;
+  };
+  expect(await delivered()).toBe(1);
+  expect(await delivered(() => stream.reset(Reset.CANCEL))).toBe(0);
 });
 
 test('a drain ends every stream, a PublishStream after its replies', async () => {

@@ -3,6 +3,7 @@
 import { type AttachedPubSub, type PubSubOptions, pubSub } from '@millrace/pubsub';
 import { type ServeOptions, type Server, serve } from 'millrace';
 import { onTestFinished } from 'vitest';
+import { eventually } from './eventually.js';
 
 export interface PubSubServer {
   readonly port: number;
@@ -29,4 +30,16 @@ export async function servePubSub(
     await server.close({ drainTimeoutMs: 500 });
   });
   return { port: server.port, server, events };
+}
+
+/**
+ * Waits until so many subscriptions are left. A client knows that it has cancelled a call before its
+ * RST_STREAM leaves, which may be behind what it sends next: no later answer tells.
+ */
+export async function subscriptionsLeft({ events }: PubSubServer, count: number): Promise<void> {
+  await eventually(
+    `${count} subscriptions are left`,
+    () => Object.values(events.stats().topics).map(({ subscriptions }) => subscriptions),
+    (subscriptions) => subscriptions.reduce((sum, one) => sum + one, 0) === count,
+  );
 }
