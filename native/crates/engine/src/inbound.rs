@@ -100,7 +100,7 @@ impl Engine {
             }
             Completion::ReceiveEnded { socket, error } => self.receive_ended(socket.0, error),
             Completion::Sent { socket, .. } => self.sent(socket.0),
-            Completion::SendFailed { socket, error } => self.receive_ended(socket.0, error),
+            Completion::SendFailed { socket, error } => self.send_failed(socket.0, error),
             Completion::Closed { socket } => self.socket_closed(socket.0),
         }
     }
@@ -990,6 +990,19 @@ impl Engine {
             self.request_ended(index);
         }
         stop
+    }
+
+    /// A peer that has gone may have said something before: what it sent is still there to be read, and
+    /// the end comes behind it.
+    fn send_failed(&mut self, index: u32, error: i32) {
+        let reads = self
+            .connections
+            .get(index as usize)
+            .and_then(Option::as_ref)
+            .is_some_and(|connection| connection.state == State::Open);
+        if !reads || !matches!(error, libc::EPIPE | libc::ECONNRESET) {
+            self.receive_ended(index, error);
+        }
     }
 
     pub(crate) fn receive_ended(&mut self, index: u32, error: i32) {
