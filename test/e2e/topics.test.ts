@@ -203,6 +203,7 @@ describe('a subscriber that does not read', () => {
     });
     await peer.ping();
     expect(open).toBe(false);
+    await eventually('the wait is counted', () => events.stats().blockedMs > 0);
     peer.credit(stream.id, 1_000_000);
     await opened;
     expect(events.writable('slow.a')).toBe(true);
