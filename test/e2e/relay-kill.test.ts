@@ -33,6 +33,15 @@ async function held(relay: TestServer) {
   };
 }
 
+/** What it holds once what it said to C at first, SETTINGS and their acknowledgement, has left. */
+function atRest(relay: TestServer) {
+  return eventually(
+    'nothing is on its way',
+    () => held(relay),
+    ({ bytes }) => bytes.sendChunks === 0 && bytes.unsentBytes === 0,
+  );
+}
+
 async function isBackAt(relay: TestServer, start: Awaited<ReturnType<typeof held>>) {
   const expected = JSON.stringify(start);
   await eventually(
@@ -51,7 +60,7 @@ async function* endless() {
 
 test('C is killed: A hears UNAVAILABLE with the cause, and the relay goes on with a new one', async () => {
   const { last, relay } = await startChain();
-  const start = await held(relay);
+  const start = await atRest(relay);
   const client = ourClient(relay.port);
 
   // One stream of each kind in the middle, and one whose messages pile up on the way to A.
@@ -110,7 +119,7 @@ async function startCaller(port: number): Promise<ChildProcess> {
 
 test('A is killed: C is told CANCELLED by the relay, which keeps nothing', async () => {
   const { last, relay } = await startChain();
-  const [start, begun] = [await held(relay), await last.counters()];
+  const [start, begun] = [await atRest(relay), await last.counters()];
   const caller = await startCaller(relay.port);
   await eventually(
     'all of them at C',

@@ -97,10 +97,12 @@ async function soak(policy: Policy, options: Options): Promise<void> {
     if (policy === 'disconnect' && cut === never) await subscribers.look('never');
     const samples = await subscribers.samples();
     const [reading, unread] = [samples.get('healthy')!, samples.get('never')!];
+    // Whoever catches up at first receives faster than is published; nobody does so for long.
+    const due = Math.min(alone.least, together.publishedRate);
     check(
       'the slowest of the healthy, events/s, before and with',
       `${alone.least.toFixed(1)} · ${together.least.toFixed(1)}`,
-      together.least >= KEPT_LEAST * alone.least && alone.least >= KEPT_LEAST * options.rate,
+      together.least >= KEPT_LEAST * due && alone.least >= KEPT_LEAST * options.rate,
     );
     check(
       'published, events/s',
