@@ -1,9 +1,10 @@
 // What all commands have in common.
 
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { millrace } from '../support/cli.js';
+import { binary, millrace } from '../support/cli.js';
 
 const { commandTable } = (await import(
   new URL('../../framework/dist/cli/command-table.js', import.meta.url).href
@@ -78,6 +79,22 @@ describe('a failure', () => {
     expect(stderr).toContain('caused by GenerateError');
   });
 });
+
+test.runIf(existsSync('/dev/full'))(
+  'a full disk behind standard output is a sentence',
+  async () => {
+    const line = '"$0" "$1" --version > /dev/full';
+    const child = spawn('sh', ['-c', line, process.execPath, binary], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    expect(await once(child, 'close')).toEqual([1, null]);
+    expect(stderr).toMatch(/^standard output cannot be written: ENOSPC.*\nMake room .*\n$/);
+  },
+);
 
 describe('completion', () => {
   /** What a shell offers for a line whose last word is being typed. */

@@ -148,6 +148,8 @@ describe('--packages', () => {
     const root = await make('yarn');
     expect(manifest(root)['resolutions']).toMatchObject(native);
     expect(readFileSync(join(root, '.yarnrc.yml'), 'utf8')).toBe('nodeLinker: node-modules\n');
+    // Without it yarn takes the project for a part of one around it.
+    expect(readFileSync(join(root, 'yarn.lock'), 'utf8')).toBe('');
   });
 
   test('pnpm: overrides of the workspace', async () => {
@@ -245,6 +247,17 @@ describe('an installation that fails leaves a project that is whole', () => {
     expect(await failing({ PATH, NODE_ENV: 'production' })).toContain(
       'npm install ended with code 7\n  NODE_ENV is development\nWhen that is mended: ',
     );
+  });
+
+  test('yarn writes its lock file in continuous integration, too', async () => {
+    const script = '#!/bin/sh\necho "immutable is $YARN_ENABLE_IMMUTABLE_INSTALLS"\nexit 7\n';
+    const PATH = project({ yarn: script });
+    chmodSync(join(PATH, 'yarn'), 0o755);
+    const environment = { PATH, CI: '1' };
+    const words = ['new', 'my-app', '--package-manager', 'yarn'];
+    const { code, stderr } = await millrace(words, { cwd: project({}), environment });
+    expect(code).toBe(1);
+    expect(stderr).toContain('\n  immutable is false\n');
   });
 
   test('no package manager', async () => {

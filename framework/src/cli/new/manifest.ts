@@ -42,7 +42,11 @@ export function manifestFiles(
   };
   const files = new Map([['package.json', `${JSON.stringify(manifest, undefined, 2)}\n`]]);
   if (manager === 'pnpm') files.set('pnpm-workspace.yaml', pnpmSettings(vendored));
-  if (manager === 'yarn') files.set('.yarnrc.yml', 'nodeLinker: node-modules\n');
+  if (manager === 'yarn') {
+    files.set('.yarnrc.yml', 'nodeLinker: node-modules\n');
+    // Says that it is a project of its own, also inside another one; installing fills it.
+    files.set('yarn.lock', '');
+  }
   return files;
 }
 

@@ -89,7 +89,12 @@ function run(
     const child = spawn(command, words, {
       cwd,
       // A new project is there to be developed: what it needs for that is installed, too.
-      env: { ...process.env, NODE_ENV: 'development' },
+      // In continuous integration yarn would not write the lock file that is not there yet.
+      env: {
+        ...process.env,
+        NODE_ENV: 'development',
+        YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       // On Windows these are batch files.
       shell: process.platform === 'win32',
