@@ -191,6 +191,8 @@ class Reader {
   readonly #filtersHere: boolean;
   #name = '';
   #pulls = 0;
+  /** Sequence, of this consumer, of the last message that was taken. */
+  #taken = 0;
   #batch = BATCH_FIRST;
   #receive: ((message: Msg) => void) | undefined;
   #unsubscribe = () => {};
@@ -237,6 +239,7 @@ class Reader {
     const wanted = wait ? 1 : this.#batch;
     const messages: { event: EventInit | undefined; sequence: number }[] = [];
     let bytes = 0;
+    let pending = -1;
     const whole = new Promise<Batch>((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer);
@@ -271,14 +274,20 @@ class Reader {
             return;
           }
           // 404: there is nothing; 408: nothing more came in time. Otherwise the consumer is gone.
-          if (code === 404 || code === 408) end(code === 404 || wait);
+          if (code === 404 || code === 408) end(code === 404 || wait || pending === 0);
           else fail(new Forgotten(message.headers?.description));
           return;
         }
+        if (delivery.consumerSequence !== this.#taken + 1) {
+          fail(new Forgotten('a message did not arrive'));
+          return;
+        }
+        this.#taken++;
         bytes += message.data.length;
         messages.push(this.#event(message, delivery));
-        if (delivery.pending === 0) end(true);
-        else if (messages.length === wanted) end(false);
+        // Where there is nothing more, the server says so, unless more has come meanwhile.
+        pending = delivery.pending;
+        if (messages.length === wanted) end(pending === 0);
       };
       if (this.#signal.aborted) aborted();
     });
