@@ -28,6 +28,17 @@ pub(crate) fn count_leak() {
     LEAKED.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Leaks an engine. Publishers on other threads do not wait for its subscribers.
+pub(crate) fn give_up(engine: Engine) {
+    let mut engine = std::mem::ManuallyDrop::new(engine);
+    // What panics here had panicked before, and the engine is leaked either way.
+    let _ = error::guard(|| {
+        engine.leave_topics();
+        Ok(())
+    });
+    count_leak();
+}
+
 /// Closes the engine and lets go of it; after a panic it is leaked instead.
 pub(crate) fn end_within_bounds(engine: Engine) {
     let mut engine = std::mem::ManuallyDrop::new(engine);
@@ -37,7 +48,7 @@ pub(crate) fn end_within_bounds(engine: Engine) {
     });
     match ended {
         Ok(()) => drop(std::mem::ManuallyDrop::into_inner(engine)),
-        Err(_) => count_leak(),
+        Err(_) => give_up(std::mem::ManuallyDrop::into_inner(engine)),
     }
 }
 

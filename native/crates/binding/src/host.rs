@@ -290,10 +290,10 @@ impl Host {
             return;
         }
         self.handles.stop();
-        if let Ok(Some(engine)) = self.engine.try_borrow_mut().map(|mut engine| engine.take()) {
-            std::mem::forget(engine);
+        match self.engine.try_borrow_mut().map(|mut engine| engine.take()) {
+            Ok(Some(engine)) => cleanup::give_up(engine),
+            Ok(None) | Err(_) => cleanup::count_leak(),
         }
-        cleanup::count_leak();
         self.release_buffers();
         self.release_callbacks();
         self.handles.close();

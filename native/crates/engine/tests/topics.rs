@@ -394,3 +394,99 @@ fn who_got_from_the_past_what_had_no_room_on_its_way_is_not_cut_off_for_it() {
     assert_eq!(stat(&server, "subscribedCalls"), 1);
     assert_eq!(stat(&server, "subscribersDisconnected"), 1);
 }
+
+#[test]
+fn a_subscriber_that_blocks_holds_no_more_than_memory_admits() {
+    const EVENT: usize = 100_000;
+    const MOST: u64 = 1024 * 1024;
+    let topics = open("memory");
+    let mut server = server(Options {
+        unsent_bytes_max: MOST,
+        ..Options::default()
+    });
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let mut known = HashSet::new();
+    subscribe(&mut server, &topics, &mut known, Start::Latest);
+    let topic = topics.topic("a").unwrap();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&woken);
+    topics.on_writable(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    let mut published = 0;
+    // The client reads nothing meanwhile.
+    while topics.are_writable(topic) {
+        assert!(stat(&server, "eventBytesWaiting") < MOST + EVENT as u64);
+        topics.publish(topic, &[0; EVENT], Retain::No);
+        published += 1;
+        server.turn(Duration::ZERO);
+    }
+    assert!(published > 1);
+    let before = woken.load(Ordering::SeqCst);
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "eventsDelivered") == published
+    });
+    assert!(topics.are_writable(topic));
+    assert!(woken.load(Ordering::SeqCst) > before);
+    assert_eq!(stat(&server, "eventBytesWaiting"), 0);
+}
+
+#[test]
+fn an_engine_that_is_given_up_leaves_no_subscription_behind() {
+    let topics = open("given up");
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let call = *server.calls.keys().next().unwrap();
+    let wanted = Subscribe {
+        max_pending: 1,
+        ..everything(Start::Latest)
+    };
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
+    let topic = topics.topic("a").unwrap();
+    topics.publish(topic, b"one", Retain::No);
+    assert!(!topics.are_writable(topic));
+    server.engine.leave_topics();
+    std::mem::forget(server.engine);
+    assert!(topics.are_writable(topic));
+    assert!(topics.stats().contains("\"subscriptions\":0"));
+    assert_eq!(topics.publish(topic, b"two", Retain::No).delivered, 0);
+}
+
+#[test]
+fn what_finds_no_room_on_its_way_to_one_that_blocks_holds_up_its_publisher() {
+    /// More than a lane takes.
+    const MANY: u64 = 20_000;
+    let topics = open("no way");
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let mut known = HashSet::new();
+    subscribe(&mut server, &topics, &mut known, Start::Latest);
+    let published = thread::spawn(|| {
+        let topics = open("no way");
+        let topic = topics.topic("a").unwrap();
+        (0..MANY)
+            .take_while(|_| {
+                let writable = topics.are_writable(topic);
+                if writable {
+                    topics.publish(topic, b"event", Retain::No);
+                }
+                writable
+            })
+            .count() as u64
+    })
+    .join()
+    .unwrap();
+    assert!(published < MANY / 2, "{published}");
+    let topic = topics.topic("a").unwrap();
+    assert!(!topics.are_writable(topic));
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "eventsDelivered") == published
+    });
+    assert!(topics.are_writable(topic));
+}

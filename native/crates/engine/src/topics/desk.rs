@@ -517,7 +517,7 @@ impl Event<'_> {
         let before = self.missed;
         for standing in &part.standings {
             match standing.policy {
-                SlowConsumer::Block => {}
+                SlowConsumer::Block => standing.run_short(),
                 SlowConsumer::Disconnect => {
                     standing.overrun();
                     overrun = true;

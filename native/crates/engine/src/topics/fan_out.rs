@@ -272,6 +272,14 @@ impl Engine {
         }
     }
 
+    /// Nothing more is for the subscribers of this engine, which others would wait for: it is given up,
+    /// and they will not be told by its end.
+    pub fn leave_topics(&mut self) {
+        for index in self.calls.indices() {
+            self.close_feed(index);
+        }
+    }
+
     /// Takes what was published to the subscribers: all of it to one, then to the next.
     pub(crate) fn fan_out(&mut self) {
         let more = std::mem::take(&mut self.hub.more);
@@ -623,7 +631,7 @@ impl Engine {
         let most = feed.standing.max_pending;
         let text = match feed.standing.policy {
             SlowConsumer::Block => format!(
-                "the subscriber made publishers wait for {} ms with {most} events pending, as many as maxPending allows, and its policy is block: read faster, or subscribe with a policy that drops",
+                "the subscriber made publishers wait for {} ms with {most} events pending, as many as maxPending allows, or memory full, and its policy is block: read faster, or subscribe with a policy that drops",
                 options.block_timeout_ms
             ),
             _ => format!(

@@ -41,6 +41,9 @@ pub(crate) struct Standing {
     pending: AtomicU32,
     /// As many events wait as may.
     at_bound: AtomicBool,
+    /// Of a subscriber that blocks: an event waits for which there was no memory, or no room on its way,
+    /// and what waits has not come to its end since.
+    short: AtomicBool,
     /// Events that were dropped before they reached its engine.
     missed: AtomicU64,
     /// One of them was more than its policy admits.
@@ -54,6 +57,7 @@ impl Standing {
             max_pending,
             pending: AtomicU32::new(0),
             at_bound: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             missed: AtomicU64::new(0),
             overrun: AtomicBool::new(false),
         }
@@ -67,6 +71,7 @@ impl Standing {
     pub(crate) fn is_at_bound(&self) -> bool {
         if self.blocks() {
             self.pending.load(Ordering::SeqCst) >= self.max_pending
+                || self.short.load(Ordering::SeqCst)
         } else {
             self.at_bound.load(Ordering::Relaxed)
         }
@@ -94,6 +99,16 @@ impl Standing {
     /// An event is on its way to a subscriber that blocks.
     pub(crate) fn give(&self) {
         self.pending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// An event for it waits for which there is no memory, or had no room on its way.
+    pub(crate) fn run_short(&self) {
+        self.short.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing waits any more; whether publishers waited for memory.
+    fn relieve(&self) -> bool {
+        self.short.load(Ordering::Relaxed) && self.short.swap(false, Ordering::SeqCst)
     }
 
     /// So many have left; whether publishers need not wait any more.
@@ -280,7 +295,11 @@ impl Feed {
         if at_bound || full {
             let policy = self.standing.policy;
             match policy {
-                SlowConsumer::Block => {}
+                SlowConsumer::Block => {
+                    if full {
+                        self.standing.run_short();
+                    }
+                }
                 SlowConsumer::Disconnect => return Outcome::Overrun,
                 SlowConsumer::DropOldest if self.drop_oldest() => outcome = Outcome::Dropped,
                 SlowConsumer::DropOldest | SlowConsumer::DropNewest => {
@@ -399,11 +418,15 @@ impl Feed {
 
     /// So many events have left; whether publishers that waited for this subscriber may go on.
     pub(crate) fn left(&mut self, count: u32, now: u64) -> bool {
-        if count == 0 || !self.standing.blocks() {
+        if !self.standing.blocks() {
             return false;
         }
+        let relieved = self.waiting.is_empty() && self.standing.relieve();
+        if count == 0 {
+            return relieved;
+        }
         self.bound_since = None;
-        let wakes = self.standing.take(count);
+        let wakes = self.standing.take(count) || relieved;
         // More may wait than one makes room for, and nothing is published that would say so again.
         self.time_bound(now);
         wakes
