@@ -328,6 +328,8 @@ impl Space {
         };
         let id = routes.topic(topic);
         let mut parts: Vec<(Arc<Seat>, Vec<Own>)> = Vec::new();
+        // Subscribers name groups: there may be as many as subscriptions.
+        let mut places = HashMap::new();
         for &number in routes.matches(id).unwrap_or_default() {
             let Some(subscriber) = &subscribers[number as usize] else {
                 continue;
@@ -347,7 +349,8 @@ impl Space {
                 continue;
             };
             let member = Part::new(&subscriber.seat, &[own]);
-            match found.groups.iter_mut().find(|each| each.name == *group) {
+            let place = *places.entry(group).or_insert(found.groups.len());
+            match found.groups.get_mut(place) {
                 Some(group) => group.members.push(member),
                 None => {
                     found.delivered += 1;
