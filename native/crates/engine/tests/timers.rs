@@ -20,13 +20,25 @@ use support::{
 const TIMES: [u64; 3] = [450, 50, 250];
 const IN_ORDER: [usize; 3] = [1, 2, 0];
 
+/// Waits until all are in a state, and sees that none is before one whose time is shorter. What is due
+/// in one turn comes in any order.
 #[track_caller]
-fn until(client: &mut Client, mut done: impl FnMut(&Client) -> bool) {
+fn in_order(client: &mut Client, links: [u32; 3], state: &str) {
     let started = Instant::now();
-    while !done(client) {
+    let mut seen = [None; 3];
+    for turn in 0.. {
+        for (link, seen) in links.iter().zip(&mut seen) {
+            if seen.is_none() && client.state(*link, state).is_some() {
+                *seen = Some(turn);
+            }
+        }
+        if seen.iter().all(Option::is_some) {
+            break;
+        }
         assert!(started.elapsed() < PATIENCE, "{:?}", client.notices);
         client.turn();
     }
+    assert!(IN_ORDER.map(|number| seen[number]).is_sorted(), "{seen:?}");
 }
 
 /// Opens three connections with a time limit each, and sees them fail in the order of those.
@@ -40,16 +52,7 @@ fn fail_in_order(client: &mut Client, address: SocketAddr, text: &str) {
     });
     client.engine.apply();
     assert!(client.engine.next_timeout().unwrap() <= 50);
-    let mut failed = Vec::new();
-    until(client, |client| {
-        for link in links {
-            if client.state(link, "failed").is_some() && !failed.contains(&link) {
-                failed.push(link);
-            }
-        }
-        failed.len() == links.len()
-    });
-    assert_eq!(failed, IN_ORDER.map(|number| links[number]));
+    in_order(client, links, "failed");
     for (link, time) in links.iter().zip(TIMES) {
         let notice = client.state(*link, "failed").unwrap();
         assert!(notice.contains(&format!("{text} {time} ms")), "{notice}");
@@ -112,16 +115,7 @@ fn keepalive_asks_and_gives_up_in_time() {
             socket.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
             socket
         });
-        let mut closed = Vec::new();
-        until(&mut client, |client| {
-            for link in links {
-                if client.state(link, "closed").is_some() && !closed.contains(&link) {
-                    closed.push(link);
-                }
-            }
-            closed.len() == links.len()
-        });
-        assert_eq!(closed, IN_ORDER.map(|number| links[number]));
+        in_order(&mut client, links, "closed");
         for link in links {
             let notice = client.state(link, "closed").unwrap();
             assert!(notice.contains("keepalive"), "{notice}");
