@@ -1,18 +1,25 @@
 //! The client's side: whom it trusts, and who it is.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{RootCertStore, pki_types::ServerName, sign::SingleCertAndKey};
 
 use crate::{ConfigError, HTTP2, Session, pem, provider, server::now};
 
 /// A certificate chain with its key, both PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The chain, the own certificate first.
     pub certificate: Vec<u8>,
     /// Its private key.
     pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Identity {
+    /// Without the key: what is printed ends up in logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 /// What a client may choose. There is no way to skip the verification of servers.

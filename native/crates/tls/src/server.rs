@@ -1,6 +1,7 @@
 //! The server's side: its certificate, and whom it lets in.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -25,7 +26,7 @@ pub enum ClientCertificate {
 }
 
 /// What a server needs. The texts are PEM.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ServerOptions {
     /// The chain, the server's own certificate first.
     pub certificate: Vec<u8>,
@@ -35,6 +36,16 @@ pub struct ServerOptions {
     pub authorities: Option<Vec<u8>>,
     /// Whether clients are asked for one.
     pub client_certificate: ClientCertificate,
+}
+
+impl fmt::Debug for ServerOptions {
+    /// Without the key: what is printed ends up in logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ServerOptions")
+            .field("client_certificate", &self.client_certificate)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A server's checked configuration; one is shared by all of its connections.

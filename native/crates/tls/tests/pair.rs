@@ -260,3 +260,22 @@ fn a_changed_byte_never_becomes_plaintext() {
         );
     }
 }
+
+#[test]
+fn what_is_printed_has_no_key() {
+    let identity = Identity {
+        certificate: vec![1; 4],
+        key: vec![222; 4],
+    };
+    let server = ServerOptions {
+        key: identity.key.clone(),
+        ..ServerOptions::default()
+    };
+    let client = ClientOptions {
+        identity: Some(identity),
+        ..ClientOptions::default()
+    };
+    let printed = format!("{server:?} {client:?}");
+    assert!(printed.contains("ServerOptions") && printed.contains("Identity"));
+    assert!(!printed.contains("222"), "{printed}");
+}
