@@ -5,7 +5,8 @@
 //   npm run pack -- --binaries DIR   further native binaries, millrace.<target>.node, of other platforms
 //   npm run pack -- --all-targets    for a release: fails unless there is a binary for each platform, and
 //                                    those for glibc run on the oldest one that Node.js itself runs on
-//   npm run pack -- --check          also runs publint and attw over the tarballs
+//   npm run pack -- --check          also runs publint and attw over the tarballs, and compares their sizes
+//                                    with those in docs/guides/deployment.md
 //
 // What is in git stays as it is: packages are laid out in a folder of their own. There every package
 // gets the version, ours depend on exactly one another, and @millrace/native learns which platform
@@ -28,6 +29,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { currentTarget } from '../native/target.js';
+import { bundleFramework } from './bundle.mjs';
 import { ask, dim, Failure, main, must, root, say } from './steps.mjs';
 
 const PUBLINT = 'publint@0.3.25';
@@ -112,6 +114,7 @@ async function layOut(staging, version, binaries, strict) {
       );
     }
     finish(target, manifest, version, ours);
+    if (folder === 'framework') await bundleFramework(target);
     made.push(target);
   }
   for (const [name, binary] of binaries) {
@@ -245,11 +248,41 @@ function pathsIn(tar) {
   return paths;
 }
 
+const SIZES = 'docs/guides/deployment.md';
+
+/**
+ * Fails where the document about it says other sizes, by more than a tenth.
+ *
+ * @param {string} out
+ * @param {readonly string[]} tarballs
+ */
+function checkSizes(out, tarballs) {
+  const rows = readFileSync(join(root, SIZES), 'utf8').matchAll(
+    /^\| `([^`]+)` \| ([\d,]+) kB \|$/gm,
+  );
+  const written = new Map(
+    Array.from(rows, ([, name = '', size = '']) => [
+      `${name.replace('@', '').replace('/', '-')}-`,
+      Number(size.replaceAll(',', '')),
+    ]),
+  );
+  for (const file of tarballs) {
+    const size = Math.round(statSync(join(out, file)).size / 1000);
+    const said = written.get(file.replace(/\d.*$/, ''));
+    // The other platforms' are about as large.
+    if (said === undefined && file.startsWith('millrace-native-')) continue;
+    if (said === undefined || Math.abs(size - said) > Math.max(1, size / 10)) {
+      throw new Failure(`${SIZES} says ${said ?? 'nothing'} for ${file}: write ${size} kB.`);
+    }
+  }
+}
+
 /**
  * @param {string} out
  * @param {readonly string[]} tarballs
  */
 async function check(out, tarballs) {
+  checkSizes(out, tarballs);
   for (const name of tarballs) {
     // A platform package is one binary: it has nothing that is imported by name, and no types.
     if (/^millrace-native-\w+-\w+/.test(name)) continue;

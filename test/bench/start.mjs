@@ -1,9 +1,10 @@
 // How long a service takes from the start of its process until it listens, beside `node -e 0`: the
-// project that `millrace new` makes, built by its own compiler, in turns with an empty program.
+// project that `millrace new` makes, with our packages as they are packed, built by its own compiler, in
+// turns with an empty program.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,14 +14,12 @@ import { quantile } from './measure.mjs';
 /** @typedef {{ row: 'start', program: string, milliseconds: number, lowest: number, highest: number, ratio: number }} StartResult */
 
 const STARTS = 21;
-/** What the project needs to be built and to run; here it is installed already. */
-const PACKAGES = [
-  ...['millrace', '@millrace/health', '@millrace/reflection', 'zod'],
-  ...['typescript', '@types/node', 'vitest'],
-];
+/** What the project needs to be built and to run beside Millrace; here it is installed already. */
+const PACKAGES = ['zod', 'typescript', '@types/node', 'vitest'];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const millrace = join(root, 'framework/dist/cli/main.js');
+const source = join(root, 'framework/dist/cli/main.js');
+const installed = 'node_modules/millrace/dist/cli/main.js';
 
 /** The programs that are compared; the first is what the others are measured by. */
 const PROGRAMS = [
@@ -28,7 +27,7 @@ const PROGRAMS = [
   { name: 'a new service', words: ['--enable-source-maps', 'dist/main.js'], listens: true },
   {
     name: 'millrace serve',
-    words: [millrace, 'serve', '--host', '127.0.0.1', '--port', '0'],
+    words: [installed, 'serve', '--host', '127.0.0.1', '--port', '0'],
     listens: true,
   },
 ];
@@ -67,9 +66,14 @@ export async function measureStarts(keep) {
  * @param {string} folder
  */
 function newProject(folder) {
-  run(folder, [millrace, 'new', 'service', '--no-install', '--yes']);
+  const packages = join(folder, 'packages');
+  run(root, [join(root, 'scripts/pack.mjs'), '--out', packages]);
+  run(folder, [source, 'new', 'service', '--packages', packages, '--no-install', '--yes']);
   const project = join(folder, 'service');
-  for (const name of PACKAGES) {
+  for (const file of readdirSync(join(project, 'vendor'))) {
+    unpack(join(project, 'vendor', file), join(project, 'node_modules', nameOf(file)));
+  }
+  for (const name of [...PACKAGES, ...dependencies(join(project, 'node_modules/millrace'))]) {
     const link = join(project, 'node_modules', name);
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(join(root, 'node_modules', name), link, 'junction');
@@ -77,6 +81,38 @@ function newProject(folder) {
   const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
   run(project, [join(dirname(compiler), 'bin/tsc'), '-p', 'tsconfig.build.json']);
   return project;
+}
+
+/**
+ * `millrace-health-0.1.0.tgz` is `@millrace/health`.
+ *
+ * @param {string} tarball
+ */
+function nameOf(tarball) {
+  return tarball.replace(/-\d.*$/, '').replace(/^millrace-/, '@millrace/');
+}
+
+/**
+ * @param {string} tarball
+ * @param {string} target
+ */
+function unpack(tarball, target) {
+  mkdirSync(target, { recursive: true });
+  const words = ['-xzf', tarball, '-C', target, '--strip-components=1'];
+  const { status, stderr } = spawnSync('tar', words, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${tarball} cannot be unpacked: ${stderr}`);
+}
+
+/**
+ * What a package depends on that is not ours, and not there yet.
+ *
+ * @param {string} folder
+ */
+function dependencies(folder) {
+  const { dependencies } = createRequire(import.meta.url)(join(folder, 'package.json'));
+  return Object.keys(dependencies).filter(
+    (name) => !name.startsWith('@millrace/') && !PACKAGES.includes(name),
+  );
 }
 
 /**
