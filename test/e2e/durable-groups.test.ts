@@ -10,6 +10,7 @@ import {
   Status,
   StatusError,
   type Topics,
+  type TopicsLimits,
   topics,
 } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
@@ -20,11 +21,12 @@ type Events = Topics<Event, Parameters<typeof Event.encode>[0]>;
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-function retained(count = 100_000): Events {
+function retained(count = 100_000, limits: TopicsLimits = {}): Events {
   return topics(Event, {
     name: uniqueName('durable'),
     sequence: 'sequence',
     retention: { count },
+    limits,
   });
 }
 
@@ -280,3 +282,32 @@ function codeOf(attempt: () => unknown): Status | undefined {
   }
   return undefined;
 }
+
+test('a group that acknowledges nothing holds no more bytes than it may, and goes on when it does', async () => {
+  const bytes = 10_000;
+  const events = retained(1000, { unacknowledgedBytes: 10 * bytes });
+  for (const _ of range(0, 100)) {
+    events.publish('jobs.new', { topic: 'jobs.new', payload: new Uint8Array(bytes - 100) });
+  }
+  const member = consumer(events);
+  member.request(200);
+  await member.has(10);
+  // Had more been given, it would have been before what is published now was looked at.
+  publish(events, 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(member.got).toHaveLength(10);
+  expect(events.stats()).toMatchObject({ unacknowledged: 10, heldBack: 1, retained: 101 });
+  expect(events.stats().unacknowledgedBytes).toBeGreaterThan(9 * bytes);
+  expect(events.stats().unacknowledgedBytes).toBeLessThanOrEqual(10 * bytes);
+  // Another group has half of it, though the first has all.
+  const other = consumer(events, { group: 'other' });
+  other.request(100);
+  await other.has(5);
+  let next = 0n;
+  while (member.got.length < 101) {
+    expect(member.acknowledge(++next)).toBe(true);
+    if (next > 4n) await member.has(Math.min(101, Number(next) + 5));
+  }
+  expect(member.got).toEqual(range(1, 102).map((sequence) => [sequence, 1]));
+  expect(other.got).toHaveLength(5);
+});

@@ -28,7 +28,8 @@ export interface DurableOptions<M> {
   readonly maxDeliveries: number;
   /**
    * Deliveries that this member may hold unacknowledged; it gets no more, whatever it requested. All
-   * members together hold at most 65,536.
+   * members together hold at most 65,536, and no more bytes than the topics' `limits.unacknowledgedBytes`
+   * leaves to their group.
    */
   readonly maxUnacknowledged: number;
   /** Takes one delivery. Not called from within `request`, `acknowledge`, `reject` or `leave`. */

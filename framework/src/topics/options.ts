@@ -8,6 +8,7 @@ export const topicsLimitTable = {
   topics: { default: 10_000, least: 1, most: 1_000_000 },
   subscriptions: { default: 100_000, least: 1, most: 10_000_000 },
   patternBytes: { default: 256, least: 1, most: 4096 },
+  unacknowledgedBytes: { default: 64 * 1024 * 1024, least: 1, most: 2 ** 40 },
 } as const satisfies Record<string, Limit>;
 
 /** How many there may be of what topics are made of. */
@@ -18,6 +19,12 @@ export interface TopicsLimits {
   readonly subscriptions?: number;
   /** Bytes of a topic or pattern; beyond, INVALID_ARGUMENT. Default 256. */
   readonly patternBytes?: number;
+  /**
+   * Bytes of the events that durable groups hold, given out and not acknowledged: in equal shares for the
+   * groups that hold some. A group that has its share is given nothing new, which `heldBack` counts, until
+   * something is acknowledged; one event it may hold whatever its size. Default 64 MiB.
+   */
+  readonly unacknowledgedBytes?: number;
 }
 
 /** What is kept, with default and range. {@link Retention} says what each does. */
@@ -78,6 +85,7 @@ export function checkTopicsOptions(type: MessageType<unknown, never>, options: T
     topics: limit('topics'),
     subscriptions: limit('subscriptions'),
     patternBytes: limit('patternBytes'),
+    unacknowledgedBytes: limit('unacknowledgedBytes'),
   };
 }
 

@@ -85,6 +85,10 @@ export interface TopicsStats {
   readonly lastSequence: number;
   /** Durable groups, those without members included. */
   readonly durableGroups: number;
+  /** Events that durable groups hold: given out and not acknowledged, or dead and not taken yet. */
+  readonly unacknowledged: number;
+  /** Their bytes, those of an event once for each group. */
+  readonly unacknowledgedBytes: number;
   /** Deliveries to members of durable groups. */
   readonly consumed: number;
   /** Those of events that had been delivered before. */
@@ -99,6 +103,8 @@ export interface TopicsStats {
   readonly deadLetters: number;
   /** How often the retention has evicted events that a durable group had not taken yet. */
   readonly overtaken: number;
+  /** How often a durable group was given nothing new, since it held as much as it may. */
+  readonly heldBack: number;
 }
 
 /** Events of one message type, published by topic and sent to subscribers by native code. */

@@ -29,6 +29,11 @@ export interface PubSubLimits {
   readonly groups: number;
   /** Deliveries that one consumer has not acknowledged. Default 65,536. */
   readonly unacknowledged: number;
+  /**
+   * Bytes of the events that the durable groups of the memory backplane hold in the process, given out and
+   * not acknowledged: in equal shares for the groups that hold some. Default 64 MiB.
+   */
+  readonly unacknowledgedBytes: number;
 }
 
 /** What `pubSub` takes; everything may be left out. */
@@ -93,6 +98,7 @@ const limitRanges = {
   credit: { default: 65_536, least: 1, most: U32 },
   groups: { default: 1000, least: 1, most: 1_000_000 },
   unacknowledged: { default: 65_536, least: 1, most: 1_000_000 },
+  unacknowledgedBytes: { default: 64 * MiB, least: 1, most: 2 ** 40 },
 } as const satisfies Record<keyof PubSubLimits, Range>;
 
 const retentionRanges = {

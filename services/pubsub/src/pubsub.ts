@@ -86,6 +86,7 @@ function localTopics(name: string, { retention, blockTimeoutMs, limits }: Checke
       topics: limits.topics,
       subscriptions: limits.subscriptions,
       patternBytes: limits.topicBytes,
+      unacknowledgedBytes: limits.unacknowledgedBytes,
     },
   });
 }

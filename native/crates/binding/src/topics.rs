@@ -39,6 +39,8 @@ pub struct NativeTopicsOptions {
     pub subscriptions: u32,
     /// Length of a topic or pattern.
     pub pattern_bytes: u32,
+    /// Bytes of the events that durable groups hold.
+    pub unacknowledged_bytes: f64,
 }
 
 /// What topics keep for replays and durable groups.
@@ -95,6 +97,7 @@ impl NativeTopics {
                     topics: options.topics,
                     subscriptions: options.subscriptions,
                     pattern_bytes: options.pattern_bytes,
+                    unacknowledged_bytes: options.unacknowledged_bytes as u64,
                 },
             )
             .map_err(from_topics)?;

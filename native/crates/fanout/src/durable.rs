@@ -17,7 +17,10 @@ use std::{
     ops::Add,
 };
 
-use crate::{store::Store, topic::Pattern};
+use crate::{
+    store::{Retained, Store},
+    topic::Pattern,
+};
 
 /// What the members of a durable group agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub struct DurableOptions {
     /// How often an event is delivered before it is a dead letter; 0: without a limit.
     pub deliveries_max: u32,
     /// How many events may be in the group's hands, delivered, waiting or dead, before it takes no
-    /// new ones. Together with the retention it bounds what the group costs.
+    /// new ones. [`DurableGroup::take`] is told how many bytes they may have.
     pub unsettled_max: usize,
 }
 
@@ -74,6 +77,8 @@ pub struct DurableCounters {
     pub dead: u64,
     /// How often retention has evicted events that the group had not taken yet.
     pub overtaken: u64,
+    /// How often it took no new events, since those in its hands were as many, or as large, as may be.
+    pub held_back: u64,
 }
 
 impl Add for DurableCounters {
@@ -88,6 +93,7 @@ impl Add for DurableCounters {
             timed_out: self.timed_out + other.timed_out,
             dead: self.dead + other.dead,
             overtaken: self.overtaken + other.overtaken,
+            held_back: self.held_back + other.held_back,
         }
     }
 }
@@ -97,7 +103,8 @@ impl Add for DurableCounters {
 /// The caller decides how much a member may [`take`](Self::take), calls [`expire`](Self::expire) when
 /// [`next_due`](Self::next_due) has come, and sees to what [`dead_letter`](Self::dead_letter) answers.
 /// Events in the group's hands are kept by it, whatever retention does; events that it has not taken
-/// are the store's, and are lost to it with them.
+/// are the store's, and are lost to it with them. It takes no new ones while those in its hands are as
+/// many, or as large, as may be, but one whatever its size.
 ///
 /// New events are taken in the order of their sequences, and those that wait go before them, lowest
 /// first. So a member that is alone, neither rejects nor lets time run out, sees ascending sequences;
@@ -108,12 +115,19 @@ pub struct DurableGroup<E> {
     options: DurableOptions,
     /// The first sequence that was not looked at yet.
     next: u64,
+    /// Sequences that came late, behind `next`: to be taken like new ones.
+    late: BTreeSet<u64>,
     unsettled: BTreeMap<u64, Unsettled<E>>,
     /// Those of `unsettled` that wait for a member.
     waiting: BTreeSet<u64>,
     /// Those of `unsettled` that are delivered, by when their time is up.
     due: BTreeSet<(u64, u64)>,
-    dead: VecDeque<DeadLetter<E>>,
+    /// With what each costs.
+    dead: VecDeque<(DeadLetter<E>, usize)>,
+    /// What `unsettled` and `dead` cost.
+    bytes: usize,
+    /// What the event costs for which there was no room when members would have been given it.
+    held_back: Option<usize>,
     /// What each member was given and has not answered.
     members: HashMap<MemberId, BTreeSet<u64>>,
     members_named: u64,
@@ -123,6 +137,7 @@ pub struct DurableGroup<E> {
 #[derive(Debug)]
 struct Unsettled<E> {
     event: E,
+    bytes: usize,
     /// How often it was delivered.
     attempts: u32,
     state: State,
@@ -159,10 +174,13 @@ impl<E: Clone> DurableGroup<E> {
             pattern,
             options,
             next: first,
+            late: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             waiting: BTreeSet::new(),
             due: BTreeSet::new(),
             dead: VecDeque::new(),
+            bytes: 0,
+            held_back: None,
             members: HashMap::new(),
             members_named: 0,
             counters: DurableCounters::default(),
@@ -208,8 +226,9 @@ impl<E: Clone> DurableGroup<E> {
         self.members.get(&member).map_or(0, BTreeSet::len)
     }
 
-    /// Gives a member up to `max` events, appended to `into`: those that wait first, then new ones.
-    /// Whether there may be more for it, now.
+    /// Gives a member up to `max` events, appended to `into`: those that wait first, then new ones, as
+    /// far as there is room for them in the group's hands, which may hold `bytes_max`. Whether there may
+    /// be more for it, now.
     ///
     /// `expire` is called for the caller, so that nothing is given that is already due elsewhere.
     pub fn take(
@@ -217,6 +236,7 @@ impl<E: Clone> DurableGroup<E> {
         now: u64,
         member: MemberId,
         max: usize,
+        bytes_max: usize,
         store: &Store<E>,
         into: &mut Vec<Delivery<E>>,
     ) -> bool {
@@ -225,9 +245,29 @@ impl<E: Clone> DurableGroup<E> {
             return false;
         }
         let full = into.len() + max;
-        while into.len() < full
-            && let Some(sequence) = self.waiting.pop_first()
-        {
+        let mut held_back = None;
+        while into.len() < full {
+            if held_back.is_none()
+                && let Some(&late) = self.late.first()
+                && self.waiting.first().is_none_or(|&waiting| late < waiting)
+            {
+                match store.get(late) {
+                    Some(event) if !self.has_room(event.bytes, bytes_max) => {
+                        held_back = Some(event.bytes);
+                    }
+                    retained => {
+                        self.late.pop_first();
+                        match retained {
+                            Some(retained) => into.push(self.deliver_new(now, member, retained)),
+                            None => self.counters.overtaken += 1,
+                        }
+                        continue;
+                    }
+                }
+            }
+            let Some(sequence) = self.waiting.pop_first() else {
+                break;
+            };
             self.counters.redelivered += 1;
             into.push(self.deliver(now, member, sequence));
         }
@@ -239,31 +279,61 @@ impl<E: Clone> DurableGroup<E> {
             self.counters.overtaken += 1;
             self.next = first;
         }
-        let mut more = !self.waiting.is_empty();
-        for (scanned, retained) in store.from(self.next).enumerate() {
-            if into.len() == full || scanned == SCANNED_MAX {
-                more = true;
-                break;
+        if into.len() == full {
+            // Whether there is room was not found out.
+            let has_new = store.last_sequence().is_some_and(|last| last >= self.next);
+            return has_new || !self.waiting.is_empty() || !self.late.is_empty();
+        }
+        let mut more = false;
+        if held_back.is_none() {
+            for (scanned, retained) in store.from(self.next).enumerate() {
+                if into.len() == full || scanned == SCANNED_MAX {
+                    more = true;
+                    break;
+                }
+                if self.pattern.matches(&retained.topic) {
+                    if !self.has_room(retained.bytes, bytes_max) {
+                        held_back = Some(retained.bytes);
+                        break;
+                    }
+                    into.push(self.deliver_new(now, member, retained));
+                }
+                self.next = retained.sequence + 1;
             }
-            if self.is_full() {
-                break;
-            }
-            self.next = retained.sequence + 1;
-            if self.pattern.matches(&retained.topic) {
-                self.admit(retained.sequence, retained.event.clone());
-                into.push(self.deliver(now, member, retained.sequence));
-            }
+        }
+        if held_back.is_some() && self.held_back.is_none() {
+            self.counters.held_back += 1;
+        }
+        // While there is more, other members may still have to be told.
+        if !more {
+            self.held_back = held_back;
         }
         more
     }
 
+    /// Whether members were given less than there is, and there is room for more of it now. Answers so
+    /// once.
+    pub fn has_room_again(&mut self, bytes_max: usize) -> bool {
+        let again = self
+            .held_back
+            .is_some_and(|bytes| self.has_room(bytes, bytes_max));
+        if again {
+            self.held_back = None;
+        }
+        again
+    }
+
     /// Tells the group of an event whose sequence came late, behind some that it may have taken already:
-    /// if so, it waits like one to be delivered again.
-    pub fn insert_late(&mut self, sequence: u64, topic: &str, event: &E) {
+    /// if so, it is taken with the next. `first` is the first sequence that is retained: late ones below
+    /// are lost.
+    pub fn insert_late(&mut self, sequence: u64, topic: &str, first: u64) {
         let known = self.unsettled.contains_key(&sequence);
         if sequence < self.next && !known && self.pattern.matches(topic) {
-            self.admit(sequence, event.clone());
-            self.waiting.insert(sequence);
+            // So that there are no more of them than are retained, while nobody takes any.
+            let retained = self.late.split_off(&first);
+            self.counters.overtaken += self.late.len() as u64;
+            self.late = retained;
+            self.late.insert(sequence);
         }
     }
 
@@ -283,7 +353,9 @@ impl<E: Clone> DurableGroup<E> {
             }
             _ => return false,
         }
-        self.unsettled.remove(&sequence);
+        if let Some(settled) = self.unsettled.remove(&sequence) {
+            self.bytes -= settled.bytes;
+        }
         self.counters.acknowledged += 1;
         true
     }
@@ -326,7 +398,9 @@ impl<E: Clone> DurableGroup<E> {
 
     /// The oldest dead letter, which is the caller's from now on.
     pub fn dead_letter(&mut self) -> Option<DeadLetter<E>> {
-        self.dead.pop_front()
+        let (letter, bytes) = self.dead.pop_front()?;
+        self.bytes -= bytes;
+        Some(letter)
     }
 
     /// How many dead letters were not taken yet.
@@ -339,6 +413,11 @@ impl<E: Clone> DurableGroup<E> {
         self.unsettled.len() + self.dead.len()
     }
 
+    /// What those cost.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many wait for a member.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -349,20 +428,26 @@ impl<E: Clone> DurableGroup<E> {
         self.counters
     }
 
-    fn is_full(&self) -> bool {
-        self.unsettled() >= self.options.unsettled_max
+    fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        let unsettled = self.unsettled();
+        unsettled == 0
+            || unsettled < self.options.unsettled_max
+                && self.bytes.saturating_add(bytes) <= bytes_max
     }
 
-    /// Takes an event into the group's hands.
-    fn admit(&mut self, sequence: u64, event: E) {
+    /// Takes an event into the group's hands, and gives it to a member.
+    fn deliver_new(&mut self, now: u64, member: MemberId, retained: &Retained<E>) -> Delivery<E> {
+        self.bytes += retained.bytes;
         self.unsettled.insert(
-            sequence,
+            retained.sequence,
             Unsettled {
-                event,
+                event: retained.event.clone(),
+                bytes: retained.bytes,
                 attempts: 0,
                 state: State::Waiting { late: None },
             },
         );
+        self.deliver(now, member, retained.sequence)
     }
 
     fn deliver(&mut self, now: u64, member: MemberId, sequence: u64) -> Delivery<E> {
@@ -410,11 +495,12 @@ impl<E: Clone> DurableGroup<E> {
         }
         if let Some(unsettled) = self.unsettled.remove(&sequence) {
             self.counters.dead += 1;
-            self.dead.push_back(DeadLetter {
+            let letter = DeadLetter {
                 sequence,
                 attempts: unsettled.attempts,
                 event: unsettled.event,
-            });
+            };
+            self.dead.push_back((letter, unsettled.bytes));
         }
     }
 }

@@ -9,7 +9,6 @@
 //! - [`routes::Routes`]: subscriptions and known topics. The matches of a topic are kept until a
 //!   subscription comes or goes, so that publishing to a known topic compares a number and walks an
 //!   array. Beneath it is a trie over interned tokens;
-//! - [`queue_group::QueueGroup`]: of several subscribers that share the work, who is next;
 //! - [`store::Store`]: the events retained, bounded by count, bytes and age, and replayed from a
 //!   sequence, a time or the earliest;
 //! - [`durable::DurableGroup`]: members that share the work and acknowledge it, at least once;
@@ -21,7 +20,6 @@
 pub mod duplicates;
 pub mod durable;
 pub mod past;
-pub mod queue_group;
 pub mod routes;
 pub mod store;
 mod token;
@@ -30,8 +28,7 @@ mod trie;
 
 pub use duplicates::Duplicates;
 pub use durable::{DeadLetter, Delivery, DurableCounters, DurableGroup, DurableOptions, MemberId};
-pub use past::{Durable, DurableError, Kept, Levels, Member, Past, Piece, Placed};
-pub use queue_group::QueueGroup;
+pub use past::{Durable, DurableError, Durables, Kept, Levels, Member, Past, Piece, Placed};
 pub use routes::{Routes, RoutesLimits, TopicId};
 pub use store::{OutOfRange, Retained, Retention, Start, Store};
 pub use topic::{Illegal, Pattern, SyntaxLimits, Topic};

@@ -62,10 +62,24 @@ pub struct Levels {
     pub last_sequence: u64,
 }
 
+/// What there is of durable groups, and what they have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durables {
+    /// Groups, those without members included.
+    pub groups: usize,
+    /// Events in their hands.
+    pub unsettled: usize,
+    /// What those cost, an event once for each group.
+    pub unsettled_bytes: usize,
+    /// What has happened.
+    pub counters: DurableCounters,
+}
+
 /// How many durable groups there may be, each of which costs memory until the process ends.
 pub const GROUPS_MAX: usize = 1_000;
 
-/// How many events one durable group has in its hands before it takes no new ones.
+/// How many events one durable group has in its hands before it takes no new ones, beside what bounds
+/// their bytes.
 pub const UNSETTLED_MAX: usize = 65_536;
 
 /// How many events of other topics a piece of a replay passes over.
@@ -82,6 +96,10 @@ pub struct Past<E> {
     groups: Mutex<HashMap<Box<str>, Arc<Group<E>>>>,
     /// How many members of all groups are to be woken by the next event.
     hungry: AtomicUsize,
+    /// Bytes of the events in the hands of all groups.
+    unsettled_bytes_max: usize,
+    /// How many groups have events in their hands.
+    holding: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -93,8 +111,10 @@ struct State<E> {
 }
 
 impl<E: Clone> Past<E> {
-    /// Nothing yet.
-    pub fn new(retention: Retention) -> Self {
+    /// Nothing yet. `unsettled_bytes_max` is what durable groups may have in their hands: in equal shares
+    /// for those that have something, of which each may have one event whatever its size. What a group
+    /// has when others begin it keeps, but takes nothing new until that is less than its share.
+    pub fn new(retention: Retention, unsettled_bytes_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 store: Store::new(retention),
@@ -103,6 +123,8 @@ impl<E: Clone> Past<E> {
             }),
             groups: Mutex::default(),
             hungry: AtomicUsize::new(0),
+            unsettled_bytes_max,
+            holding: AtomicUsize::new(0),
         }
     }
 
@@ -133,7 +155,6 @@ impl<E: Clone> Past<E> {
             arrival: placed.arrival,
             event,
         };
-        let of_late = late.then(|| kept.clone());
         let taken = state.store.push(
             now,
             Retained {
@@ -149,10 +170,11 @@ impl<E: Clone> Past<E> {
         }
         state.sequence = state.sequence.max(sequence);
         state.arrival = placed.arrival;
+        let first = state.store.first_sequence().unwrap_or(sequence);
         drop(state);
-        if let Some(kept) = of_late {
+        if late {
             for group in lock(&self.groups).values() {
-                lock(&group.0).durable.insert_late(sequence, topic, &kept);
+                lock(&group.0).durable.insert_late(sequence, topic, first);
             }
         }
         if self.hungry.load(Ordering::SeqCst) > 0 {
@@ -264,6 +286,7 @@ impl<E: Clone> Past<E> {
                 let group = Arc::new(Group(Mutex::new(GroupState {
                     durable: DurableGroup::new(asked.pattern.clone(), first, options),
                     seats: Vec::new(),
+                    holds: false,
                 })));
                 groups.insert(name.into(), Arc::clone(&group));
                 group
@@ -286,14 +309,20 @@ impl<E: Clone> Past<E> {
         })
     }
 
-    /// How many durable groups there are, and what they have counted together.
-    pub fn durables(&self) -> (usize, DurableCounters) {
+    /// The durable groups together.
+    pub fn durables(&self) -> Durables {
         let groups = lock(&self.groups);
-        let sum = groups
-            .values()
-            .map(|group| lock(&group.0).durable.counters())
-            .fold(DurableCounters::default(), |sum, each| sum + each);
-        (groups.len(), sum)
+        let mut sum = Durables {
+            groups: groups.len(),
+            ..Durables::default()
+        };
+        for group in groups.values() {
+            let durable = &lock(&group.0).durable;
+            sum.unsettled += durable.unsettled();
+            sum.unsettled_bytes += durable.unsettled_bytes();
+            sum.counters = sum.counters + durable.counters();
+        }
+        sum
     }
 
     /// Wakes every member that waits for events.
@@ -366,6 +395,8 @@ struct Group<E>(Mutex<GroupState<E>>);
 struct GroupState<E> {
     durable: DurableGroup<Kept<E>>,
     seats: Vec<Seat>,
+    /// Whether it counts in [`Past::holding`].
+    holds: bool,
 }
 
 struct Seat {
@@ -395,6 +426,31 @@ impl<E: Clone> GroupState<E> {
         }
     }
 
+    /// How many bytes it may have in its hands.
+    fn share(&self, past: &Past<E>) -> usize {
+        let others = past.holding.load(Ordering::Relaxed) - usize::from(self.holds);
+        past.unsettled_bytes_max / (others + 1)
+    }
+
+    /// After something may have come into its hands, or gone.
+    fn settle(&mut self, past: &Past<E>) {
+        let holds = self.durable.unsettled() > 0;
+        match (std::mem::replace(&mut self.holds, holds), holds) {
+            (false, true) => past.holding.fetch_add(1, Ordering::Relaxed),
+            (true, false) => past.holding.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// After something has gone out of its hands.
+    fn wake_if_room(&mut self, past: &Past<E>) {
+        self.settle(past);
+        let share = self.share(past);
+        if self.durable.has_room_again(share) {
+            self.wake(&past.hungry);
+        }
+    }
+
     /// After something may have been put back for any member.
     fn wake_if_waiting(&mut self, hungry: &AtomicUsize) {
         if self.durable.waiting() > 0 {
@@ -417,7 +473,8 @@ impl<E: Clone> Member<E> {
     /// as many as it may, it should ask again after an answer.
     pub fn take(&self, now: u64, max: usize, into: &mut Vec<Delivery<Kept<E>>>) -> bool {
         let mut state = lock(&self.group.0);
-        let GroupState { durable, seats } = &mut *state;
+        let share = state.share(&self.past);
+        let GroupState { durable, seats, .. } = &mut *state;
         let Some(seat) = seats.iter_mut().find(|seat| seat.id == self.id) else {
             return false;
         };
@@ -433,12 +490,13 @@ impl<E: Clone> Member<E> {
             self.past.hungry.fetch_add(1, Ordering::SeqCst);
         }
         let before = into.len();
-        let more = durable.take(now, self.id, most, &self.past.state().store, into);
+        let more = durable.take(now, self.id, most, share, &self.past.state().store, into);
         let given = into.len() - before;
         if more || given == most {
             seat.hungry = false;
             self.past.hungry.fetch_sub(1, Ordering::SeqCst);
         }
+        state.settle(&self.past);
         // Its own that have timed out may be for others.
         state.wake_if_waiting(&self.past.hungry);
         more && (most == max || given < most)
@@ -447,10 +505,9 @@ impl<E: Clone> Member<E> {
     /// [`DurableGroup::acknowledge`]
     pub fn acknowledge(&self, sequence: u64) -> bool {
         let mut state = lock(&self.group.0);
-        let full = state.durable.unsettled() >= UNSETTLED_MAX;
         let its_own = state.durable.acknowledge(self.id, sequence);
-        if full && its_own {
-            state.wake(&self.past.hungry);
+        if its_own {
+            state.wake_if_room(&self.past);
         }
         its_own
     }
@@ -488,10 +545,9 @@ impl<E: Clone> Member<E> {
     /// [`DurableGroup::dead_letter`]
     pub fn dead_letter(&self) -> Option<DeadLetter<Kept<E>>> {
         let mut state = lock(&self.group.0);
-        let full = state.durable.unsettled() >= UNSETTLED_MAX;
         let letter = state.durable.dead_letter();
-        if full && letter.is_some() {
-            state.wake(&self.past.hungry);
+        if letter.is_some() {
+            state.wake_if_room(&self.past);
         }
         letter
     }

@@ -73,10 +73,9 @@ enum Fate {
 
 struct Model {
     options: DurableOptions,
+    bytes_max: usize,
     /// Every event by its sequence: what became of it, and how often it was delivered.
     events: BTreeMap<u64, (Fate, u32)>,
-    /// Sequences below were looked at.
-    next: u64,
     now: u64,
     graves: Vec<u64>,
 }
@@ -107,56 +106,62 @@ impl Model {
         }
     }
 
-    fn unsettled(&self) -> usize {
+    /// What is in the group's hands.
+    fn unsettled(&self) -> impl Iterator<Item = u64> {
         self.events
-            .values()
-            .filter(|(fate, _)| {
+            .iter()
+            .filter(|(_, (fate, _))| {
                 matches!(
                     fate,
                     Fate::Delivered { .. } | Fate::Waiting { .. } | Fate::Dead
                 )
             })
-            .count()
+            .map(|(&sequence, _)| sequence)
     }
 
-    /// What a member should be given, as sequences and attempts.
+    fn unsettled_bytes(&self) -> usize {
+        self.unsettled().map(bytes).sum()
+    }
+
+    fn has_room(&self, sequence: u64) -> bool {
+        let count = self.unsettled().count();
+        count == 0
+            || count < self.options.unsettled_max
+                && self.unsettled_bytes() + bytes(sequence) <= self.bytes_max
+    }
+
+    /// The lowest of those that nobody was given, and for which there is room.
+    fn next_new(&self) -> Option<u64> {
+        let (&sequence, _) = self
+            .events
+            .iter()
+            .find(|(_, (fate, _))| *fate == Fate::New)?;
+        self.has_room(sequence).then_some(sequence)
+    }
+
+    /// What a member should be given, as sequences and attempts: the lowest first. What is new is behind
+    /// all that waits, unless its sequence came late.
     fn take(&mut self, member: MemberId, max: usize) -> Vec<(u64, u32)> {
         self.expire();
         let mut given = Vec::new();
-        let waiting: Vec<u64> = self
-            .events
-            .iter()
-            .filter(|(_, (fate, _))| matches!(fate, Fate::Waiting { .. }))
-            .map(|(&sequence, _)| sequence)
-            .take(max)
-            .collect();
-        for sequence in waiting {
-            given.push((sequence, self.deliver(member, sequence)));
-        }
-        let new: Vec<u64> = self
-            .events
-            .range(self.next..)
-            .map(|(&sequence, _)| sequence)
-            .collect();
-        for sequence in new {
-            if given.len() == max || self.unsettled() >= self.options.unsettled_max {
+        while given.len() < max {
+            let waiting = self
+                .events
+                .iter()
+                .find(|(_, (fate, _))| matches!(fate, Fate::Waiting { .. }))
+                .map(|(&sequence, _)| sequence);
+            let Some(next) = self.next_new().into_iter().chain(waiting).min() else {
                 break;
-            }
-            self.next = sequence + 1;
-            if self.events[&sequence].0 == Fate::New {
-                given.push((sequence, self.deliver(member, sequence)));
-            }
+            };
+            given.push((next, self.deliver(member, next)));
         }
         given
     }
 
     /// Whether a member that takes now is given something.
     fn has_more(&self) -> bool {
-        self.events.iter().any(|(&sequence, (fate, _))| match fate {
-            Fate::Waiting { .. } => true,
-            Fate::New => sequence >= self.next && self.unsettled() < self.options.unsettled_max,
-            _ => false,
-        })
+        let mut fates = self.events.values().map(|(fate, _)| fate);
+        fates.any(|fate| matches!(fate, Fate::Waiting { .. })) || self.next_new().is_some()
     }
 
     fn deliver(&mut self, member: MemberId, sequence: u64) -> u32 {
@@ -180,12 +185,17 @@ impl Model {
     }
 }
 
+/// What an event costs.
+fn bytes(sequence: u64) -> usize {
+    sequence as usize % 13
+}
+
 fn retained(sequence: u64, matching: bool, time: u64) -> Retained<u64> {
     Retained {
         sequence,
         time,
         topic: Arc::from(if matching { "jobs.a" } else { "other" }),
-        bytes: 1,
+        bytes: bytes(sequence),
         event: sequence * 7,
     }
 }
@@ -221,20 +231,22 @@ proptest! {
         ack_wait_ms in 1u64..100,
         deliveries_max in 0u32..4,
         unsettled_max in 1usize..20,
+        bytes_max in 0usize..150,
     ) {
         let options = DurableOptions { ack_wait_ms, deliveries_max, unsettled_max };
         let mut store = roomy();
         let mut group = DurableGroup::new(pattern(), 0, options);
         let mut model = Model {
             options,
+            bytes_max,
             events: BTreeMap::new(),
-            next: 0,
             now: 1_000,
             graves: Vec::new(),
         };
         let mut members: Vec<MemberId> = Vec::new();
         let mut last = 0;
-        let (mut acknowledged, mut late) = (0, 0);
+        let mut acknowledged = 0;
+        let mut late = false;
         for step in steps {
             match step {
                 Step::Publish { matching, skip } => {
@@ -250,13 +262,9 @@ proptest! {
                     {
                         let event = retained(sequence, matching, model.now);
                         prop_assert!(store.push(model.now, event.clone()));
-                        group.insert_late(sequence, &event.topic, &event.event);
-                        late += 1;
-                        let fate = match matching {
-                            false => Fate::Foreign,
-                            true if sequence < model.next => Fate::Waiting { late: None },
-                            true => Fate::New,
-                        };
+                        group.insert_late(sequence, &event.topic, 0);
+                        late = true;
+                        let fate = if matching { Fate::New } else { Fate::Foreign };
                         model.events.insert(sequence, (fate, 0));
                     }
                 }
@@ -273,7 +281,14 @@ proptest! {
                 }
                 Step::Take { member, max } if member < members.len() => {
                     let mut deliveries = Vec::new();
-                    let more = group.take(model.now, members[member], max, &store, &mut deliveries);
+                    let more = group.take(
+                        model.now,
+                        members[member],
+                        max,
+                        bytes_max,
+                        &store,
+                        &mut deliveries,
+                    );
                     let expected = model.take(members[member], max);
                     prop_assert_eq!(given(&deliveries), expected);
                     prop_assert!(more || max == 0 || !model.has_more());
@@ -328,30 +343,40 @@ proptest! {
             }
             prop_assert_eq!(group.dead_letters(), model.graves.len());
             prop_assert_eq!(group.counters().acknowledged, acknowledged);
-            prop_assert_eq!(group.unsettled(), model.unsettled());
-            // Only what comes late is held beyond the bound.
-            prop_assert!(group.unsettled() <= unsettled_max + late);
+            prop_assert_eq!(group.unsettled(), model.unsettled().count());
+            prop_assert_eq!(group.unsettled_bytes(), model.unsettled_bytes());
+            prop_assert!(group.unsettled() <= unsettled_max);
+            prop_assert!(group.unsettled() <= 1 || group.unsettled_bytes() <= bytes_max);
         }
 
         // A member that comes and acknowledges gets the rest, lowest first but for what was waiting.
         for member in members {
+            for sequence in model.held(member) {
+                if matches!(model.events[&sequence].0, Fate::Delivered { .. }) {
+                    model.fail(sequence, None);
+                }
+            }
             group.leave(member);
         }
         let member = group.join();
         let mut rest = Vec::new();
         loop {
-            while group.dead_letter().is_some() {}
+            while let Some(letter) = group.dead_letter() {
+                model.events.get_mut(&letter.sequence).unwrap().0 = Fate::Buried;
+            }
             let mut deliveries = Vec::new();
-            group.take(model.now, member, 3, &store, &mut deliveries);
+            group.take(model.now, member, 3, bytes_max, &store, &mut deliveries);
+            prop_assert_eq!(given(&deliveries), model.take(member, 3));
             if deliveries.is_empty() {
                 break;
             }
             for delivery in deliveries {
                 prop_assert!(group.acknowledge(member, delivery.sequence));
+                model.events.get_mut(&delivery.sequence).unwrap().0 = Fate::Acknowledged;
                 rest.push(delivery.sequence);
             }
         }
-        prop_assert!(rest.is_sorted(), "ascending once nobody rejects: {:?}", rest);
+        prop_assert!(late || rest.is_sorted(), "ascending once nobody rejects: {:?}", rest);
         prop_assert_eq!(group.unsettled(), 0);
         let counters = group.counters();
         prop_assert_eq!(
@@ -378,7 +403,7 @@ fn take(
     store: &Store<u64>,
 ) -> Vec<(u64, u32)> {
     let mut deliveries = Vec::new();
-    group.take(now, member, 10, store, &mut deliveries);
+    group.take(now, member, 10, usize::MAX, store, &mut deliveries);
     given(&deliveries)
 }
 
@@ -456,9 +481,79 @@ fn a_pattern_that_matches_little_does_not_hold_up_its_caller() {
     let member = group.join();
     let mut deliveries = Vec::new();
     let mut calls = 1;
-    while group.take(0, member, 1, &store, &mut deliveries) && deliveries.is_empty() {
+    while group.take(0, member, 1, usize::MAX, &store, &mut deliveries) && deliveries.is_empty() {
         calls += 1;
     }
     assert_eq!(given(&deliveries), [(10_000, 1)]);
     assert!(calls > 1);
+}
+
+#[test]
+fn what_is_held_is_bounded_by_bytes_but_for_one_event() {
+    let mut store = roomy();
+    let (mut group, _) = group(0);
+    for (sequence, bytes) in [(1, 500), (2, 40), (3, 60), (4, 1)] {
+        store.push(
+            0,
+            Retained {
+                bytes,
+                ..retained(sequence, true, 0)
+            },
+        );
+    }
+    let member = group.join();
+    let take = |group: &mut DurableGroup<u64>| {
+        let mut deliveries = Vec::new();
+        group.take(0, member, 10, 100, &store, &mut deliveries);
+        given(&deliveries)
+    };
+    assert_eq!(take(&mut group), [(1, 1)], "one may be larger");
+    assert_eq!(
+        (group.unsettled_bytes(), group.counters().held_back),
+        (500, 1)
+    );
+    assert!(!group.has_room_again(100));
+    assert!(group.reject(member, 1));
+    assert_eq!(take(&mut group), [(1, 2)]);
+    assert!(group.acknowledge(member, 1));
+    assert!(group.has_room_again(100));
+    assert!(!group.has_room_again(100), "it was said");
+    assert_eq!(take(&mut group), [(2, 1), (3, 1)]);
+    assert_eq!(
+        (group.unsettled_bytes(), group.counters().held_back),
+        (100, 2)
+    );
+    assert!(group.acknowledge(member, 2));
+    assert!(group.has_room_again(100));
+    assert_eq!(take(&mut group), [(4, 1)]);
+    assert_eq!(
+        (group.unsettled_bytes(), group.counters().held_back),
+        (61, 2)
+    );
+}
+
+#[test]
+fn what_comes_late_is_no_more_than_is_retained() {
+    let mut store = Store::new(Retention {
+        count_max: 3,
+        bytes_max: usize::MAX,
+        age_ms_max: u64::MAX,
+    });
+    let (mut group, _) = group(0);
+    let member = group.join();
+    store.push(0, retained(10, true, 0));
+    assert_eq!(take(&mut group, 0, member, &store), [(10, 1)]);
+    for sequence in [3, 5] {
+        store.push(0, retained(sequence, true, 0));
+        group.insert_late(sequence, "jobs.a", store.first_sequence().unwrap());
+    }
+    // Evicts the first of them.
+    store.push(0, retained(7, true, 0));
+    group.insert_late(7, "jobs.a", store.first_sequence().unwrap());
+    assert_eq!(group.counters().overtaken, 1);
+    assert_eq!(group.unsettled(), 1);
+    store.push(0, retained(11, true, 0));
+    assert_eq!(take(&mut group, 0, member, &store), [(7, 1), (11, 1)]);
+    assert_eq!(group.counters().overtaken, 2);
+    assert_eq!(group.counters().redelivered, 0);
 }

@@ -12,7 +12,8 @@ use std::{
 };
 
 use millrace_fanout::{
-    Delivery, Durable, DurableError, Kept, Past, Pattern, Placed, Retention, Start, SyntaxLimits,
+    Delivery, Durable, DurableError, Durables, Kept, Member, Past, Pattern, Placed, Retention,
+    Start, SyntaxLimits,
 };
 
 const ROOMY: Retention = Retention {
@@ -61,7 +62,7 @@ fn sequences(deliveries: &mut Vec<Delivery<Kept<u64>>>) -> Vec<(u64, u32)> {
 
 #[test]
 fn sequences_are_counted_or_taken_as_given() {
-    let past = Past::new(ROOMY);
+    let past = Past::new(ROOMY, usize::MAX);
     assert_eq!(publish(&past, "a", None).unwrap().sequence, 1);
     assert_eq!(publish(&past, "a", Some(7)).unwrap().sequence, 7);
     let late = publish(&past, "a", Some(5)).unwrap();
@@ -73,7 +74,7 @@ fn sequences_are_counted_or_taken_as_given() {
 
 #[test]
 fn a_replay_comes_in_pieces_and_says_where_what_is_live_begins() {
-    let past = Past::new(ROOMY);
+    let past = Past::new(ROOMY, usize::MAX);
     for number in 0..10 {
         publish(&past, if number % 2 == 0 { "a" } else { "b" }, None);
     }
@@ -91,10 +92,13 @@ fn a_replay_comes_in_pieces_and_says_where_what_is_live_begins() {
 
 #[test]
 fn a_replay_has_passed_over_only_what_was_there() {
-    let past = Past::new(Retention {
-        count_max: 1,
-        ..ROOMY
-    });
+    let past = Past::new(
+        Retention {
+            count_max: 1,
+            ..ROOMY
+        },
+        usize::MAX,
+    );
     let passed = |from| past.replay(from, &pattern("a"), 10, &mut Vec::new()).passed;
     let before_the_first = past.start(0, Start::Earliest).unwrap();
     publish(&past, "a", Some(5_000));
@@ -104,7 +108,7 @@ fn a_replay_has_passed_over_only_what_was_there() {
     assert_eq!(passed(5_000), 1);
     assert_eq!(passed(5_001), 0);
 
-    let past = Past::new(ROOMY);
+    let past = Past::new(ROOMY, usize::MAX);
     publish(&past, "a", None);
     let zero = past.start(0, Start::Sequence(0)).unwrap();
     let piece = past.replay(zero, &pattern("a"), 10, &mut Vec::new());
@@ -113,7 +117,7 @@ fn a_replay_has_passed_over_only_what_was_there() {
 
 #[test]
 fn a_start_beyond_the_next_event_is_of_another_count() {
-    let past = Past::new(ROOMY);
+    let past = Past::new(ROOMY, usize::MAX);
     assert_eq!(past.start(0, Start::Sequence(9)), Ok(9), "it may come as 9");
     publish(&past, "a", None);
     assert_eq!(past.start(0, Start::Sequence(2)), Ok(2));
@@ -122,7 +126,7 @@ fn a_start_beyond_the_next_event_is_of_another_count() {
 
 #[test]
 fn members_of_a_group_share_its_events_and_agree_on_its_pattern() {
-    let past = Arc::new(Past::new(ROOMY));
+    let past = Arc::new(Past::new(ROOMY, usize::MAX));
     let (all, some) = (pattern(">"), pattern("a"));
     let one = past.join(0, "group", &durable(&all), bell().0).unwrap();
     let two = past.join(0, "group", &durable(&all), bell().0).unwrap();
@@ -155,13 +159,15 @@ fn members_of_a_group_share_its_events_and_agree_on_its_pattern() {
     assert_eq!(dead, [2, 3], "two deliveries are the most");
     assert!(!letters.take(0, 3, &mut deliveries));
     assert_eq!(sequences(&mut deliveries), [(4, 2)]);
-    let (groups, counters) = past.durables();
+    let Durables {
+        groups, counters, ..
+    } = past.durables();
     assert_eq!((groups, counters.acknowledged, counters.dead), (1, 1, 2));
 }
 
 #[test]
 fn a_member_holds_no_more_than_it_may() {
-    let past = Arc::new(Past::new(ROOMY));
+    let past = Arc::new(Past::new(ROOMY, usize::MAX));
     let all = pattern(">");
     let member = past.join(0, "group", &durable(&all), bell().0).unwrap();
     for _ in 0..15 {
@@ -179,7 +185,7 @@ fn a_member_holds_no_more_than_it_may() {
 
 #[test]
 fn who_is_hungry_is_woken_once() {
-    let past = Arc::new(Past::new(ROOMY));
+    let past = Arc::new(Past::new(ROOMY, usize::MAX));
     let all = pattern(">");
     let (wake, woken) = bell();
     let member = past.join(0, "group", &durable(&all), wake).unwrap();
@@ -206,12 +212,53 @@ fn who_is_hungry_is_woken_once() {
     drop(member);
 }
 
+#[test]
+fn groups_share_the_bytes_that_they_may_hold() {
+    let past = Arc::new(Past::new(ROOMY, 10));
+    let all = pattern(">");
+    for _ in 0..30 {
+        publish(&past, "a", None);
+    }
+    let ask = |member: &Member<u64>, count| {
+        let mut deliveries = Vec::new();
+        assert!(!member.take(0, count, &mut deliveries));
+        sequences(&mut deliveries).len()
+    };
+    let roomy = Durable {
+        unacknowledged_max: 100,
+        ..durable(&all)
+    };
+    let (wake, woken) = bell();
+    let first = past.join(0, "first", &roomy, wake).unwrap();
+    let second = past.join(0, "second", &roomy, bell().0).unwrap();
+    assert_eq!(ask(&first, 20), 10, "alone it has all");
+    assert_eq!(ask(&second, 20), 5, "a half");
+    let held = past.durables();
+    assert_eq!((held.unsettled, held.unsettled_bytes), (15, 15));
+    assert_eq!(held.counters.held_back, 2);
+    for sequence in 1..=5 {
+        assert!(first.acknowledge(sequence));
+        assert_eq!(woken.try_iter().count(), 0, "it has a half still");
+    }
+    assert!(first.acknowledge(6));
+    assert_eq!(woken.try_iter().count(), 1);
+    assert_eq!(ask(&first, 20), 1);
+    for sequence in 1..=5 {
+        assert!(second.acknowledge(sequence));
+    }
+    // Nothing is left of the other's.
+    assert!(first.acknowledge(7));
+    assert_eq!(woken.try_iter().count(), 1);
+    assert_eq!(ask(&first, 20), 6);
+    assert_eq!(past.durables().unsettled_bytes, 10);
+}
+
 /// Members come and go on their threads, reject and forget, while others publish.
 #[test]
 fn threads_lose_nothing() {
     const PUBLISHERS: usize = 3;
     const EVENTS: usize = 2_000;
-    let past = Arc::new(Past::new(ROOMY));
+    let past = Arc::new(Past::new(ROOMY, usize::MAX));
     let all = pattern(">");
     let acknowledged: Mutex<HashMap<u64, u32>> = Mutex::default();
     let done = AtomicUsize::new(0);
@@ -286,7 +333,7 @@ fn threads_lose_nothing() {
 #[test]
 fn no_wake_up_is_lost() {
     const EVENTS: u64 = 20_000;
-    let past = Arc::new(Past::new(ROOMY));
+    let past = Arc::new(Past::new(ROOMY, usize::MAX));
     let all = pattern(">");
     let (wake, woken) = bell();
     let member = past.join(0, "group", &durable(&all), wake).unwrap();

@@ -341,11 +341,9 @@ impl Topics {
         let mut json = String::new();
         let counters = &space.counters;
         let levels = space.past.as_ref().map(|past| past.levels());
-        let (groups, durable) = space
-            .past
-            .as_ref()
-            .map(|past| past.durables())
-            .unwrap_or_default();
+        let durables = space.past.as_ref().map(|past| past.durables());
+        let durables = durables.unwrap_or_default();
+        let durable = durables.counters;
         for (name, value) in [
             ("topics", self.desk.known.borrow().len() as u64),
             ("subscriptions", space.subscriptions() as u64),
@@ -366,7 +364,9 @@ impl Topics {
                 "lastSequence",
                 levels.map_or(0, |levels| levels.last_sequence),
             ),
-            ("durableGroups", groups as u64),
+            ("durableGroups", durables.groups as u64),
+            ("unacknowledged", durables.unsettled as u64),
+            ("unacknowledgedBytes", durables.unsettled_bytes as u64),
             ("consumed", durable.delivered),
             ("redelivered", durable.redelivered),
             ("acknowledged", durable.acknowledged),
@@ -374,6 +374,7 @@ impl Topics {
             ("timedOut", durable.timed_out),
             ("deadLetters", durable.dead),
             ("overtaken", durable.overtaken),
+            ("heldBack", durable.held_back),
         ] {
             let separator = if json.is_empty() { '{' } else { ',' };
             let _ = write!(json, "{separator}\"{name}\":{value}");

@@ -49,6 +49,8 @@ pub struct TopicsOptions {
     pub subscriptions: u32,
     /// Length of a topic or pattern, in bytes.
     pub pattern_bytes: u32,
+    /// Bytes of the events that durable groups have in their hands, all of them together.
+    pub unacknowledged_bytes: u64,
 }
 
 impl Default for TopicsOptions {
@@ -61,6 +63,7 @@ impl Default for TopicsOptions {
             topics: 10_000,
             subscriptions: 100_000,
             pattern_bytes: 256,
+            unacknowledged_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -184,9 +184,13 @@ impl Space {
         spaces.retain(|_, space| space.strong_count() > 0);
         let space = Arc::new(Self {
             options: options.clone(),
-            past: options
-                .retention
-                .map(|retention| Arc::new(Past::new(retention))),
+            past: options.retention.map(|retention| {
+                let most = options.unacknowledged_bytes;
+                Arc::new(Past::new(
+                    retention,
+                    usize::try_from(most).unwrap_or(usize::MAX),
+                ))
+            }),
             version: AtomicU64::new(0),
             state: Mutex::new(State {
                 routes: Routes::new(RoutesLimits {
