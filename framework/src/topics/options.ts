@@ -19,11 +19,7 @@ export interface TopicsLimits {
   readonly subscriptions?: number;
   /** Bytes of a topic or pattern; beyond, INVALID_ARGUMENT. Default 256. */
   readonly patternBytes?: number;
-  /**
-   * Bytes of the events that durable groups hold, given out and not acknowledged: in equal shares for the
-   * groups that hold some. A group that has its share is given nothing new, which `heldBack` counts, until
-   * something is acknowledged; one event it may hold whatever its size. Default 64 MiB.
-   */
+  /** Bytes that durable groups hold unacknowledged, in equal shares; with its share one is given nothing new. Default 64 MiB. */
   readonly unacknowledgedBytes?: number;
 }
 
