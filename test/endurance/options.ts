@@ -45,6 +45,8 @@ function whole(name: string, text: string, least: number, most: number): number 
 /** Given to a server as JSON in MILLRACE_ENDURANCE; further ones are options of `pubSub`. */
 export interface ServerSettings {
   readonly port: number;
+  /** Default 1. */
+  readonly threads?: number;
   readonly space: string;
   readonly nats: NatsOptions;
 }

@@ -10,7 +10,11 @@ test('everything has a default', () => {
     retention: { count: 100_000, bytes: 64 * 1024 * 1024, ageMs: 3_600_000 },
     blockTimeoutMs: 30_000,
     duplicateWindowMs: 120_000,
-    limits: expect.objectContaining({ payloadBytes: 1024 * 1024, topicBytes: 256 }),
+    limits: expect.objectContaining({
+      payloadBytes: 1024 * 1024,
+      topicBytes: 256,
+      messageIds: 1_000_000,
+    }),
   });
 });
 
@@ -40,6 +44,14 @@ test.each([
   [{ retention: 5 }, 'retention is 5'],
   [{ blockTimeoutMs: 1.5 }, 'blockTimeoutMs is 1.5, but has to be an integer'],
   [{ limits: { payloadBytes: -1 } }, 'limits.payloadBytes is -1'],
+  [
+    { limits: { messageIds: 2 ** 30 } },
+    'limits.messageIds is 1073741824, but has to be an integer',
+  ],
+  [
+    { retention: {}, backplane: { name: 'nats', ownRetention: true, open: () => {} } },
+    'has the backplane nats, which has bounds of its own: leave retention out, and give nats({',
+  ],
 ])('%j is refused', (given, said) => {
   expect(() => checkOptions(given as unknown as PubSubOptions)).toThrow(said);
   expect(() => checkOptions(given as unknown as PubSubOptions)).toThrow('MILLRACE_OPTION_INVALID');

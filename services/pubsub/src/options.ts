@@ -1,5 +1,5 @@
-import { MillraceError } from 'millrace';
 import type { Backplane, Retention } from './backplane/backplane.js';
+import { OptionChecks, type Range } from './option-checks.js';
 import { patternFault } from './patterns.js';
 import { type SlowPolicy, slowPolicies, type TopicRule } from './policies.js';
 
@@ -11,7 +11,10 @@ export interface PubSubLimits {
   readonly topicTokens: number;
   /** Topics that are kept ready for publishers, in the process; others are matched anew. Default 100,000. */
   readonly topics: number;
-  /** Subscriptions of the process. Default 100,000. */
+  /**
+   * Subscriptions of the process, also those that replay. Over NATS, where each thread has a connection of
+   * its own: of the thread. Default 100,000.
+   */
   readonly subscriptions: number;
   /** Bytes of a payload. Default 1 MiB. */
   readonly payloadBytes: number;
@@ -19,6 +22,12 @@ export interface PubSubLimits {
   readonly attributeBytes: number;
   /** Characters of a `message_id`. Default 128. */
   readonly messageIdBytes: number;
+  /**
+   * Each `message_id` that the process remembers, in memory; beyond, the oldest are forgotten before
+   * `duplicateWindowMs` is over, which the backplane counts as `messageIdsForgotten`. Default 1,000,000:
+   * 8,333 a second for two minutes. Over NATS it is the server that remembers, without such a bound.
+   */
+  readonly messageIds: number;
   /** What a subscriber may ask for as `max_pending`. Default 65,536. */
   readonly pendingEvents: number;
   /** Publications of one PublishStream whose outcome is open. Default 1,024. */
@@ -52,7 +61,10 @@ export interface PubSubOptions {
   readonly topics?: readonly TopicRule[];
   /** Patterns of topics whose events are not kept: they have no sequence, no replay and no Consume. */
   readonly transient?: readonly string[];
-  /** How much is kept for replay. Default 100,000 events, 64 MiB, 1 hour; whatever is reached first. */
+  /**
+   * How much is kept for replay. Default 100,000 events, 64 MiB, 1 hour; whatever is reached first. Over
+   * NATS it is an option of `nats()`.
+   */
   readonly retention?: Partial<Retention>;
   /** How long a subscriber under BLOCK may hold publishers up before it is disconnected. Default 30 s. */
   readonly blockTimeoutMs?: number;
@@ -74,12 +86,6 @@ export interface CheckedOptions {
   readonly limits: PubSubLimits;
 }
 
-interface Range {
-  readonly default: number;
-  readonly least: number;
-  readonly most: number;
-}
-
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const U32 = 0xffffffff;
@@ -93,6 +99,7 @@ const limitRanges = {
   payloadBytes: { default: MiB, least: 0, most: 0x7fffffff },
   attributeBytes: { default: 64 * KiB, least: 0, most: 0x7fffffff },
   messageIdBytes: { default: 128, least: 1, most: KiB },
+  messageIds: { default: 1_000_000, least: 1, most: 100_000_000 },
   pendingEvents: { default: 65_536, least: 1, most: 1_000_000 },
   openPublications: { default: 1024, least: 1, most: 1_000_000 },
   credit: { default: 65_536, least: 1, most: U32 },
@@ -123,30 +130,37 @@ const known = [
   'limits',
 ];
 
+const checks = new OptionChecks('pubSub()');
+
 /** @throws MillraceError MILLRACE_OPTION_INVALID */
 export function checkOptions(given: PubSubOptions): CheckedOptions {
-  checkNames('option', given, known);
-  const limits = ranged('limits', given.limits, limitRanges);
+  checks.names('option', given, known);
+  const limits = checks.ranged('limits', given.limits, limitRanges);
   const space = given.space ?? 'default';
   if (typeof space !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
-    invalid('space', space, '1 to 64 letters, digits, - and _');
+    checks.invalid('space', space, '1 to 64 letters, digits, - and _');
   }
-  const { backplane } = given;
+  const { backplane, retention } = given;
   if (backplane !== undefined && typeof backplane?.open !== 'function') {
-    invalid('backplane', backplane, 'what memory() or nats() returned');
+    checks.invalid('backplane', backplane, 'what memory() or nats() returned');
+  }
+  if (retention !== undefined && backplane?.ownRetention === true) {
+    checks.refuse(
+      `has the backplane ${backplane.name}, which has bounds of its own: leave retention out, and give ${backplane.name}({ retention })`,
+    );
   }
   return {
     backplane,
     space,
-    topics: list('topics', given.topics, 'an array of { pattern, slowConsumer }').map(
-      (rule, index) => checkRule(`topics[${index}]`, rule, limits),
-    ),
-    transient: list('transient', given.transient, 'an array of patterns').map((pattern, index) =>
-      checkPattern(`transient[${index}]`, pattern, limits),
-    ),
-    retention: ranged('retention', given.retention, retentionRanges),
-    blockTimeoutMs: inRange('blockTimeoutMs', given.blockTimeoutMs, times.blockTimeoutMs),
-    duplicateWindowMs: inRange(
+    topics: checks
+      .list('topics', given.topics, 'an array of { pattern, slowConsumer }')
+      .map((rule, index) => checkRule(`topics[${index}]`, rule, limits)),
+    transient: checks
+      .list('transient', given.transient, 'an array of patterns')
+      .map((pattern, index) => checkPattern(`transient[${index}]`, pattern, limits)),
+    retention: checks.ranged('retention', retention, retentionRanges),
+    blockTimeoutMs: checks.inRange('blockTimeoutMs', given.blockTimeoutMs, times.blockTimeoutMs),
+    duplicateWindowMs: checks.inRange(
       'duplicateWindowMs',
       given.duplicateWindowMs,
       times.duplicateWindowMs,
@@ -157,20 +171,20 @@ export function checkOptions(given: PubSubOptions): CheckedOptions {
 
 function checkRule(name: string, rule: unknown, limits: PubSubLimits): TopicRule {
   if (typeof rule !== 'object' || rule === null) {
-    invalid(name, rule, '{ pattern, slowConsumer: [...] }');
+    checks.invalid(name, rule, '{ pattern, slowConsumer: [...] }');
   }
   const { pattern, slowConsumer } = rule as Partial<TopicRule>;
-  const allowed = list(
+  const allowed = checks.list(
     `${name}.slowConsumer`,
     slowConsumer,
     `policies: ${slowPolicies.join(', ')}`,
   );
   if (allowed.length === 0) {
-    invalid(`${name}.slowConsumer`, slowConsumer, 'one policy at least, the default first');
+    checks.invalid(`${name}.slowConsumer`, slowConsumer, 'one policy at least, the default first');
   }
   allowed.forEach((policy, index) => {
     if (!slowPolicies.includes(policy as SlowPolicy)) {
-      invalid(`${name}.slowConsumer[${index}]`, policy, `one of ${slowPolicies.join(', ')}`);
+      checks.invalid(`${name}.slowConsumer[${index}]`, policy, `one of ${slowPolicies.join(', ')}`);
     }
   });
   return {
@@ -180,59 +194,10 @@ function checkRule(name: string, rule: unknown, limits: PubSubLimits): TopicRule
 }
 
 function checkPattern(name: string, pattern: unknown, limits: PubSubLimits): string {
-  if (typeof pattern !== 'string') invalid(name, pattern, 'a pattern such as orders.> or a topic');
+  if (typeof pattern !== 'string') {
+    return checks.invalid(name, pattern, 'a pattern such as orders.> or a topic');
+  }
   const wrong = patternFault(pattern, limits);
-  if (wrong !== undefined) invalid(name, pattern, `a pattern or topic: ${wrong}`);
+  if (wrong !== undefined) checks.invalid(name, pattern, `a pattern or topic: ${wrong}`);
   return pattern;
-}
-
-function list(name: string, given: unknown, wanted: string): readonly unknown[] {
-  if (given === undefined) return [];
-  if (!Array.isArray(given)) invalid(name, given, wanted);
-  return given;
-}
-
-/** Numbers of a table, each in its range, with the defaults of those that are absent. */
-function ranged<K extends string>(
-  group: string,
-  given: unknown,
-  ranges: { readonly [Name in K]: Range },
-): { readonly [Name in K]: number } {
-  if (given !== undefined && (typeof given !== 'object' || given === null)) {
-    invalid(group, given, 'an object of numbers');
-  }
-  checkNames(group, given ?? {}, Object.keys(ranges));
-  const checked: Record<string, number> = {};
-  for (const [name, range] of Object.entries<Range>(ranges)) {
-    const value = (given as Record<string, unknown> | undefined)?.[name];
-    checked[name] = inRange(`${group}.${name}`, value, range);
-  }
-  return checked as { [Name in K]: number };
-}
-
-function inRange(name: string, given: unknown, { default: usual, least, most }: Range): number {
-  const value = given ?? usual;
-  if (Number.isInteger(value) && Number(value) >= least && Number(value) <= most) {
-    return Number(value);
-  }
-  return invalid(name, value, `an integer from ${least} to ${most}`);
-}
-
-function checkNames(group: string, given: object, names: readonly string[]): void {
-  for (const name of Object.keys(given)) {
-    if (names.includes(name)) continue;
-    throw new MillraceError(
-      'MILLRACE_OPTION_INVALID',
-      `pubSub() has no ${group === 'option' ? '' : `${group}.`}${name}; it has ${names.join(', ')}`,
-    );
-  }
-}
-
-function invalid(name: string, value: unknown, wanted: string): never {
-  const shown =
-    typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? String(value));
-  throw new MillraceError(
-    'MILLRACE_OPTION_INVALID',
-    `pubSub(): ${name} is ${shown}, but has to be ${wanted}`,
-  );
 }

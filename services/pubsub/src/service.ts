@@ -31,13 +31,14 @@ export class PubSubOfThread {
       logger,
       retention: options.retention,
       duplicateWindowMs: options.duplicateWindowMs,
+      messageIdsMost: limits.messageIds,
       transient: options.transient,
       isTransient: (topic) => checks.isTransient(topic),
       mayBlock: (topic) => checks.mayBlock(topic),
       topics,
     });
     const publishing = new Publishing(link, checks, counters, limits.openPublications);
-    const subscribing = new Subscribing(link, topics, checks, counters);
+    const subscribing = new Subscribing(link, topics, checks, counters, limits.subscriptions);
     const consuming = new Consuming(link, checks, counters, limits.credit);
     this.link = link;
     this.#publishing = publishing;

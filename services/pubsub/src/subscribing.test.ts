@@ -16,7 +16,7 @@ class FakeSubscription implements LocalSubscription {
   }
 }
 
-function begun(interestOf: (released: () => void) => Eventually<Interest>) {
+function begun(interestOf: (released: () => void) => Eventually<Interest>, most = 1000) {
   const subscribed: { pattern: string; options: object; subscription: FakeSubscription }[] = [];
   let released = 0;
   const link = Object.assign(new FakeLink(), { interest: () => interestOf(() => released++) });
@@ -34,7 +34,7 @@ function begun(interestOf: (released: () => void) => Eventually<Interest>) {
     },
   };
   const counters = zeroCounters();
-  const subscribing = new Subscribing(link, () => local, checksOf(), counters);
+  const subscribing = new Subscribing(link, () => local, checksOf(), counters, most);
   return { subscribing, subscribed, counters, released: () => released };
 }
 
@@ -184,4 +184,43 @@ test('a drain ends what is subscribed, and what would be', async () => {
   expect(subscribed[0]?.subscription.ended).toBe(error);
   expect(() => subscribing.subscribe(request(), fakeContext().ctx)).toThrow('closing');
   expect(released()).toBe(1);
+});
+
+test('subscriptions that only replay count towards the limit until they are over', async () => {
+  const endless = async function* (): AsyncGenerator<EventInit, Start, void> {
+    for (;;) yield { sequence: 1 };
+  };
+  const { subscribing, counters, released } = begun(
+    (release) =>
+      Promise.resolve({ topics: 'default', start: undefined, replay: endless(), release }),
+    2,
+  );
+  const subscribe = () => subscribing.subscribe(request(), fakeContext().ctx) as Generator;
+  const [first, second] = [subscribe(), subscribe()];
+  for (const each of [first, second]) expect((await each.next()).value).toEqual({ sequence: 1 });
+  expect(subscribe).toThrow('there are 2 subscriptions, as many as there may be');
+  expect(subscribe).toThrow('limits.subscriptions');
+  expect(counters.subscriptionsRefused).toBe(2);
+  await first.return(undefined as never);
+  expect(released()).toBe(1);
+  expect((await subscribe().next()).value).toEqual({ sequence: 1 });
+});
+
+test('a subscription that the backplane refuses does not count', async () => {
+  const refusals = [
+    () => Promise.reject(new StatusError(Status.UNAVAILABLE, 'later')),
+    () => {
+      throw new StatusError(Status.UNAVAILABLE, 'now');
+    },
+  ];
+  let answer: (() => Promise<Interest>) | undefined;
+  const { subscribing, subscribed } = begun((release) => {
+    answer = refusals.shift();
+    return answer?.() ?? { topics: 'default', start: undefined, release };
+  }, 1);
+  const subscribe = () => subscribing.subscribe(request(), fakeContext().ctx) as Generator;
+  await expect(subscribe().next()).rejects.toThrow('later');
+  expect(subscribe).toThrow('now');
+  subscribe();
+  expect(subscribed).toHaveLength(1);
 });

@@ -8,7 +8,7 @@ import type {
   Start,
 } from './backplane/backplane.js';
 import type { EventInit, SubscribeRequest } from './gen/millrace/pubsub/v1/pubsub.js';
-import { aboutField } from './refusals.js';
+import { aboutField, exhausted } from './refusals.js';
 import type { CheckedSubscription, RequestChecks } from './request-checks.js';
 import type { ServiceCounters } from './stats.js';
 
@@ -18,7 +18,10 @@ export class Subscribing {
   readonly #topics: (name: string) => LocalTopics;
   readonly #checks: RequestChecks;
   readonly #counters: ServiceCounters;
+  readonly #subscriptionsMost: number;
   readonly #subscriptions = new Set<LocalSubscription>();
+  /** Claims on the backplane: of subscriptions, and of those that only replay. */
+  #interests = 0;
   #stopped: StatusError | undefined;
   readonly #stopping = new AbortController();
 
@@ -27,11 +30,13 @@ export class Subscribing {
     topics: (name: string) => LocalTopics,
     checks: RequestChecks,
     counters: ServiceCounters,
+    subscriptionsMost: number,
   ) {
     this.#link = link;
     this.#topics = topics;
     this.#checks = checks;
     this.#counters = counters;
+    this.#subscriptionsMost = subscriptionsMost;
   }
 
   subscribe(
@@ -76,11 +81,38 @@ export class Subscribing {
         return over;
       };
       const blocking = slowConsumer === 'block';
-      const interest = this.#link.interest({ pattern, group, start, blocking }, signal);
+      const interest = this.#counted(() =>
+        this.#link.interest({ pattern, group, start, blocking }, signal),
+      );
       return { asked, interest };
     } catch (error) {
       this.#counters.subscriptionsRefused++;
       throw error;
+    }
+  }
+
+  /** What has become a native subscription is bounded natively, too; a replay is nothing there yet. */
+  #counted(ask: () => Eventually<Interest>): Eventually<Interest> {
+    if (this.#interests >= this.#subscriptionsMost) {
+      throw exhausted(
+        'pattern',
+        `there are ${this.#interests} subscriptions, as many as there may be; end some, or raise limits.subscriptions`,
+      );
+    }
+    this.#interests++;
+    const refused = (error: unknown): never => {
+      this.#interests--;
+      throw error;
+    };
+    const granted = (interest: Interest) => {
+      return new CountedInterest(interest, () => this.#interests--);
+    };
+    try {
+      const interest = ask();
+      if (interest instanceof Promise) return interest.then(granted, refused);
+      return granted(interest);
+    } catch (error) {
+      return refused(error);
     }
   }
 
@@ -159,5 +191,33 @@ export class Subscribing {
       const ofStart = start !== undefined && error !== this.#stopped;
       throw ofStart ? aboutField(error, 'start') : error;
     }
+  }
+}
+
+/** An interest whose end is counted. */
+class CountedInterest implements Interest {
+  readonly #interest: Interest;
+  readonly #over: () => void;
+
+  constructor(interest: Interest, over: () => void) {
+    this.#interest = interest;
+    this.#over = over;
+  }
+
+  get topics(): string {
+    return this.#interest.topics;
+  }
+
+  get start(): Start | undefined {
+    return this.#interest.start;
+  }
+
+  get replay(): Interest['replay'] {
+    return this.#interest.replay;
+  }
+
+  release(): void {
+    this.#over();
+    this.#interest.release();
   }
 }

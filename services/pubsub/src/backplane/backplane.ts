@@ -16,6 +16,8 @@ export type Eventually<T> = T | Promise<T>;
 export interface Backplane {
   /** For logs, statistics and errors: `memory`, `nats`. */
   readonly name: string;
+  /** How much is kept is an option of its own: that of the service is refused beside it. */
+  readonly ownRetention?: boolean;
   /**
    * Begins to work in one thread of a server, before it accepts anything. Does not wait: what has to be
    * connected is connected meanwhile, and calls wait for it by their deadline or fail with UNAVAILABLE,
@@ -30,10 +32,12 @@ export interface BackplaneHost {
   readonly space: string;
   /** For what belongs to no call. */
   readonly logger: Logger;
-  /** How much is kept for replay, in this process or by a broker. */
+  /** How much is kept for replay in this process. */
   readonly retention: Retention;
   /** For how long a `messageId` is remembered, milliseconds. */
   readonly duplicateWindowMs: number;
+  /** Each `messageId` that is remembered, where that is in this process. */
+  readonly messageIdsMost: number;
   /** The topics whose events are not kept and have no sequence: exact patterns, as configured. */
   readonly transient: readonly string[];
   /** Whether a topic (not a pattern) is one of these. */
@@ -62,8 +66,8 @@ export interface Retention {
 /** Native fan-out in this process: the part of the framework's `Topics` that is used here. */
 export interface LocalTopics {
   /**
-   * Hands an event to the subscriptions that match, on every thread. The event's `sequence` and `dropped`
-   * are written natively; leave them out.
+   * Hands an event to the subscriptions that match, on every thread. The event's `dropped` is written
+   * natively, and with `retain` its `sequence`; leave them out.
    *
    * @param options `retain`: keep it for replay and give it a sequence, the next one or that given
    */
@@ -139,7 +143,10 @@ export interface InterestOptions {
 
 /** A subscription's claim on the backplane, until it is released. */
 export interface Interest {
-  /** The local events to subscribe to, by the name they have for {@link BackplaneHost.topics}. */
+  /**
+   * The local events to subscribe to, by the name they have for {@link BackplaneHost.topics}: those that
+   * it says when the replay is over.
+   */
   readonly topics: string;
   /** Where the local subscription starts; `undefined`: with what comes next. */
   readonly start: Start | undefined;
@@ -149,7 +156,7 @@ export interface Interest {
    * may go on for ever.
    * Returned early (`return()`) when the call is over.
    */
-  readonly replay?: AsyncGenerator<EventInit, Start | undefined, void>;
+  readonly replay?: AsyncGenerator<EventInit, Start | undefined, void> | undefined;
   /** The subscription is over. Called once. */
   release(): void;
 }

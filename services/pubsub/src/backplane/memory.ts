@@ -26,8 +26,9 @@ import { deadLetterOf } from './dead-letter.js';
 const RETAINED = { retain: true } as const;
 const TRANSIENT = { retain: false } as const;
 
-/** Processes whose log has been told what Consume is worth here. */
-let told = false;
+/** What the log of this process has been told, on whichever thread: as claims, each of which is given once. */
+let told: Duplicates | undefined;
+const DAY_MS = 24 * 3_600_000;
 
 /**
  * The backplane of one process: events are kept in memory, and nothing outlives a restart. The threads
@@ -47,7 +48,10 @@ class MemoryLink implements BackplaneLink {
   constructor(host: BackplaneHost) {
     this.#host = host;
     this.#events = host.topics(host.space);
-    this.#duplicates = duplicates(this.#events.name, { windowMs: host.duplicateWindowMs });
+    this.#duplicates = duplicates(this.#events.name, {
+      windowMs: host.duplicateWindowMs,
+      count: host.messageIdsMost,
+    });
   }
 
   publish({ event, messageId, transient }: Publication): Published {
@@ -102,7 +106,11 @@ class MemoryLink implements BackplaneLink {
   }
 
   stats(): Readonly<Record<string, number>> {
-    return { deadLetters: this.#deadLetters, givenUp: this.#givenUp };
+    return {
+      deadLetters: this.#deadLetters,
+      givenUp: this.#givenUp,
+      messageIdsForgotten: this.#duplicates.forgotten(),
+    };
   }
 
   close(): void {}
@@ -140,8 +148,9 @@ class MemoryLink implements BackplaneLink {
 
 /** A durable name suggests more than memory can keep. */
 function warnOnce(logger: Logger): void {
-  if (told) return;
-  told = true;
+  if (told !== undefined) return;
+  told = duplicates('@millrace/pubsub: told in the log', { windowMs: DAY_MS, count: 10 });
+  if (told.claim('consume_in_memory') !== undefined) return;
   logger.warn(
     { event: 'consume_in_memory', backplane: 'memory' },
     'Consume is at least once while this process lives: the memory backplane loses events and acknowledgements when it ends; use nats() to keep them',

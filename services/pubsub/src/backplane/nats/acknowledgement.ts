@@ -2,6 +2,8 @@
 // $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>, and from
 // a server that knows domains with <domain>.<account> behind ACK and a random token at the end.
 
+const NANOSECONDS = 1_000_000;
+
 /** What JetStream says of a delivery. */
 export interface Delivery {
   /** In the stream. */
@@ -10,6 +12,8 @@ export interface Delivery {
   readonly consumerSequence: number;
   /** How often it was delivered, with this time. */
   readonly attempt: number;
+  /** When it was stored: milliseconds since 1970. */
+  readonly time: number;
   /** How many the consumer has left to deliver for the first time. */
   readonly pending: number;
 }
@@ -21,11 +25,12 @@ export function deliveryOf(reply: string | undefined): Delivery | undefined {
   const first = firstNumber(tokens);
   const numbers = tokens.slice(first, first + 5).map(Number);
   if (numbers.length < 5 || numbers.some(Number.isNaN)) return undefined;
-  const [attempt, sequence, consumerSequence, , pending] = numbers;
+  const [attempt, sequence, consumerSequence, time, pending] = numbers;
   return {
     attempt: attempt!,
     sequence: sequence!,
     consumerSequence: consumerSequence!,
+    time: Math.floor(time! / NANOSECONDS),
     pending: pending!,
   };
 }

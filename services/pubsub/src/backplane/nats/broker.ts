@@ -7,6 +7,8 @@ import { messageOf, Session, type SessionHost } from './session.js';
 
 const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 2000;
+/** A session that was lost sooner counts as a failure: the next one is not opened at once. */
+const STABLE_MS = 1000;
 /** What clients are told to wait after UNAVAILABLE. */
 const RETRY_AFTER_MS = 1000;
 
@@ -29,6 +31,11 @@ export class Broker {
   #closed = false;
   #wake: (() => void) | undefined;
   sessions = 0;
+  /** How often the stream was another one than before. */
+  streamReplaced = 0;
+  /** The stream of the last session. */
+  #stream: string | undefined;
+  #replacedIn: Session | undefined;
 
   constructor(host: Omit<SessionHost, 'client'>) {
     this.#host = host;
@@ -55,9 +62,33 @@ export class Broker {
    * @throws StatusError UNAVAILABLE
    */
   ready(signal: () => AbortSignal): Session | Promise<Session> {
+    return this.#await(signal, this.#host.settings.waitMs);
+  }
+
+  /**
+   * The same for a call that has begun, and stays however long NATS is away.
+   *
+   * @throws StatusError UNAVAILABLE when the call is over, or this side
+   */
+  again(signal: () => AbortSignal): Session | Promise<Session> {
+    return this.#await(signal, undefined);
+  }
+
+  /** Somebody has found another stream than there was, in this session. */
+  replaced(session: Session): void {
+    if (session === this.#replacedIn) return;
+    this.#replacedIn = session;
+    this.streamReplaced++;
+    const { names, logger } = this.#host;
+    logger.error(
+      { stream: names.stream, created: session.created },
+      'pub/sub: the stream was deleted and made anew, or restored from a copy, so that sequences go back: subscribers go on with its first event that they have not seen',
+    );
+  }
+
+  #await(signal: () => AbortSignal, waitMs: number | undefined): Session | Promise<Session> {
     if (this.#session !== undefined) return this.#session;
     if (this.#closed) throw this.unavailable();
-    const { waitMs } = this.#host.settings;
     return new Promise((resolve, reject) => {
       const end = () => {
         clearTimeout(timer);
@@ -76,7 +107,7 @@ export class Broker {
         giveUp,
       };
       const call = signal();
-      const timer = setTimeout(giveUp, waitMs);
+      const timer = waitMs === undefined ? undefined : setTimeout(giveUp, waitMs);
       this.#waiting.add(waiting);
       call.addEventListener('abort', giveUp);
       if (call.aborted) giveUp();
@@ -118,15 +149,17 @@ export class Broker {
         await this.#pause(Math.min(RETRY_LEAST_MS * 2 ** failures, RETRY_MOST_MS));
         continue;
       }
-      failures = 0;
       this.sessions++;
+      const since = performance.now();
       this.#begin(session);
       const reason = await session.lost;
       this.#end();
       if (this.#closed) break;
       this.#trouble = `NATS is not connected: ${reason}`;
       logger.warn(`pub/sub: ${this.#trouble}; connecting again`);
-      await this.#pause(RETRY_LEAST_MS * (0.5 + Math.random()));
+      failures = performance.now() - since < STABLE_MS ? failures + 1 : 0;
+      const pause = Math.min(RETRY_LEAST_MS * 2 ** failures, RETRY_MOST_MS);
+      await this.#pause(pause * (0.5 + Math.random() / 2));
     }
   }
 
@@ -137,6 +170,8 @@ export class Broker {
       { stream: names.stream, server: session.connection.getServer() },
       `pub/sub: connected to nats-server ${session.connection.info?.version}`,
     );
+    if (this.#stream !== undefined && this.#stream !== session.created) this.replaced(session);
+    this.#stream = session.created;
     for (const follower of this.#followers) follower.begin(session);
     for (const waiting of [...this.#waiting]) waiting.go(session);
   }

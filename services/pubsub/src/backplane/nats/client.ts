@@ -12,6 +12,8 @@ export interface Client {
   readonly connect: Transport['connect'];
   readonly createInbox: Transport['createInbox'];
   readonly headers: Transport['headers'];
+  /** The client's classes of errors. */
+  readonly errors: Transport['errors'];
   readonly jetstreamManager: JetStream['jetstreamManager'];
   readonly JetStreamApiError: JetStream['JetStreamApiError'];
 }
@@ -45,7 +47,7 @@ export function requireClient(resolve: (name: string) => string = require.resolv
 
 /** Loads the packages. */
 export async function loadClient(): Promise<Client> {
-  const [{ connect, createInbox, headers }, { jetstreamManager, JetStreamApiError }] =
+  const [{ connect, createInbox, headers, errors }, { jetstreamManager, JetStreamApiError }] =
     await Promise.all([import('@nats-io/transport-node'), import('@nats-io/jetstream')]);
-  return { connect, createInbox, headers, jetstreamManager, JetStreamApiError };
+  return { connect, createInbox, headers, errors, jetstreamManager, JetStreamApiError };
 }

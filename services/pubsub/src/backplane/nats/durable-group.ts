@@ -5,14 +5,15 @@ import { randomUUID } from 'node:crypto';
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { Status, StatusError } from 'millrace';
-import { fromBinary } from 'millrace/codec';
-import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
+import type { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
 import { unmet } from '../../refusals.js';
 import type { ConsumeOptions, Logger, Member, Membership } from '../backplane.js';
 import { type Delivery, deliveryOf, withoutConsumerSequence } from './acknowledgement.js';
 import type { Follower } from './broker.js';
 import { CommonKnowledge } from './common-knowledge.js';
-import { checkStart, deliverFrom } from './replay.js';
+import type { Decoder } from './decode.js';
+import { deliverFrom } from './place.js';
+import { checkStart } from './replay.js';
 import { ApiCode, messageOf, type Session } from './session.js';
 import { durableName } from './subjects.js';
 
@@ -53,12 +54,12 @@ export interface GroupCounters {
   timedOut: number;
   deadLetters: number;
   givenUp: number;
-  foreign: number;
 }
 
 /** What groups need of the link. */
 export interface GroupHost {
   readonly logger: Logger;
+  readonly decoder: Decoder;
   readonly counters: GroupCounters;
   /** Publishes a dead letter so that it is stored once, however often it is tried. */
   publishDeadLetter(
@@ -182,8 +183,12 @@ export class DurableGroup implements Follower {
       return false;
     }
     if (held !== undefined) this.#drop(sequence, held);
-    const event = this.#eventOf(session, message);
-    if (event === undefined) return false;
+    const event = this.host.decoder.decode(message);
+    if (event === undefined) {
+      // It would come again for ever.
+      session.publish(reply, ACKNOWLEDGE);
+      return false;
+    }
     const { maxDeliveries } = member.options;
     if (maxDeliveries > 0 && attempt > maxDeliveries) {
       void this.#dead(session, member, event, message, delivery);
@@ -249,22 +254,6 @@ export class DurableGroup implements Follower {
     const reply = held.session === session ? held.reply : withoutConsumerSequence(held.reply);
     if (payload === REJECT && held.session !== session) return;
     session.publish(reply, payload);
-  }
-
-  #eventOf(session: Session, message: Msg): Event | undefined {
-    try {
-      const event = fromBinary(Event, message.data);
-      return { ...event, topic: session.names.topicOf(message.subject) };
-    } catch (error) {
-      if (this.host.counters.foreign++ === 0) {
-        this.host.logger.warn(
-          { err: error, subject: message.subject },
-          'pub/sub: a message that is no millrace.pubsub.v1.Event was left out; further ones are counted only',
-        );
-      }
-      session.publish(message.reply!, ACKNOWLEDGE);
-      return undefined;
-    }
   }
 
   /**

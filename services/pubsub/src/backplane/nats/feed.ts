@@ -2,11 +2,12 @@
 // all of them, so that each sees the order of the stream, whichever patterns an event is found by.
 
 import type { Msg, Subscription } from '@nats-io/transport-node';
-import { fromBinary } from 'millrace/codec';
-import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
-import type { LocalTopics, Logger } from '../backplane.js';
+import type { Logger } from '../backplane.js';
 import { deliveryOf } from './acknowledgement.js';
-import type { Follower } from './broker.js';
+import type { Broker, Follower } from './broker.js';
+import type { Decoder } from './decode.js';
+import type { LocalEvents } from './local-events.js';
+import { deliverFrom, Place } from './place.js';
 import { messageOf, type Session } from './session.js';
 import type { Names } from './subjects.js';
 
@@ -32,8 +33,15 @@ export interface FeedCounters {
   resumed: number;
   /** Sequences that the stream no longer had when it went on. */
   missed: number;
-  /** Messages that hold no event: published by something else. */
-  foreign: number;
+}
+
+/** What the feed needs of the link. */
+export interface FeedHost {
+  readonly broker: Broker;
+  readonly names: Names;
+  readonly decoder: Decoder;
+  readonly local: LocalEvents;
+  readonly logger: Logger;
 }
 
 export class Feed implements Follower {
@@ -42,11 +50,8 @@ export class Feed implements Follower {
     transientEvents: 0,
     resumed: 0,
     missed: 0,
-    foreign: 0,
   };
-  readonly #names: Names;
-  readonly #events: LocalTopics;
-  readonly #logger: Logger;
+  readonly #host: FeedHost;
   #session: Session | undefined;
   #users = 0;
   #linger: NodeJS.Timeout | undefined;
@@ -59,7 +64,9 @@ export class Feed implements Follower {
   /** Of the consumer. */
   #consumerSequence = 0;
   /** Everything up to it has been handed on, or was there before the feed. */
-  #last: number | undefined;
+  #last = 0;
+  /** Where it goes on; `undefined` before anybody has listened. */
+  #place: Place | undefined;
   readonly #passedSequence = new Float64Array(REMEMBERED);
   readonly #passedDelivered = new Float64Array(REMEMBERED);
   readonly #waiting = new Map<number, Waiting[]>();
@@ -68,17 +75,15 @@ export class Feed implements Follower {
   #echo = 0;
   #echoInbox = '';
 
-  constructor(names: Names, events: LocalTopics, logger: Logger) {
-    this.#names = names;
-    this.#events = events;
-    this.#logger = logger;
+  constructor(host: FeedHost) {
+    this.#host = host;
     this.#timer = setInterval(() => this.#check(), CHECK_EVERY_MS);
     this.#timer.unref();
   }
 
   /** Everything up to this sequence has been handed to the subscribers. */
   get last(): number {
-    return this.#last ?? 0;
+    return this.#last;
   }
 
   /** Somebody listens; to be released once. */
@@ -95,10 +100,15 @@ export class Feed implements Follower {
   }
 
   /** Settles when everything that is published from then on is handed on. Rejects if the session ends. */
-  running(session: Session): Promise<void> {
-    if (session !== this.#session) return Promise.reject(new Error('the session is over'));
-    this.#opening ??= this.#open(session);
-    return this.#opening;
+  async running(session: Session): Promise<void> {
+    for (;;) {
+      if (session !== this.#session) throw new Error('the session is over');
+      this.#opening ??= this.#open(session);
+      const opening = this.#opening;
+      await opening;
+      // Unless it was opened again meanwhile.
+      if (opening === this.#opening) return;
+    }
   }
 
   begin(session: Session): void {
@@ -141,7 +151,7 @@ export class Feed implements Follower {
 
   /** Publishes a transient event; as {@link delivered}. */
   publishTransient(session: Session, topic: string, data: Uint8Array): number | Promise<number> {
-    const subject = this.#names.transient(topic);
+    const subject = this.#host.names.transient(topic);
     if (this.#users === 0 || this.#subscriptions.length === 0) {
       session.publish(subject, data);
       return 0;
@@ -155,9 +165,30 @@ export class Feed implements Follower {
 
   async #open(session: Session): Promise<void> {
     const generation = ++this.#generation;
-    const { state, config } = await session.stream();
-    if (generation !== this.#generation) throw new Error('the feed was opened again');
-    this.#place(state.first_seq, state.last_seq);
+    const { broker, names, local, logger } = this.#host;
+    const stream = await session.stream();
+    if (generation !== this.#generation) return;
+    const { state, created } = stream;
+    if (this.#place === undefined) {
+      this.#place = new Place(created, { sequence: BigInt(state.last_seq + 1) });
+      this.#last = state.last_seq;
+    } else {
+      this.counters.resumed++;
+      const { replaced, missed } = this.#place.find(stream);
+      if (replaced) {
+        broker.replaced(session);
+        // Of the sequences there none is known to be handed on.
+        this.#last = 0;
+      } else if (missed > 0) {
+        this.counters.missed += missed;
+        this.#last = state.first_seq - 1;
+        logger.warn(
+          { stream: names.stream, missed },
+          'pub/sub: events were removed by age before they could be read again',
+        );
+      }
+    }
+    local.begin(stream);
     const inbox = session.client.createInbox();
     this.#consumerSequence = 0;
     this.#heardAt = performance.now();
@@ -166,16 +197,15 @@ export class Feed implements Follower {
       session.subscribe(inbox, (message) => {
         if (generation === this.#generation) this.#receive(session, message);
       }),
-      session.subscribe(this.#names.allTransient, (message) => {
+      session.subscribe(names.allTransient, (message) => {
         if (generation === this.#generation) this.#receiveTransient(message);
       }),
     ];
-    await session.ask((manager) =>
-      manager.consumers.add(config.name, {
+    const { delivered } = await session.ask((manager) =>
+      manager.consumers.add(names.stream, {
         deliver_subject: inbox,
         ack_policy: 'none',
-        deliver_policy: 'by_start_sequence',
-        opt_start_seq: this.last + 1,
+        ...deliverFrom(this.#place?.start),
         flow_control: true,
         idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
         inactive_threshold: FORGOTTEN_AFTER_MS * NANOSECONDS,
@@ -183,32 +213,10 @@ export class Feed implements Follower {
         num_replicas: 1,
       }),
     );
+    // What it begins behind, where that was given as a time.
+    if (generation === this.#generation) this.#last = Math.max(this.#last, delivered.stream_seq);
     // The other subscription has no answer of its own.
     await session.flush();
-  }
-
-  /** Where it begins, or goes on. */
-  #place(first: number, last: number): void {
-    if (this.#last === undefined) {
-      this.#last = last;
-      return;
-    }
-    this.counters.resumed++;
-    if (last < this.#last) {
-      this.#logger.error(
-        { stream: this.#names.stream, had: this.#last, has: last },
-        'pub/sub: the stream has fewer events than were seen: it was deleted or restored from a copy; going on with what is published from now on',
-      );
-      this.#last = last;
-    } else if (first > this.#last + 1) {
-      const missed = first - this.#last - 1;
-      this.counters.missed += missed;
-      this.#logger.warn(
-        { stream: this.#names.stream, missed },
-        'pub/sub: events were removed by age before they could be read again',
-      );
-      this.#last = first - 1;
-    }
   }
 
   #reopen(session: Session): void {
@@ -222,7 +230,7 @@ export class Feed implements Follower {
 
   #stop(): void {
     this.#drop();
-    this.#last = undefined;
+    this.#place = undefined;
     for (const [sequence, waiting] of this.#waiting) {
       this.#waiting.delete(sequence);
       for (const { done } of waiting) done(0);
@@ -250,8 +258,9 @@ export class Feed implements Follower {
     this.#consumerSequence++;
     const { sequence } = delivery;
     this.counters.events++;
-    const delivered = this.#hand(message, BigInt(sequence));
+    const delivered = this.#hand(message, sequence);
     this.#last = sequence;
+    this.#place?.read(delivery);
     const slot = sequence % REMEMBERED;
     this.#passedSequence[slot] = sequence;
     this.#passedDelivered[slot] = delivered;
@@ -287,20 +296,14 @@ export class Feed implements Follower {
     if (last !== '' && Number(last) !== this.#consumerSequence) this.#reopen(session);
   }
 
-  #hand(message: Msg, sequence: bigint | undefined): number {
+  #hand(message: Msg, sequence: number | undefined): number {
+    const { decoder, local } = this.#host;
+    const event = decoder.decode(message);
+    if (event === undefined) return 0;
     try {
-      const event = fromBinary(Event, message.data);
-      const topic = this.#names.topicOf(message.subject);
-      event.topic = topic;
-      const options = sequence === undefined ? TRANSIENT : { retain: true, sequence };
-      return this.#events.publish(topic, event, options).delivered;
+      return local.publish(event.topic, event, sequence);
     } catch (error) {
-      if (this.counters.foreign++ === 0) {
-        this.#logger.warn(
-          { err: error, subject: message.subject },
-          'pub/sub: a message that is no millrace.pubsub.v1.Event was left out; further ones are counted only',
-        );
-      }
+      decoder.leaveOut(message, error);
       return 0;
     }
   }
@@ -331,8 +334,6 @@ export class Feed implements Follower {
     if (now - this.#heardAt > SILENCE_MOST_MS) this.#reopen(session);
   }
 }
-
-const TRANSIENT = { retain: false };
 
 interface Waiting {
   done(delivered: number): void;

@@ -1,5 +1,4 @@
 import { threadId } from 'node:worker_threads';
-import { StatusError } from 'millrace';
 import { toBinary } from 'millrace/codec';
 import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
 import { overlap } from '../../patterns.js';
@@ -12,7 +11,6 @@ import type {
   Eventually,
   Interest,
   InterestOptions,
-  LocalTopics,
   Member,
   Membership,
   Publication,
@@ -22,30 +20,34 @@ import type {
 import { deadLetterOf } from '../dead-letter.js';
 import { Broker } from './broker.js';
 import { requireClient } from './client.js';
+import { Decoder } from './decode.js';
 import { DurableGroup, type GroupCounters } from './durable-group.js';
 import { Feed } from './feed.js';
+import { LocalEvents } from './local-events.js';
 import { checkOptions, type NatsOptions, type Settings } from './options.js';
 import { Outbox, tooLarge } from './outbox.js';
+import { Place } from './place.js';
 import { type QueueCounters, QueueFeed } from './queue-feed.js';
-import { checkStart, follow, replay } from './replay.js';
-import { messageOf, type Session } from './session.js';
+import { checkStart, follow, type ReaderHost, replay } from './replay.js';
+import type { Session } from './session.js';
 import { Names, queueName } from './subjects.js';
+import { withSession } from './with-session.js';
 
 /**
  * The backplane of several processes and of events that outlive them: NATS, with JetStream. Needs
  * nats-server 2.9 or newer, and the packages `@nats-io/transport-node` and `@nats-io/jetstream` 3.3.1.
  *
- * @throws Error naming the command that installs what is missing; TypeError, RangeError naming the option
+ * @throws MillraceError MILLRACE_OPTION_INVALID; Error naming the command that installs what is missing
  */
 export function nats(options: NatsOptions = {}): Backplane {
   const settings = checkOptions(options);
   requireClient();
-  return { name: 'nats', open: (host) => new NatsLink(host, settings) };
+  return { name: 'nats', ownRetention: true, open: (host) => new NatsLink(host, settings) };
 }
 
 /** What is kept locally: as much as a replay may be behind the feed when it goes over to it. */
 const BRIDGE = { count: 65_536, bytes: 16 * 2 ** 20, ageMs: 60_000 };
-/** A group's events are not replayed. They are kept to have a sequence at all. */
+/** A group's events are not replayed. */
 const NOTHING = { count: 1, bytes: 1024, ageMs: 1000 };
 
 /** Several links of one process have nothing in common: each has its own feed and local events. */
@@ -57,8 +59,10 @@ class NatsLink implements BackplaneLink {
   readonly #broker: Broker;
   readonly #outbox: Outbox;
   readonly #feed: Feed;
-  readonly #local: string;
-  readonly #events: LocalTopics;
+  readonly #decoder: Decoder;
+  readonly #link: string;
+  readonly #local: LocalEvents;
+  readonly #readers: ReaderHost;
   readonly #groups = new Map<string, DurableGroup>();
   readonly #queues = new Map<string, QueueFeed>();
   readonly #groupCounters: GroupCounters = {
@@ -70,20 +74,43 @@ class NatsLink implements BackplaneLink {
     timedOut: 0,
     deadLetters: 0,
     givenUp: 0,
-    foreign: 0,
   };
-  readonly #queueCounters: QueueCounters = { events: 0, foreign: 0 };
+  readonly #queueCounters: QueueCounters = { events: 0 };
   #replays = 0;
+  #replayMissed = 0;
 
   constructor(host: BackplaneHost, settings: Settings) {
     this.#host = host;
     this.#names = new Names(host.space);
-    this.#local = `${host.space}/nats/${threadId}/${++links}`;
-    this.#events = host.topics(this.#local, BRIDGE);
-    const { duplicateWindowMs, logger } = host;
-    this.#broker = new Broker({ settings, names: this.#names, duplicateWindowMs, logger });
-    this.#outbox = new Outbox(this.#broker, settings.waitMs, duplicateWindowMs);
-    this.#feed = new Feed(this.#names, this.#events, logger);
+    this.#link = `${host.space}/nats/${threadId}/${++links}`;
+    let streams = 0;
+    this.#local = new LocalEvents(() => {
+      const name = streams++ === 0 ? this.#link : `${this.#link}/stream ${streams}`;
+      return { name, events: host.topics(name, BRIDGE) };
+    });
+    const { logger } = host;
+    const names = this.#names;
+    // Longer than events are kept nothing is remembered of them: the server refuses it.
+    const duplicateWindowMs = Math.min(
+      host.duplicateWindowMs,
+      settings.retention.ageMs || host.duplicateWindowMs,
+    );
+    if (duplicateWindowMs < host.duplicateWindowMs) {
+      logger.warn(
+        { duplicateWindowMs, wanted: host.duplicateWindowMs },
+        'pub/sub: a message_id is remembered for no longer than events are kept; raise retention.ageMs of nats(), or lower duplicateWindowMs',
+      );
+    }
+    const broker = new Broker({ settings, names, duplicateWindowMs, logger });
+    const decoder = new Decoder(names, logger);
+    this.#broker = broker;
+    this.#decoder = decoder;
+    this.#outbox = new Outbox(broker, settings.waitMs, duplicateWindowMs);
+    this.#feed = new Feed({ broker, names, decoder, local: this.#local, logger });
+    const missed = (count: number) => {
+      this.#replayMissed += count;
+    };
+    this.#readers = { broker, decoder, logger, missed };
     this.#broker.follow(this.#feed, this.#outbox, {
       begin: (session) => {
         for (const follower of this.#shared()) follower.begin(session);
@@ -109,12 +136,12 @@ class NatsLink implements BackplaneLink {
 
   writable(topic: string): true | Promise<void> {
     const room = this.#outbox.writable();
-    return room === true ? this.#events.writable(topic) : room;
+    return room === true ? this.#local.writable(topic) : room;
   }
 
   interest(options: InterestOptions, signal: () => AbortSignal): Promise<Interest> {
     const { pattern, group, start, blocking } = options;
-    return this.#withSession(signal, (session) => {
+    return withSession(this.#broker, signal, (session) => {
       if (group !== '') return this.#queueInterest(session, pattern, group, start);
       if (blocking) return this.#blockingInterest(session, pattern, start, signal);
       return this.#interest(session, pattern, start, signal);
@@ -122,12 +149,13 @@ class NatsLink implements BackplaneLink {
   }
 
   consume(options: ConsumeOptions, member: Member, signal: () => AbortSignal): Promise<Membership> {
-    return this.#withSession(signal, async (session) => {
+    return withSession(this.#broker, signal, async (session) => {
       let group = this.#groups.get(options.group);
       if (group === undefined) {
         group = new DurableGroup(
           {
             logger: this.#host.logger,
+            decoder: this.#decoder,
             counters: this.#groupCounters,
             publishDeadLetter: (...letter) => this.#publishDeadLetter(...letter),
           },
@@ -140,7 +168,7 @@ class NatsLink implements BackplaneLink {
   }
 
   stats(): Readonly<Record<string, number>> {
-    const { events, transientEvents, resumed, missed, foreign } = this.#feed.counters;
+    const { events, transientEvents, resumed, missed } = this.#feed.counters;
     const groups = this.#groupCounters;
     let unacknowledged = 0;
     for (const group of this.#groups.values()) unacknowledged += group.outstanding;
@@ -155,9 +183,11 @@ class NatsLink implements BackplaneLink {
       feedTransientEvents: transientEvents,
       feedResumed: resumed,
       feedMissed: missed,
+      streamReplaced: this.#broker.streamReplaced,
       queueEvents: this.#queueCounters.events,
-      foreignMessages: foreign + groups.foreign + this.#queueCounters.foreign,
+      foreignMessages: this.#decoder.foreign,
       replays: this.#replays,
+      replayMissed: this.#replayMissed,
       unacknowledged,
       acknowledged: groups.acknowledged,
       acknowledgedAgain: groups.acknowledgedAgain,
@@ -182,27 +212,6 @@ class NatsLink implements BackplaneLink {
     yield* this.#queues.values();
   }
 
-  /** What asks the server for something, again with the next session when one is lost meanwhile. */
-  async #withSession<T>(
-    signal: () => AbortSignal,
-    use: (session: Session) => Promise<T>,
-  ): Promise<T> {
-    for (;;) {
-      const session = await this.#broker.ready(signal);
-      try {
-        return await use(session);
-      } catch (error) {
-        if (StatusError.is(error)) throw error;
-        if (session.codeOf(error) !== undefined) {
-          throw this.#broker.unavailable(`NATS refused: ${messageOf(error)}`);
-        }
-        session.fail(messageOf(error));
-        await session.lost;
-        if (signal().aborted) throw this.#broker.unavailable();
-      }
-    }
-  }
-
   async #interest(
     session: Session,
     pattern: string,
@@ -210,17 +219,26 @@ class NatsLink implements BackplaneLink {
     signal: () => AbortSignal,
   ): Promise<Interest> {
     this.#feed.use();
+    const claim = this.#local.claim();
     const interest = {
-      topics: this.#local,
+      get topics() {
+        return claim.topics;
+      },
       start: undefined,
-      release: () => this.#feed.release(),
+      release: () => {
+        claim.release();
+        this.#feed.release();
+      },
     };
     try {
       await checkStart(session, start);
       await this.#feed.running(session);
+      claim.moveOn();
       if (start === undefined || start === 'latest') return interest;
       this.#replays++;
-      return { ...interest, replay: replay(this.#broker, this.#feed, pattern, start, signal) };
+      const place = new Place(session.created, start);
+      const events = replay(this.#readers, this.#feed, claim, { pattern, place, signal });
+      return Object.assign(interest, { replay: events });
     } catch (error) {
       interest.release();
       throw error;
@@ -251,9 +269,9 @@ class NatsLink implements BackplaneLink {
     }
     this.#replays++;
     return {
-      topics: this.#local,
+      topics: this.#link,
       start: undefined,
-      replay: follow(this.#broker, pattern, from, signal),
+      replay: follow(this.#readers, { pattern, place: new Place(session.created, from), signal }),
       release: () => {},
     };
   }
@@ -265,13 +283,14 @@ class NatsLink implements BackplaneLink {
     start: Start | undefined,
   ): Promise<Interest> {
     const name = queueName(group, pattern);
-    const topics = `${this.#local}/${name}`;
+    const topics = `${this.#link}/${name}`;
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       queue = new QueueFeed(
         group,
         pattern,
         this.#host.topics(topics, NOTHING),
+        this.#decoder,
         this.#queueCounters,
       );
       this.#queues.set(name, queue);

@@ -3,12 +3,11 @@
 
 import type { ConsumerConfig } from '@nats-io/jetstream';
 import type { Msg, Subscription } from '@nats-io/transport-node';
-import { fromBinary } from 'millrace/codec';
-import { Event } from '../../gen/millrace/pubsub/v1/pubsub.js';
 import type { LocalTopics, Start } from '../backplane.js';
 import { deliveryOf } from './acknowledgement.js';
 import type { Follower } from './broker.js';
-import { deliverFrom } from './replay.js';
+import type { Decoder } from './decode.js';
+import { deliverFrom } from './place.js';
 import { ApiCode, messageOf, type Session } from './session.js';
 import { queueName } from './subjects.js';
 
@@ -20,7 +19,6 @@ const QUEUE = 'members';
 /** Counters of all queue groups. */
 export interface QueueCounters {
   events: number;
-  foreign: number;
 }
 
 export class QueueFeed implements Follower {
@@ -28,17 +26,27 @@ export class QueueFeed implements Follower {
   readonly #pattern: string;
   readonly #name: string;
   readonly #events: LocalTopics;
+  readonly #decoder: Decoder;
   readonly #counters: QueueCounters;
+  /** Of which stream it has been a member. */
+  #stream: string | undefined;
   #session: Session | undefined;
   #opening: Promise<void> | undefined;
   #subscriptions: Subscription[] = [];
   users = 0;
 
-  constructor(group: string, pattern: string, events: LocalTopics, counters: QueueCounters) {
+  constructor(
+    group: string,
+    pattern: string,
+    events: LocalTopics,
+    decoder: Decoder,
+    counters: QueueCounters,
+  ) {
     this.#group = group;
     this.#pattern = pattern;
     this.#name = queueName(group, pattern);
     this.#events = events;
+    this.#decoder = decoder;
     this.#counters = counters;
   }
 
@@ -69,13 +77,16 @@ export class QueueFeed implements Follower {
   }
 
   async #open(session: Session, start: Start | undefined): Promise<void> {
-    const { names } = session;
+    const { names, created } = session;
+    // Of another stream than before nothing has been seen.
+    const replaced = this.#stream !== undefined && this.#stream !== created;
+    this.#stream = created;
     const wanted: Partial<ConsumerConfig> = {
       durable_name: this.#name,
       deliver_subject: names.queue(this.#name),
       deliver_group: QUEUE,
       ack_policy: 'none',
-      ...deliverFrom(start),
+      ...deliverFrom(replaced ? 'earliest' : start),
       ...names.filter(this.#pattern),
       inactive_threshold: FORGOTTEN_AFTER_MS * NANOSECONDS,
     };
@@ -93,35 +104,23 @@ export class QueueFeed implements Follower {
     }
     const queue = `${QUEUE}_${this.#group}`;
     this.#subscriptions = [
-      session.subscribe(
-        names.queue(this.#name),
-        (message) => this.#receive(session, message),
-        QUEUE,
-      ),
-      session.subscribe(
-        names.transient(this.#pattern),
-        (message) => this.#receive(session, message),
-        queue,
-      ),
+      session.subscribe(names.queue(this.#name), (message) => this.#receive(message), QUEUE),
+      session.subscribe(names.transient(this.#pattern), (message) => this.#receive(message), queue),
     ];
     await session.flush();
   }
 
-  #receive(session: Session, message: Msg): void {
+  #receive(message: Msg): void {
     this.#counters.events++;
+    const event = this.#decoder.decode(message);
+    if (event === undefined) return;
     const delivery = deliveryOf(message.reply);
+    // Nothing is kept for a replay, so that the event brings its sequence itself.
+    if (delivery !== undefined) event.sequence = BigInt(delivery.sequence);
     try {
-      const event = fromBinary(Event, message.data);
-      const topic = session.names.topicOf(message.subject);
-      event.topic = topic;
-      const options =
-        delivery === undefined
-          ? { retain: false }
-          : { retain: true, sequence: BigInt(delivery.sequence) };
-      this.#events.publish(topic, event, options);
-    } catch {
-      // Something else has published it; the feed says so once.
-      this.#counters.foreign++;
+      this.#events.publish(event.topic, event, { retain: false });
+    } catch (error) {
+      this.#decoder.leaveOut(message, error);
     }
   }
 }

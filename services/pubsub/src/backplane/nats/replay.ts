@@ -1,16 +1,19 @@
 // What a subscription gets before the live events: read from the stream until the feed is reached.
 
-import type { ConsumerConfig } from '@nats-io/jetstream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Msg } from '@nats-io/transport-node';
 import { Status, StatusError } from 'millrace';
-import { fromBinary } from 'millrace/codec';
-import { Event, type EventInit } from '../../gen/millrace/pubsub/v1/pubsub.js';
+import type { EventInit } from '../../gen/millrace/pubsub/v1/pubsub.js';
 import { covers } from '../../patterns.js';
 import { refusal } from '../../refusals.js';
-import type { Start } from '../backplane.js';
+import { unlessAborted } from '../../unless-aborted.js';
+import type { Logger, Start } from '../backplane.js';
 import { type Delivery, deliveryOf } from './acknowledgement.js';
 import type { Broker } from './broker.js';
+import type { Decoder } from './decode.js';
 import type { Feed } from './feed.js';
+import type { Claim } from './local-events.js';
+import { deliverFrom, type Place } from './place.js';
 import { messageOf, type Session } from './session.js';
 
 const BATCH_FIRST = 16;
@@ -24,28 +27,14 @@ const HAND_OVER_MS = 1000;
 const HEARTBEAT_MS = 2000;
 /** The server forgets the consumer of a reader that is away, or does not read, for so long. */
 const FORGOTTEN_AFTER_MS = 60_000;
+/** A consumer that was forgotten is made anew after that. */
+const AGAIN_MS = 50;
 const NANOSECONDS = 1_000_000;
 /** Of a request that waits; the heartbeats say that its consumer is still there. */
 const WAITING = {
   expires: WAIT_MS * NANOSECONDS,
   idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
 };
-
-/** A start in the past. */
-export type Past = Exclude<Start, 'latest'>;
-
-/** How a consumer is told where to start. */
-export function deliverFrom(start: Start | undefined): Partial<ConsumerConfig> {
-  if (start === undefined || start === 'latest') return { deliver_policy: 'new' };
-  if (start === 'earliest') return { deliver_policy: 'all' };
-  if ('sequence' in start) {
-    return { deliver_policy: 'by_start_sequence', opt_start_seq: Number(start.sequence) };
-  }
-  return {
-    deliver_policy: 'by_start_time',
-    opt_start_time: new Date(start.time).toISOString(),
-  };
-}
 
 /** @throws StatusError OUT_OF_RANGE where the stream does not have what a replay begins with */
 export async function checkStart(session: Session, start: Start | undefined): Promise<void> {
@@ -84,89 +73,115 @@ export async function checkStart(session: Session, start: Start | undefined): Pr
 /** The server has forgotten the consumer: its reader was away, or did not read, for too long. Another one helps. */
 class Forgotten extends Error {}
 
+/** What readers need of the link. */
+export interface ReaderHost {
+  readonly broker: Broker;
+  readonly decoder: Decoder;
+  readonly logger: Logger;
+  /** Sequences were removed before a reader had got to them. */
+  missed(count: number): void;
+}
+
+/** What one subscription reads, and how far it has got. */
+export interface Reading {
+  readonly pattern: string;
+  readonly place: Place;
+  readonly signal: () => AbortSignal;
+}
+
 /**
- * Events from a start on, one after the other as they are asked for, until what follows is in the local
- * events; returns where the local subscription starts. Goes on after a loss of the session.
+ * Events from a place on, one after the other as they are asked for, until what follows is in the local
+ * events, which the claim is moved on to; returns where the local subscription starts. Goes on after a loss
+ * of the session.
  */
-export async function* replay(
-  broker: Broker,
+export function replay(
+  host: ReaderHost,
   feed: Feed,
-  pattern: string,
-  start: Past,
-  signal: () => AbortSignal,
+  claim: Claim,
+  reading: Reading,
 ): AsyncGenerator<EventInit, Start | undefined, void> {
-  let from: Past = start;
-  return yield* withReaders(broker, signal, async function* (session) {
-    const reader = new Reader(session, pattern, from, signal());
-    try {
-      await feed.running(session);
-      await reader.open();
-      for (;;) {
-        const handed = feed.last;
-        const { messages, complete } = await reader.fetch();
-        const fetchedAt = performance.now();
-        for (const { event, sequence } of messages) {
-          if (event !== undefined) yield event;
-          from = { sequence: BigInt(sequence + 1) };
-        }
-        // The local events go back for some time only, which a slow subscriber may have taken for these.
-        if (!complete || performance.now() - fetchedAt > HAND_OVER_MS) continue;
-        const read = typeof from === 'object' && 'sequence' in from ? Number(from.sequence) - 1 : 0;
-        // The local events before it must not come to the subscription afterwards.
-        if (read > handed) await feed.passed(read, signal());
-        return { sequence: BigInt(Math.max(read, handed) + 1) };
+  const { place, signal } = reading;
+  return withReaders(host, reading, async function* (session, reader) {
+    await feed.running(session);
+    let read = 0;
+    for (;;) {
+      const handed = feed.last;
+      const { messages, complete } = await reader.fetch();
+      const fetchedAt = performance.now();
+      for (const { event, delivery } of messages) {
+        if (event !== undefined) yield event;
+        place.read(delivery);
+        read = delivery.sequence;
       }
-    } finally {
-      reader.close();
+      // The local events go back for some time only, which a slow subscriber may have taken for these.
+      if (!complete || performance.now() - fetchedAt > HAND_OVER_MS) continue;
+      // The local events before it must not come to the subscription afterwards.
+      if (read > handed) await feed.passed(read, signal());
+      // Then the local events may be of another stream already.
+      if (session.over) throw new Error('the session is over');
+      claim.moveOn();
+      return { sequence: BigInt(Math.max(read, handed) + 1) };
     }
   });
 }
 
 /**
- * Events from a start on, without an end: what is not asked for waits in the stream, where it costs this
+ * Events from a place on, without an end: what is not asked for waits in the stream, where it costs this
  * process nothing and is not dropped.
  */
-export async function* follow(
-  broker: Broker,
-  pattern: string,
-  start: Past,
-  signal: () => AbortSignal,
+export function follow(
+  host: ReaderHost,
+  reading: Reading,
 ): AsyncGenerator<EventInit, Start | undefined, void> {
-  let from: Past = start;
-  return yield* withReaders(broker, signal, async function* (session) {
-    const reader = new Reader(session, pattern, from, signal());
-    try {
-      await reader.open();
-      for (let wait = false; ; ) {
-        const { messages, complete } = await reader.fetch(wait);
-        for (const { event, sequence } of messages) {
-          if (event !== undefined) yield event;
-          from = { sequence: BigInt(sequence + 1) };
-        }
-        wait = complete;
+  return withReaders(host, reading, async function* (_session, reader) {
+    for (let wait = false; ; ) {
+      const { messages, complete } = await reader.fetch(wait);
+      for (const { event, delivery } of messages) {
+        if (event !== undefined) yield event;
+        reading.place.read(delivery);
       }
-    } finally {
-      reader.close();
+      wait = complete;
     }
   });
 }
 
-/** Reads with one session after the other, until there is nothing more to read. */
+/** Reads with one session after the other, however long it takes, until there is nothing more to read. */
 async function* withReaders(
-  broker: Broker,
-  signal: () => AbortSignal,
-  read: (session: Session) => AsyncGenerator<EventInit, Start, void>,
+  { broker, decoder, logger, missed }: ReaderHost,
+  { pattern, place, signal }: Reading,
+  read: (session: Session, reader: Reader) => AsyncGenerator<EventInit, Start, void>,
 ): AsyncGenerator<EventInit, Start, void> {
   for (;;) {
-    const session = await broker.ready(signal);
+    const session = await broker.again(signal);
+    let reader: Reader | undefined;
     try {
-      return yield* read(session);
+      const found = place.find(await session.stream());
+      if (found.replaced) broker.replaced(session);
+      if (found.missed > 0) {
+        missed(found.missed);
+        logger.warn(
+          { stream: session.names.stream, pattern, missed: found.missed },
+          'pub/sub: events were removed by age before a subscriber had read them',
+        );
+      }
+      reader = new Reader(session, decoder, pattern, place.start, signal());
+      await reader.open();
+      return yield* read(session, reader);
     } catch (error) {
       if (StatusError.is(error) || signal().aborted) throw error;
-      if (error instanceof Forgotten) continue;
-      if (!session.over) throw broker.unavailable(`the replay failed: ${messageOf(error)}`);
-      // Where it was when the session was lost.
+      if (error instanceof Forgotten) {
+        await unlessAborted(signal(), delay(AGAIN_MS));
+        continue;
+      }
+      if (!session.isTrouble(error)) {
+        if (session.codeOf(error) === undefined) throw error;
+        throw broker.unavailable(`NATS refused the replay: ${messageOf(error)}`);
+      }
+      session.fail(messageOf(error));
+      // It goes on where it was.
       await session.lost;
+    } finally {
+      reader?.close();
     }
   }
 }
@@ -174,7 +189,7 @@ async function* withReaders(
 interface Batch {
   readonly messages: readonly {
     readonly event: EventInit | undefined;
-    readonly sequence: number;
+    readonly delivery: Delivery;
   }[];
   /** There was nothing more when the last of it was sent. */
   readonly complete: boolean;
@@ -183,8 +198,9 @@ interface Batch {
 /** A pull consumer of its own: what its reader does not take stays in the stream. */
 class Reader {
   readonly #session: Session;
+  readonly #decoder: Decoder;
   readonly #pattern: string;
-  readonly #from: Past;
+  readonly #from: Start;
   readonly #signal: AbortSignal;
   readonly #inbox: string;
   /** Everything is read, and what does not match is left out here: see {@link Names.filter}. */
@@ -197,8 +213,15 @@ class Reader {
   #receive: ((message: Msg) => void) | undefined;
   #unsubscribe = () => {};
 
-  constructor(session: Session, pattern: string, from: Past, signal: AbortSignal) {
+  constructor(
+    session: Session,
+    decoder: Decoder,
+    pattern: string,
+    from: Start,
+    signal: AbortSignal,
+  ) {
     this.#session = session;
+    this.#decoder = decoder;
     this.#pattern = pattern;
     this.#from = from;
     this.#signal = signal;
@@ -237,7 +260,7 @@ class Reader {
     const inbox = `${this.#inbox}.${++this.#pulls}`;
     // All of one request are taken before the next: a message without a reader would be lost.
     const wanted = wait ? 1 : this.#batch;
-    const messages: { event: EventInit | undefined; sequence: number }[] = [];
+    const messages: Batch['messages'][number][] = [];
     let bytes = 0;
     let pending = -1;
     const whole = new Promise<Batch>((resolve, reject) => {
@@ -300,16 +323,12 @@ class Reader {
     return whole;
   }
 
-  #event(message: Msg, { sequence }: Delivery): Batch['messages'][number] {
-    const topic = this.#session.names.topicOf(message.subject);
-    if (this.#filtersHere && !covers(this.#pattern, topic)) return { event: undefined, sequence };
-    try {
-      const event = fromBinary(Event, message.data);
-      return { event: { ...event, topic, sequence: BigInt(sequence) }, sequence };
-    } catch {
-      // Not an event; the feed counts such messages.
-      return { event: undefined, sequence };
-    }
+  #event(message: Msg, delivery: Delivery): Batch['messages'][number] {
+    const { names } = this.#session;
+    const wanted = !this.#filtersHere || covers(this.#pattern, names.topicOf(message.subject));
+    const event = wanted ? this.#decoder.decode(message) : undefined;
+    if (event === undefined) return { event, delivery };
+    return { event: { ...event, sequence: BigInt(delivery.sequence) }, delivery };
   }
 
   close(): void {

@@ -16,6 +16,8 @@ const ANSWER_MS = 5000;
 const CLOSE_MS = 2000;
 /** A peer that vanished without a word is noticed within three of these. */
 const PING_EVERY_MS = 5000;
+/** Nothing says so when a stream is deleted and made anew. */
+const LOOK_FOR_STREAM_EVERY_MS = 2000;
 const NANOSECONDS = 1_000_000;
 
 /** Error codes of the JetStream API (server/errors.json of nats-server 2.9). */
@@ -37,6 +39,7 @@ export interface SessionHost {
   readonly client: Client;
   readonly settings: Settings;
   readonly names: Names;
+  /** At most the age of events: nats-server does not take more. */
   readonly duplicateWindowMs: number;
   readonly logger: Logger;
 }
@@ -46,18 +49,27 @@ export class Session {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly names: Names;
+  /** When the stream was created, by which it is known. It is the same as long as the session lasts. */
+  readonly created: string;
   /** Settles when the session is over, with the reason. */
   readonly lost: Promise<string>;
   readonly #endings = new Set<(reason: string) => void>();
   #lost = false;
   #reason: string | undefined;
 
-  private constructor(host: SessionHost, connection: NatsConnection, manager: JetStreamManager) {
+  private constructor(host: SessionHost, connection: NatsConnection, probed: Probed) {
     this.client = host.client;
     this.names = host.names;
     this.connection = connection;
-    this.manager = manager;
+    this.manager = probed.manager;
+    this.created = probed.stream.created;
+    const timer = setInterval(() => {
+      // What it does not answer in time is noticed by others.
+      this.stream().catch(() => {});
+    }, LOOK_FOR_STREAM_EVERY_MS);
+    timer.unref();
     this.lost = connection.closed().then((error) => {
+      clearInterval(timer);
       this.#lost = true;
       const reason =
         this.#reason ?? (error instanceof Error ? messageOf(error) : 'the connection was closed');
@@ -170,14 +182,37 @@ export class Session {
     return this.#whileOpen(this.connection.flush());
   }
 
-  /** The state of the space's stream. */
-  stream(): Promise<StreamInfo> {
-    return this.#whileOpen(this.manager.streams.info(this.names.stream));
+  /** The state of the space's stream. If it is another one than before, the session is over. */
+  async stream(): Promise<StreamInfo> {
+    const info = await this.ask((manager) => manager.streams.info(this.names.stream));
+    if (info.created !== this.created) {
+      this.fail('the stream was deleted and made anew');
+      throw new Error('the stream was deleted and made anew');
+    }
+    return info;
   }
 
   /** The code of an error of the JetStream API. */
   codeOf(error: unknown): number | undefined {
     return error instanceof this.client.JetStreamApiError ? error.code : undefined;
+  }
+
+  /** Whether an error is one of the connection, or of a server that does not answer: another session may help. */
+  isTrouble(error: unknown): boolean {
+    if (this.over) return true;
+    if (!(error instanceof Error)) return false;
+    const { errors } = this.client;
+    // That JetStream has no responders is wrapped once more.
+    const { cause } = error;
+    return [
+      errors.ClosedConnectionError,
+      errors.ConnectionError,
+      errors.DrainingConnectionError,
+      errors.NoRespondersError,
+      errors.ProtocolError,
+      errors.RequestError,
+      errors.TimeoutError,
+    ].some((kind) => error instanceof kind || cause instanceof kind);
   }
 
   /** An answer of the server, which is given up when the session is over. */
@@ -188,9 +223,14 @@ export class Session {
     });
   }
 
-  /** The same for any request to the JetStream API. */
-  ask<T>(request: (manager: JetStreamManager) => Promise<T>): Promise<T> {
-    return this.#whileOpen(request(this.manager));
+  /** The same for any request to the JetStream API. Without a stream the session is over: the next one makes it. */
+  async ask<T>(request: (manager: JetStreamManager) => Promise<T>): Promise<T> {
+    try {
+      return await this.#whileOpen(request(this.manager));
+    } catch (error) {
+      if (this.codeOf(error) === ApiCode.STREAM_NOT_FOUND) this.fail('the stream was deleted');
+      throw error;
+    }
   }
 
   async #watch(logger: Logger): Promise<void> {
@@ -204,8 +244,13 @@ export class Session {
 
 type PublishOptions = NonNullable<Parameters<NatsConnection['publish']>[2]>;
 
+interface Probed {
+  readonly manager: JetStreamManager;
+  readonly stream: StreamInfo;
+}
+
 /** Whether the server can do what is needed, and the stream is there and as it has to be. */
-async function probe(host: SessionHost, connection: NatsConnection): Promise<JetStreamManager> {
+async function probe(host: SessionHost, connection: NatsConnection): Promise<Probed> {
   const { info } = connection;
   const where = `nats-server ${info?.version ?? '(unknown)'} at ${connection.getServer()}`;
   if (info === undefined || !isRecent(info.version, VERSION_LEAST)) {
@@ -229,8 +274,7 @@ async function probe(host: SessionHost, connection: NatsConnection): Promise<Jet
           : `JetStream does not answer: ${messageOf(error)}`;
       throw new Error(`${where}: ${why}`, { cause: error });
     });
-  await provideStream(host, manager, where);
-  return manager;
+  return { manager, stream: await provideStream(host, manager, where) };
 }
 
 function isRecent(version: string, least: readonly number[]): boolean {
@@ -246,7 +290,7 @@ async function provideStream(
   host: SessionHost,
   manager: JetStreamManager,
   where: string,
-): Promise<void> {
+): Promise<StreamInfo> {
   const { names, settings, client } = host;
   const codeOf = (error: unknown) =>
     error instanceof client.JetStreamApiError ? error.code : undefined;
@@ -300,6 +344,7 @@ async function provideStream(
       'pub/sub: the stream exists with other bounds, which stay as they are; change them on the server (nats stream edit)',
     );
   }
+  return found;
 }
 
 function wantedStream(host: SessionHost) {
@@ -316,8 +361,7 @@ function wantedStream(host: SessionHost) {
     max_msgs: count === 0 ? -1 : count,
     max_bytes: bytes === 0 ? -1 : bytes,
     max_age: ageMs * NANOSECONDS,
-    // Longer than events are kept cannot be: the server refuses it.
-    duplicate_window: Math.min(duplicateWindowMs, ageMs || duplicateWindowMs) * NANOSECONDS,
+    duplicate_window: duplicateWindowMs * NANOSECONDS,
     num_replicas: settings.replicas,
   } satisfies Partial<StreamConfig>;
 }
