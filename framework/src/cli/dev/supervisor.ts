@@ -8,9 +8,6 @@ import type { StatsReport } from './stats-line.js';
 /** A program that has not listened by then is taken for broken. */
 const PATIENCE_MS = 10_000;
 
-/** How often connections are looked after while a program drains. */
-const WAKE_MS = 250;
-
 /** Runs one program after the other on a socket that stays open. */
 export class Supervisor {
   readonly #descriptor: number;
@@ -99,18 +96,15 @@ export class Supervisor {
     this.#current = child;
     if (before !== undefined) {
       before.kill('SIGTERM');
-      const waking = setInterval(() => this.#wake(), WAKE_MS);
-      void once(before, 'exit').then(() => {
-        clearInterval(waking);
-        this.#wake();
-      });
+      void once(before, 'exit').then(() => this.#wake());
     }
     return undefined;
   }
 
   /**
-   * Of the processes that wait at a socket the kernel wakes one for each connection. If that one stops
-   * accepting just then, nobody takes the connection until the next one comes: this is the next one.
+   * Of the processes that wait at a socket the kernel wakes one for each connection. One that drains
+   * takes what it was woken for; if it is killed just then, nobody takes the connection until the next
+   * one comes: this is the next one.
    */
   #wake(): void {
     const socket = connect(this.#address, () => socket.destroy());

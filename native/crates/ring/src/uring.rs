@@ -11,4 +11,4 @@ mod queue;
 pub(crate) use buffer_ring::BufferRing;
 pub(crate) use outbox::{Message, Outbox, Sending, Way};
 pub(crate) use provided_group::{GroupKind, ReceiveBuffers};
-pub(crate) use queue::{Base, Kind, Queue, Reaped, ReceiveMode, Token};
+pub(crate) use queue::{Base, Kind, Queue, Reaped, ReceiveMode, Token, is_readable};

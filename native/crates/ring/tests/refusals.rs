@@ -263,6 +263,9 @@ fn restricted(bytes: u64) {
 /// Variable that turns the test below into the server of many.
 const MANY: &str = "MILLRACE_TEST_MANY_CONNECTIONS";
 const CONNECTIONS: usize = 10_000;
+/// Connections that are made before the server has accepted them; the least that systems let wait
+/// is 128.
+const AT_ONCE: usize = 100;
 /// Bytes that each is sent, in four chunks, for which a send ring would be leased.
 const EACH: usize = 2000;
 
@@ -282,56 +285,102 @@ fn ten_thousand_connections_of_an_ordinary_user_under_the_usual_memlock() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let port = lines.find_map(|line| line.unwrap().strip_prefix("port ")?.parse::<u16>().ok());
-    let address = ("127.0.0.1", port.expect("the server says where it listens"));
-    // Each is known by its first byte and its length: who comes when, is the server's to say.
-    let clients: Vec<TcpStream> = (0..CONNECTIONS)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
-    for mut client in clients {
+    let mut told = move |what: &str| loop {
+        let line = lines.next()?.unwrap();
+        if let Some(number) = line.strip_prefix(what) {
+            return number.trim().parse::<u16>().ok();
+        }
+    };
+    let address = (
+        "127.0.0.1",
+        told("port").expect("the server says where it listens"),
+    );
+    // Each is known by its first byte and its length: who comes when, is the server's to say. No more
+    // come at once than may wait to be accepted anywhere: what comes beyond that, the kernel drops,
+    // and it is made once more after a second, which adds up.
+    let mut clients = Vec::new();
+    while clients.len() < CONNECTIONS {
+        for _ in 0..AT_ONCE {
+            let client = TcpStream::connect(address)
+                .unwrap_or_else(|error| panic!("connection {}: {error}", clients.len()));
+            clients.push(client);
+        }
+        let accepted = told("accepted").map(usize::from);
+        assert_eq!(accepted, Some(clients.len()), "the server accepts them");
+    }
+    for (number, mut client) in clients.into_iter().enumerate() {
         client.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut bytes = Vec::new();
-        client.read_to_end(&mut bytes).unwrap();
+        client
+            .read_to_end(&mut bytes)
+            .unwrap_or_else(|error| panic!("connection {number}, {} bytes: {error}", bytes.len()));
         assert_eq!(bytes, pattern(3, 0, EACH));
     }
     assert!(server.wait().unwrap().success());
+}
+
+/// The server of many, which says how far it got when it fails.
+struct Many {
+    turns: Loop,
+    sockets: Vec<SocketId>,
+    sent: usize,
+    closed: usize,
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        eprintln!(
+            "accepted {}, sent {}, closed {} of {CONNECTIONS}: {:?}",
+            self.sockets.len(),
+            self.sent,
+            self.closed,
+            self.turns.driver.counters()
+        );
+    }
 }
 
 fn serve_many() {
     become_ordinary(8 << 20);
     let selection = select(DriverChoice::Automatic, &Options::default()).unwrap();
     eprintln!("{}", selection.reason);
-    let mut turns = Loop::new(selection.driver);
+    let mut many = Many {
+        turns: Loop::new(selection.driver),
+        sockets: Vec::new(),
+        sent: 0,
+        closed: 0,
+    };
+    let turns = &mut many.turns;
     let (_, address) = turns.listen();
     println!("\nport {}", address.port());
-    let mut sockets = Vec::new();
-    while sockets.len() < CONNECTIONS {
+    while many.sockets.len() < CONNECTIONS {
         for completion in turns.turn(Duration::from_millis(100)) {
             match completion {
                 Completion::Accepted { descriptor, .. } => {
-                    sockets.push(turns.driver.attach(descriptor).unwrap());
+                    many.sockets.push(turns.driver.attach(descriptor).unwrap());
+                    if many.sockets.len().is_multiple_of(AT_ONCE) {
+                        println!("accepted {}", many.sockets.len());
+                    }
                 }
                 other => panic!("{other:?}"),
             }
         }
     }
-    for socket in &sockets {
+    for socket in &many.sockets {
         turns.send_all(*socket, 3, EACH, EACH / 4);
     }
-    let mut closed = 0;
-    while closed < CONNECTIONS {
+    while many.closed < CONNECTIONS {
         for completion in turns.turn(Duration::from_millis(100)) {
             match completion {
                 Completion::Sent { socket, bytes } => {
                     assert_eq!(bytes, EACH as u64);
+                    many.sent += 1;
                     turns.driver.close(socket);
                 }
-                Completion::Closed { .. } => closed += 1,
+                Completion::Closed { .. } => many.closed += 1,
                 other => panic!("{other:?}"),
             }
         }
     }
-    eprintln!("{:?}", turns.driver.counters());
 }
 
 /// Raises the soft limit of open files as far as it goes, and returns it.

@@ -63,6 +63,7 @@ suite! {
     connecting_to_nobody_fails,
     a_connect_that_is_given_up_is_closed,
     a_stopped_listener_refuses,
+    a_stopped_listener_keeps_no_connection_from_others,
     the_descriptor_is_readable_when_something_came,
     shutting_down_closes_everything,
     a_peer_that_reads_a_byte_at_a_time_gets_every_byte,
@@ -867,6 +868,48 @@ fn a_stopped_listener_refuses(tier: Tier) {
     let (_, address) = turns.listen();
     let _client = TcpStream::connect(address).unwrap();
     turns.until(|completion| matches!(completion, Completion::Accepted { .. }).then_some(()));
+}
+
+/// Of those that wait at a listener the kernel wakes one for each connection. Here that one stops
+/// between being woken and accepting.
+fn a_stopped_listener_keeps_no_connection_from_others(tier: Tier) {
+    let two = [(); 2].map(|()| driver(tier, &Options::default()));
+    let [Some(first), Some(second)] = two else {
+        return;
+    };
+    let (mut first, mut second) = (Loop::new(first), Loop::new(second));
+    let shared = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = shared.local_addr().unwrap();
+    let stopped = first
+        .driver
+        .listen(OwnedFd::from(shared.try_clone().unwrap()));
+    first.turn(Duration::ZERO);
+    second.driver.listen(OwnedFd::from(shared));
+    second.turn(Duration::ZERO);
+    // In one submission the connection comes, which wakes the first, and the first stops.
+    let socket = first
+        .driver
+        .connect(fresh(), SockAddr::from(address))
+        .unwrap();
+    first.driver.stop_listening(stopped);
+    let mut connections = Vec::new();
+    while connections.is_empty() || first.driver.is_listening() {
+        for turns in [&mut first, &mut second] {
+            for completion in turns.turn(SHORT) {
+                match completion {
+                    Completion::Accepted { descriptor, .. } => connections.push(descriptor),
+                    Completion::Connected { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert_eq!(connections.len(), 1);
+    first.driver.abort(socket);
+    first.until_closed(socket);
+    // Those that come from now on, the second has to itself.
+    let _client = TcpStream::connect(address).unwrap();
+    second.until(|completion| matches!(completion, Completion::Accepted { .. }).then_some(()));
 }
 
 fn the_descriptor_is_readable_when_something_came(tier: Tier) {

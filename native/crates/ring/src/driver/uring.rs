@@ -112,10 +112,7 @@ impl Uring {
         let key = Key::from_bits(reaped.token.owner);
         match reaped.token.kind {
             Kind::Accept => self.accepted(key, reaped),
-            Kind::CancelListener => {
-                self.listeners[key.index].cancels -= 1;
-                self.finish_listener(key);
-            }
+            Kind::CancelListener => self.accept_cancelled(key, reaped.result),
             Kind::Provide => {
                 self.counters.provides += 1;
                 let (owner, result) = (reaped.token.owner, reaped.result);
@@ -210,6 +207,7 @@ impl Driver for Uring {
             accept: Accept::Waiting,
             stopping: false,
             cancels: 0,
+            last_looks: accept::LAST_LOOKS,
         };
         let key = self.listeners.insert(listener);
         self.accepting.push_back(key);
@@ -225,18 +223,7 @@ impl Driver for Uring {
         if std::mem::replace(&mut tenant.stopping, true) {
             return;
         }
-        if tenant.accept == Accept::Armed {
-            tenant.cancels += 1;
-            let target = Token {
-                kind: Kind::Accept,
-                owner: key.to_bits(),
-            };
-            let token = Token {
-                kind: Kind::CancelListener,
-                owner: key.to_bits(),
-            };
-            self.queue.cancel(token, target);
-        }
+        self.cancel_accept(key);
         self.finish_listener(key);
     }
 
@@ -439,6 +426,8 @@ impl Driver for Uring {
 
     fn shutdown(&mut self) {
         for index in self.listeners.indices() {
+            // Nobody is there any more to whom a connection could be given.
+            self.listeners[index].last_looks = 0;
             self.stop_listening(ListenerId(index));
         }
         for index in self.sockets.indices() {

@@ -399,13 +399,8 @@ impl Queue {
     /// Waits until there is a completion or the time is over. Polled for, since waiting with a time
     /// takes Linux 5.11.
     pub(crate) fn wait(&mut self, time: Duration) {
-        let mut poll = libc::pollfd {
-            fd: self.descriptor(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one valid pollfd is passed. Whatever it says, the caller looks at the queue.
-        unsafe { libc::poll(&raw mut poll, 1, time.as_millis() as i32) };
+        // Whatever it says, the caller looks at the queue.
+        poll(self.ring.as_raw_fd(), time);
     }
 
     fn enter(&mut self, submit: u32, complete: u32, events: bool) -> io::Result<usize> {
@@ -493,6 +488,21 @@ impl Queue {
         // SAFETY: as in `has_completions`, for the submission queue.
         !self.backlog.is_empty() || !unsafe { self.ring.submission_shared() }.is_empty()
     }
+}
+
+/// Whether bytes or connections wait at a socket.
+pub(crate) fn is_readable(socket: BorrowedFd<'_>) -> bool {
+    poll(socket.as_raw_fd(), Duration::ZERO)
+}
+
+fn poll(descriptor: RawFd, time: Duration) -> bool {
+    let mut poll = libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd is passed.
+    unsafe { libc::poll(&raw mut poll, 1, time.as_millis() as i32) > 0 }
 }
 
 /// The number of a group of receive buffers that is registered and whose memory lives.

@@ -135,7 +135,12 @@ impl Loop {
 
     /// Submits, waits until there is something or the time is over, and collects one batch.
     pub(crate) fn turn(&mut self, wait: Duration) -> Vec<Completion> {
-        assert!(self.started.elapsed() < DEADLINE, "the test hangs");
+        assert!(
+            self.started.elapsed() < DEADLINE,
+            "the test hangs; {} free buffers, {:?}",
+            self.driver.buffers().free(),
+            self.driver.counters()
+        );
         self.driver.submit().expect("submit");
         if !self.driver.has_completions() {
             self.poll(wait);

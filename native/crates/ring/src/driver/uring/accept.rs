@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::Uring;
 use crate::driver::slab::Key;
 use crate::driver::socket;
-use crate::uring::{Kind, Reaped, Token};
+use crate::uring::{Kind, Reaped, Token, is_readable};
 use crate::{Completion, ListenerId};
 
 pub(super) struct Listener {
@@ -13,7 +13,13 @@ pub(super) struct Listener {
     pub(super) accept: Accept,
     pub(super) stopping: bool,
     pub(super) cancels: u32,
+    /// How often it may still look for connections after it was stopped.
+    pub(super) last_looks: u8,
 }
+
+/// Connections may go on coming to a listener that is stopped here and shared with others; to look
+/// once is nearly always enough.
+pub(super) const LAST_LOOKS: u8 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accept {
@@ -32,13 +38,32 @@ impl Uring {
             let listener = &mut self.listeners[key.index];
             if listener.accept == Accept::Waiting && !listener.stopping {
                 listener.accept = Accept::Armed;
-                let token = Token {
-                    kind: Kind::Accept,
-                    owner: key.to_bits(),
-                };
-                self.queue.accept(token, listener.descriptor.as_fd());
+                self.queue.accept(accept(key), listener.descriptor.as_fd());
             }
         }
+    }
+
+    /// Cancels the accept, if there is one.
+    pub(super) fn cancel_accept(&mut self, key: Key) {
+        let listener = &mut self.listeners[key.index];
+        if listener.accept == Accept::Armed {
+            listener.cancels += 1;
+            let token = Token {
+                kind: Kind::CancelListener,
+                owner: key.to_bits(),
+            };
+            self.queue.cancel(token, accept(key));
+        }
+    }
+
+    pub(super) fn accept_cancelled(&mut self, key: Key, result: i32) {
+        self.listeners[key.index].cancels -= 1;
+        if result < 0 {
+            // It missed: the accept was over, or was being worked on just then. Once more.
+            self.counters.missed_cancels += 1;
+            self.cancel_accept(key);
+        }
+        self.finish_listener(key);
     }
 
     pub(super) fn accepted(&mut self, key: Key, reaped: Reaped) {
@@ -57,12 +82,14 @@ impl Uring {
         }
         let listener = &mut self.listeners[key.index];
         listener.accept = Accept::Failed;
+        let goes_on =
+            result >= 0 || result == -libc::ECANCELED || socket::concerns_one_connection(-result);
         if listener.stopping {
+            if !goes_on {
+                listener.last_looks = 0;
+            }
             self.finish_listener(key);
-        } else if result >= 0
-            || result == -libc::ECANCELED
-            || socket::concerns_one_connection(-result)
-        {
+        } else if goes_on {
             let interrupted = matches!(-result, libc::EINTR | libc::EAGAIN);
             self.counters.interruptions += u64::from(interrupted);
             listener.accept = Accept::Waiting;
@@ -76,10 +103,34 @@ impl Uring {
         }
     }
 
+    /// Closes a listener that is to be closed, once nothing of it is in flight and it has taken what
+    /// it was woken for.
+    ///
+    /// Others may wait at the same listener, and for each connection the kernel wakes one of all
+    /// that wait. An accept that is cancelled after it was woken takes nothing, and wakes nobody in
+    /// its place; so does one that failed. What waits then is taken here. Whatever comes later
+    /// wakes somebody else, since this no longer waits. The accept is cancelled at once, as it
+    /// would wait where another one was faster.
     pub(super) fn finish_listener(&mut self, key: Key) {
-        let listener = &self.listeners[key.index];
-        if listener.stopping && listener.accept != Accept::Armed && listener.cancels == 0 {
+        let listener = &mut self.listeners[key.index];
+        if !listener.stopping || listener.accept == Accept::Armed || listener.cancels > 0 {
+            return;
+        }
+        let descriptor = listener.descriptor.as_fd();
+        if listener.last_looks > 0 && is_readable(descriptor) {
+            listener.last_looks -= 1;
+            listener.accept = Accept::Armed;
+            self.queue.accept(accept(key), descriptor);
+            self.cancel_accept(key);
+        } else {
             self.listeners.remove(key.index);
         }
+    }
+}
+
+fn accept(key: Key) -> Token {
+    Token {
+        kind: Kind::Accept,
+        owner: key.to_bits(),
     }
 }
