@@ -1,6 +1,7 @@
 // `npm run scaffold`: the first ten minutes of a newcomer, from tarballs, in an empty folder outside
 // this repository, and without Rust: packs the packages, and for each template makes a project,
-// installs it, tests, builds, starts and calls it, adds to it and edits it while `dev` runs.
+// installs it, tests, builds, starts and calls it, adds to it and edits it while `dev` runs, and does what
+// its Dockerfile says. One more is a member of a workspace.
 //
 //   npm run scaffold -- --template unary    one template only; may be given several times
 //   npm run scaffold -- --packages DIR      with tarballs that `npm run pack` has made
@@ -23,6 +24,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { followDockerfile } from './dockerfile.mjs';
 import { bold, dim, Failure, main, must, root, say, seconds } from './steps.mjs';
 
 const STEP_MS_MAX = 180_000;
@@ -117,15 +119,17 @@ class Bench {
    * Starts a script that serves, and ends it when the body has ended.
    *
    * @param {string} cwd
-   * @param {readonly string[]} words
+   * @param {readonly string[]} line program and arguments
    * @param {(seen: (pattern: RegExp) => Promise<string>) => Promise<void>} body is given the wait for
    * the next line like this, which answers what its first group matches
+   * @param {Record<string, string>} [environment]
    */
-  async serving(cwd, words, body) {
+  async serving(cwd, [command = '', ...words], body, environment = {}) {
     const start = performance.now();
-    const child = spawn('npm', words, {
+    const line = [command, ...words].join(' ');
+    const child = spawn(command, words, {
       cwd,
-      env: { ...this.environment, PORT: '0' },
+      env: { ...this.environment, ...environment, HOST: '127.0.0.1', PORT: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, so that what npm starts can be ended with it.
       detached: true,
@@ -142,7 +146,7 @@ class Bench {
         const found = pattern.exec(next.value);
         if (found !== null) return found[1] ?? '';
       }
-      throw new Failure(`${all}\n\`npm ${words.join(' ')}\` in ${cwd} ended before ${pattern}.`);
+      throw new Failure(`${all}\n\`${line}\` in ${cwd} ended before ${pattern}.`);
     };
     const closed = once(child, 'close');
     try {
@@ -152,7 +156,7 @@ class Bench {
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
       await closed;
     }
-    say(`  npm ${words.join(' ')} ${dim(seconds(performance.now() - start))}`);
+    say(`  ${line} ${dim(seconds(performance.now() - start))}`);
   }
 }
 
@@ -180,12 +184,14 @@ async function tryOut(bench, program, packages, { template, method, request, rep
   await bench.step(project, 'npm', ['run', 'check']);
   await bench.step(project, 'npm', ['run', 'build']);
   const millrace = join(project, 'node_modules/.bin/millrace');
-  await bench.serving(project, ['start'], async (seen) => {
+  /** @param {(pattern: RegExp) => Promise<string>} seen */
+  const answers = async (seen) => {
     const target = `127.0.0.1:${await seen(LISTENING)}`;
     const said = await bench.step(project, millrace, ['call', target, method, request]);
     if (!said.includes(reply)) throw new Failure(`${method} answered ${said}, without ${reply}.`);
-  });
-  await bench.serving(project, ['run', 'dev'], async (seen) => {
+  };
+  await bench.serving(project, ['npm', 'start'], answers);
+  await bench.serving(project, ['npm', 'run', 'dev'], async (seen) => {
     const target = await seen(/^listening on (\S+);/);
     await seen(/^started in/);
     const restarted = async () =>
@@ -200,7 +206,30 @@ async function tryOut(bench, program, packages, { template, method, request, rep
     await restarted();
   });
   await bench.step(project, 'npm', ['run', 'check']);
+  if (template === 'unary') {
+    const stages = join(bench.folder, 'stages');
+    mkdirSync(stages);
+    const image = await followDockerfile(project, stages, (...step) => bench.step(...step));
+    await bench.serving(image.cwd, image.command, answers, image.environment);
+  }
   say(dim(`  all of ${template}: ${seconds(performance.now() - start)}`));
+}
+
+/**
+ * As a member of a workspace, where npm installs for all of them together.
+ *
+ * @param {Bench} bench
+ * @param {string} program
+ * @param {string} packages
+ */
+async function tryWorkspace(bench, program, packages) {
+  const workspace = join(bench.folder, 'workspace');
+  mkdirSync(workspace);
+  writeFileSync(join(workspace, 'package.json'), '{ "private": true, "workspaces": ["my-*"] }\n');
+  say(bold('a workspace'));
+  const words = [program, 'my-member', '--template', 'blank', '--packages', packages];
+  await bench.step(workspace, process.execPath, words);
+  await bench.step(join(workspace, 'my-member'), 'npm', ['test']);
 }
 
 await main(async () => {
@@ -230,6 +259,7 @@ await main(async () => {
     await bench.step(tool, 'npm', ['install', ...ours.map((file) => join(packages, file))]);
     const program = join(tool, 'node_modules/create-millrace/index.js');
     for (const row of rows) await tryOut(bench, program, packages, row);
+    if (values.template.includes('blank')) await tryWorkspace(bench, program, packages);
     say(`scaffold: ${rows.length} of ${rows.length} templates`);
   } finally {
     rmSync(folder, { recursive: true, force: true });

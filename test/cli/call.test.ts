@@ -249,7 +249,12 @@ describe('a status that is not OK', () => {
   test('nobody there', async () => {
     const { code, stdout, stderr } = await millrace(['call', '127.0.0.1:1', 'a.B/C', '{}']);
     expect({ code, stdout }).toEqual({ code: 64 + Status.UNAVAILABLE, stdout: '' });
-    expect(stderr).toContain('cannot connect to 127.0.0.1:1');
+    expect(stderr).toMatch(
+      /cannot connect to 127.0.0.1:1: .*\nIs the service running at 127.0.0.1:1\? Start it \(in its project: npm run dev\), /,
+    );
+    const nowhere = await millrace(['call', 'nowhere.invalid:1', 'a.B/C', '{}']);
+    expect(nowhere.code).toBe(64 + Status.UNAVAILABLE);
+    expect(nowhere.stderr).toMatch(/does not resolve .*\nIs the name spelled right\?\n$/);
   });
 });
 

@@ -1,9 +1,10 @@
 // millrace.config.*: found, loaded, checked, and overridden by the command line.
 
-import { existsSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { millrace } from '../support/cli.js';
+import { binary, millrace } from '../support/cli.js';
 import { linkPackages, project } from '../support/project.js';
 
 const A = 'syntax = "proto3";\npackage a.v1;\nmessage A { string text = 1; }\n';
@@ -97,6 +98,30 @@ describe('what is wrong with it', () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/^millrace\.config\.ts cannot be loaded: .*\n\n\[PARSE_ERROR\]/);
     expect(stderr).not.toContain('\u001b');
+  });
+
+  test('it is in a folder in which nothing may be written', ({ skip }) => {
+    const cwd = project({
+      'protos/a.proto': A,
+      'out.ts': "export const out: string = 'made';\n",
+      'millrace.config.ts': `import { defineConfig } from 'millrace/config';
+import { out } from './out.ts';
+export default defineConfig({ out });`,
+    });
+    linkPackages(cwd, 'rolldown', 'millrace');
+    chmodSync(cwd, 0o555);
+    // Whoever may write everywhere becomes somebody who may not.
+    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    const reads = spawnSync(process.execPath, ['--check', binary], { cwd, ...nobody });
+    if (reads.status !== 0) skip('whoever may not write may not read the repository either');
+    const words = [binary, 'generate', '--check'];
+    const result = spawnSync(process.execPath, words, { cwd, encoding: 'utf8', ...nobody });
+    chmodSync(cwd, 0o755);
+    const { status, stderr } = result;
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(/made.*run millrace generate/s),
+    });
   });
 
   test('it cannot be built beside itself', async () => {

@@ -1,7 +1,7 @@
 // millrace dev: the binary, with a project as `millrace new` lays it out.
 
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
@@ -111,6 +111,67 @@ test('what cannot be built or does not start keeps the one before', async () => 
   expect((await client.say({ text: 'where' })).text).toContain('src/services.ts:5');
 });
 
+test('type errors are said, and served all the same', async () => {
+  const compilerOptions = {
+    ...{ module: 'nodenext', target: 'es2023', strict: true, skipLibCheck: true },
+    types: ['node'],
+  };
+  const cwd = echoProject({ 'tsconfig.json': JSON.stringify({ compilerOptions }) });
+  linkPackages(cwd, 'typescript', '@types/node');
+  const { target, says, output } = await dev(cwd);
+  await says(
+    /^1 type error; the service goes on\nsrc\/services\.ts\(6,11\): error TS2322: Type 'string' is not/m,
+  );
+  const client = clientOf(target);
+  expect((await client.say({ text: '' })).text).toBe('first');
+  // Errors that are the same are not said again.
+  writeFileSync(join(cwd, 'src/services.ts'), services('other'));
+  await eventually('it is served', async () => (await client.say({ text: '' })).text === 'other');
+  writeFileSync(join(cwd, 'src/services.ts'), services('mended').replace(': number', ''));
+  await says(/^no type errors any more$/m);
+  expect(output.stderr.match(/type error; the service goes on/g)).toHaveLength(1);
+});
+
+test('--no-types checks none', async () => {
+  const cwd = echoProject({ 'tsconfig.json': '{}' });
+  // A compiler that would say something at once.
+  writeFileSync(join(cwd, 'src/late.ts'), "console.log('late');\n");
+  const compiler = join(cwd, 'node_modules/typescript');
+  mkdirSync(join(compiler, 'bin'), { recursive: true });
+  writeFileSync(join(compiler, 'package.json'), '{}');
+  writeFileSync(join(compiler, 'bin/tsc'), "console.log('error TS1: asked'); process.exit(1);");
+  const { says } = await dev(cwd);
+  await says('error TS1: asked');
+  const without = await dev(cwd, '--no-types');
+  await without.says(/^started in/m);
+  writeFileSync(join(cwd, 'src/main.ts'), `import './late.js';\n${MAIN}`);
+  await without.says(/^late\n[\s\S]*^restarted in/m);
+  without.child.kill('SIGTERM');
+  await once(without.child, 'close');
+  expect(without.output.stderr).toBe('');
+});
+
+test('what is thrown before it listens is shown with the frames of the project', async () => {
+  const thrower = `function connect(): never {
+  throw new Error('no database', { cause: new Error('refused') });
+}
+connect();
+`;
+  const cwd = echoProject({ 'src/services.ts': thrower });
+  const { says, output } = await dev(cwd);
+  await says('a change starts it again');
+  expect(output.stderr).toMatch(
+    /^Error: no database\n {4}at connect \(src\/services\.ts:2:9\)\n {4}at .*src\/services\.ts:4:1/,
+  );
+  expect(output.stderr).toMatch(
+    /\ncaused by Error: refused\n {4}at connect \(src\/services\.ts:2:/,
+  );
+  expect(output.stderr).not.toMatch(/node:|node_modules|\.millrace|file:/);
+  const whole = await dev(cwd, '--verbose');
+  await whole.says('a change starts it again');
+  expect(whole.output.stderr).toMatch(/ {4}at .*node:internal\/modules/);
+});
+
 test('workers of the program, wherever they are named', async () => {
   const cwd = echoProject({
     'src/main.ts': `import './jobs/start.js';\n${MAIN}`,
@@ -199,7 +260,7 @@ test('a port in use', async () => {
   const { code, stderr } = await millrace(['dev', '--port', String(port)], { cwd: echoProject() });
   expect(code).toBe(1);
   expect(stderr).toBe(
-    `cannot listen on 127.0.0.1:${port}: the port is in use; stop the other process, or choose another port (0 for any)\n`,
+    `cannot listen on 127.0.0.1:${port}: the port is in use; stop the other process, or choose another port (0 for any)\n--host and --port say where, or HOST and PORT in the environment.\n`,
   );
 });
 

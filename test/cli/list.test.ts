@@ -95,6 +95,6 @@ describe('failures', () => {
   test('nobody there', async () => {
     const { code, stderr } = await millrace(['list', '127.0.0.1:1', '--json']);
     expect(code).toBe(64 + Status.UNAVAILABLE);
-    expect(stderr).toContain('cannot connect to 127.0.0.1:1');
+    expect(stderr).toMatch(/cannot connect to 127.0.0.1:1: .*\nIs the service running at /);
   });
 });

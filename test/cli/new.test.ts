@@ -10,7 +10,7 @@ import {
   readFileSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { millrace } from '../support/cli.js';
 import { linkPackages, project } from '../support/project.js';
@@ -119,12 +119,20 @@ describe('--packages', () => {
         .map((rest) => `millrace${rest}-${version}.tgz`)
         .sort(),
     );
-    const { dependencies, overrides } = manifest(root);
-    expect(dependencies).toMatchObject({
+    const { dependencies, optionalDependencies, overrides } = manifest(root);
+    // In a workspace overrides do not count: what is needed is there itself.
+    expect({ ...dependencies, ...(optionalDependencies as object) }).toMatchObject({
       millrace: file('millrace'),
       '@millrace/health': file('millrace-health'),
+      ...native,
     });
-    expect(overrides).toMatchObject({ millrace: '$millrace', ...native });
+    expect(overrides).toEqual(
+      Object.fromEntries(
+        ['millrace', '@millrace/health', '@millrace/reflection', ...Object.keys(native)].map(
+          (name) => [name, `$${name}`],
+        ),
+      ),
+    );
   });
 
   test('an empty MILLRACE_PACKAGES is none', async () => {
@@ -238,6 +246,32 @@ describe('an installation that fails leaves a project that is whole', () => {
     });
     expect(stderr).toMatch(
       /^my-app is complete, but for its dependencies: npm cannot reach its registry \(ECONNREFUSED\)\nWhen there is a network: cd my-app && npm install\n$/,
+    );
+  });
+
+  test.each([
+    [
+      'npm error code E404\nnpm error 404 Not Found - GET https://r/@millrace%2fhealth\nnpm error 404',
+      '',
+    ],
+    [
+      'npm error code ETARGET\nnpm error notarget No matching version found for @millrace/health@9.9.9.',
+      ' 9.9.9',
+    ],
+    ['ERR_PNPM_FETCH_404  GET https://r/@millrace%2Fhealth: Not Found - 404', ''],
+    [
+      '➤ YN0035: │ @millrace/health@npm:9.9.9: Package not found\n➤ YN0035: │   Response Code: 404',
+      ' 9.9.9',
+    ],
+  ])('a registry that does not have it: %j', async (said, version) => {
+    const PATH = project({ npm: '#!/bin/sh\ncat "$SAID"\nexit 1\n', said });
+    chmodSync(join(PATH, 'npm'), 0o755);
+    const stderr = await failing({
+      PATH: `${PATH}${delimiter}${process.env['PATH']}`,
+      SAID: join(PATH, 'said'),
+    });
+    expect(stderr).toBe(
+      `my-app is complete, but for its dependencies: the registry of npm has no @millrace/health${version}\nMake it again from tarballs: in a clone of Millrace npm run pack -- --out DIR, then here rm -r my-app and millrace new my-app --packages DIR.\n`,
     );
   });
 

@@ -120,11 +120,16 @@ test('a port in use', async () => {
   onTestFinished(() => void taken.close());
   await once(taken, 'listening');
   const { port } = taken.address() as AddressInfo;
-  const { code, stderr } = await millrace(['serve', '--port', String(port)], { cwd: services() });
-  expect(code).toBe(1);
-  expect(stderr).toMatch(
-    new RegExp(`^cannot listen on 127.0.0.1:${port}: the port is in use; .*\n$`),
-  );
+  for (const threads of ['1', '2']) {
+    const words = ['serve', '--port', String(port), '--threads', threads];
+    const { code, stdout, stderr } = await millrace(words, { cwd: services() });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(
+      new RegExp(
+        `^cannot listen on 127.0.0.1:${port}: .* in use; .*\n--host and --port say where, `,
+      ),
+    );
+  }
 });
 
 test('a package that is not installed', async () => {

@@ -46,6 +46,7 @@ export class ThreadServer {
   readonly #drainListeners: readonly (() => void)[];
   readonly #closeListeners: readonly (() => void | Promise<void>)[];
   #drained: (() => void) | undefined;
+  #listened = false;
   #closing: Promise<CloseResult> | undefined;
   #lastStats: ThreadStats | undefined;
 
@@ -103,6 +104,12 @@ export class ThreadServer {
    * @throws Error with a MILLRACE_* code
    */
   listen(endpoint: Endpoint, shared: boolean): number {
+    const port = this.#listen(endpoint, shared);
+    this.#listened = true;
+    return port;
+  }
+
+  #listen(endpoint: Endpoint, shared: boolean): number {
     const { backlog } = this.#options;
     if (endpoint.descriptor !== undefined) {
       this.#engine.listenDescriptor(endpoint.descriptor);
@@ -186,7 +193,11 @@ export class ThreadServer {
   }
 
   #notice({ level, message, ...fields }: Notice): void {
-    if (fields.event === 'drained') this.#drained?.();
+    if (fields.event === 'drained') {
+      this.#drained?.();
+      // Where it could not listen that is said, and nobody was there to be waited for.
+      if (!this.#listened) return;
+    }
     this.#logger[level](fields, message);
   }
 }

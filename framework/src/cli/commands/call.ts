@@ -79,7 +79,7 @@ async function run(
     const method = await findMethod(endpoint.contract, name);
     await call(endpoint, name.service, method, json, flags);
   } catch (error) {
-    throw StatusError.is(error) ? await statusReport(error, endpoint.contract) : error;
+    throw StatusError.is(error) ? await statusReport(error, target, endpoint.contract) : error;
   } finally {
     await endpoint.close();
     // A call may end before its input does.

@@ -10,6 +10,7 @@ import { Builder } from '../dev/build.js';
 import { pretty, stamped } from '../dev/pretty.js';
 import { statsLine } from '../dev/stats-line.js';
 import { Supervisor } from '../dev/supervisor.js';
+import { TypeCheck } from '../dev/type-check.js';
 import { explained } from '../generate/explained.js';
 import { generate, outdated } from '../generate/generate.js';
 import { GenerateError } from '../generate/generate-error.js';
@@ -17,7 +18,12 @@ import { watchedPaths } from '../generate/sources.js';
 import { watchProtos } from '../generate/watch.js';
 import { write } from '../generate/write.js';
 import { examples } from '../help.js';
-import { addListenOptions, type ListenFlags, listenAddress } from '../serve/listen-options.js';
+import {
+  addListenOptions,
+  addressError,
+  type ListenFlags,
+  listenAddress,
+} from '../serve/listen-options.js';
 import { untilSignal } from '../signals.js';
 import { writeRemedy } from '../write-remedy.js';
 
@@ -39,6 +45,7 @@ export function devCommand(): Command {
         .argParser(secondsNumber)
         .default(10),
     )
+    .option('--no-types', 'do not check types beside it, where the project has a compiler')
     .addHelpText(
       'after',
       examples(
@@ -47,11 +54,13 @@ export function devCommand(): Command {
         ['dev src/admin.ts --stats 0', 'another program, without statistics'],
       ),
     )
-    .action(run);
+    .action((entry: string | undefined) => run(entry, command.optsWithGlobals()));
 }
 
 interface Flags extends ListenFlags {
   readonly stats: number;
+  readonly types: boolean;
+  readonly verbose: boolean;
 }
 
 async function run(given: string | undefined, flags: Flags): Promise<void> {
@@ -65,7 +74,12 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   const dotenv = existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {};
   const { host, port } = listenAddress(flags, config, { ...dotenv, ...process.env });
   const native = await loadDescriptors();
-  const descriptor = native.openListener(host, port, BACKLOG);
+  let descriptor: number;
+  try {
+    descriptor = native.openListener(host, port, BACKLOG);
+  } catch (error) {
+    throw addressError(error);
+  }
   const work = resolve(WORK, `dev-${process.pid}`);
   try {
     mkdirSync(work, { recursive: true });
@@ -86,17 +100,22 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
     say,
     (report) => process.stdout.write(`${stamped('stats', statsLine(report), coloured)}\n`),
     flags.stats * 1000,
+    flags.verbose,
   );
   const told = untilSignal(
     () => void supervisor.end(),
     () => supervisor.kill(),
   );
   const builder = new Builder(entry);
+  const types = flags.types
+    ? TypeCheck.of(entry, (text) => void process.stderr.write(`${text}\n`))
+    : undefined;
   let builds = 0;
   let running = '';
   let said = '';
   const job = async (): Promise<readonly string[]> => {
     const startedAt = performance.now();
+    types?.stop();
     const folder = join(work, String(++builds));
     const remove = () => rmSync(folder, { recursive: true, force: true });
     try {
@@ -119,6 +138,8 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
             `${entry} ended before it listened (${failure})${kept(supervisor.running)}\n`,
           );
       }
+      // After what it would slow, and not beside what the bundler says.
+      types?.start();
     } catch (error) {
       remove();
       const text = explanation(error);
@@ -137,6 +158,7 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   const watching = await watchProtos(job, (path) => /\.(proto|[cm]?[jt]s|json)$/.test(path));
   await told;
   await Promise.all([supervisor.end(), watching.close()]);
+  types?.stop();
   await builder.close();
   closeSync(descriptor);
   rmSync(work, { recursive: true, force: true });

@@ -44,7 +44,7 @@ async function run(target: string, name: string | undefined, flags: Flags): Prom
       print(data, flags.json, () => text);
     }
   } catch (error) {
-    throw StatusError.is(error) ? await statusReport(error) : error;
+    throw StatusError.is(error) ? await statusReport(error, target) : error;
   } finally {
     await endpoint.close();
   }

@@ -11,6 +11,7 @@ import { CliError, usageError } from '../cli-error.js';
 import { examples } from '../help.js';
 import {
   addListenOptions,
+  addressError,
   configFor,
   type ListenFlags,
   listenAddress,
@@ -172,6 +173,8 @@ function explained(thrown: unknown, entry: string): unknown {
       cause,
     });
   }
+  const ofAddress = addressError(cause);
+  if (ofAddress !== cause) return ofAddress;
   if (code?.startsWith('MILLRACE_')) {
     return new CliError(message ?? code, { cause });
   }

@@ -4,8 +4,8 @@ import { pathToFileURL } from 'node:url';
 
 /** Makes ES modules for Node.js of TypeScript modules and what they import from their project. */
 export interface Bundler {
-  /** The text of one module that holds all of it; packages stay imports. */
-  bundle(file: string): Promise<string>;
+  /** The text of one module that holds all of it; packages stay imports, unless they are asked for too. */
+  bundle(file: string, withPackages?: boolean): Promise<string>;
   /** The modules, by their names, and what they import, each kept where it is below `root`. */
   open(entries: Readonly<Record<string, string>>, root: string): Promise<Bundle>;
 }
@@ -48,11 +48,11 @@ interface Rolldown {
 const PACKAGE = /^(?![./]|[A-Za-z]:)/;
 
 function bundlerOf({ rolldown }: Rolldown): Bundler {
-  const open = (input: string | object, cwd: string) =>
-    rolldown({ input, cwd, platform: 'node', external: PACKAGE, logLevel: 'silent' });
+  const open = (input: string | object, cwd: string, external: RegExp = PACKAGE) =>
+    rolldown({ input, cwd, platform: 'node', external, logLevel: 'silent' });
   return {
-    async bundle(file) {
-      const bundle = await open(file, dirname(file));
+    async bundle(file, withPackages = false) {
+      const bundle = await open(file, dirname(file), withPackages ? /^node:/ : PACKAGE);
       try {
         const { output } = await bundle.generate({ format: 'esm', codeSplitting: false });
         return output[0].code;

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { CliError } from '../cli-error.js';
 import { writeRemedy } from '../write-remedy.js';
-import { findBundler } from './bundler.js';
+import { type Bundler, findBundler } from './bundler.js';
 
 /**
  * Imports a module of the project as it is now, however often it was imported before. TypeScript is
@@ -18,7 +18,7 @@ export async function importModule(file: string): Promise<Record<string, unknown
   try {
     if (!/\.[cm]?ts$/.test(file)) return await fresh(file);
     const bundler = await findBundler(file);
-    if (bundler) return await importText(file, await bundler.bundle(file));
+    if (bundler) return await importBundled(file, bundler);
     if (stripsTypes()) return await fresh(file);
   } catch (error) {
     if (error instanceof CliError) throw error;
@@ -33,6 +33,9 @@ export async function importModule(file: string): Promise<Record<string, unknown
   });
 }
 
+/** What the system says of a folder in which nothing may be written. */
+const READ_ONLY: ReadonlySet<string> = new Set(['EROFS', 'EACCES', 'EPERM']);
+
 /** Whether this Node.js runs TypeScript by itself; 20.19 does not. */
 function stripsTypes(): boolean {
   const { typescript } = process.features as { readonly typescript?: string | false };
@@ -43,19 +46,32 @@ async function fresh(file: string): Promise<Record<string, unknown>> {
   return (await import(`${pathToFileURL(file).href}?${randomUUID()}`)) as Record<string, unknown>;
 }
 
-/** Imports from beside the file, so that packages and `import.meta` are what they are for it. */
-async function importText(file: string, text: string): Promise<Record<string, unknown>> {
+/**
+ * Imports from beside the file, so that packages and `import.meta` are what they are for it. Where
+ * nothing may be written there, from nowhere, and so with all that it imports.
+ */
+async function importBundled(file: string, bundler: Bundler): Promise<Record<string, unknown>> {
+  const text = await bundler.bundle(file);
   const copy = join(dirname(file), `.${basename(file)}.${randomUUID()}.mjs`);
   try {
-    await writeFile(copy, text).catch((error: Error) => {
-      throw new CliError(`${relative('', file)} cannot be built beside itself: ${error.message}`, {
-        remedy: `${writeRemedy(error)} Or write it in JavaScript, as millrace.config.mjs: that is read as it is.`,
-        cause: error,
-      });
-    });
-    return (await import(pathToFileURL(copy).href)) as Record<string, unknown>;
-  } finally {
+    await writeFile(copy, text);
+  } catch (error) {
     // Where it could not be written it may not be removable either, and that is not what to say.
     await rm(copy, { force: true }).catch(() => {});
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (READ_ONLY.has(code)) {
+      const whole = Buffer.from(await bundler.bundle(file, true)).toString('base64');
+      const url = `data:text/javascript;base64,${whole}`;
+      return (await import(url)) as Record<string, unknown>;
+    }
+    throw new CliError(`${relative('', file)} cannot be built beside itself: ${message}`, {
+      remedy: `${writeRemedy(error)} Or write it in JavaScript, as millrace.config.mjs: that is read as it is.`,
+      cause: error,
+    });
+  }
+  try {
+    return (await import(pathToFileURL(copy).href)) as Record<string, unknown>;
+  } finally {
+    await rm(copy, { force: true });
   }
 }

@@ -25,6 +25,7 @@ export class Supervisor {
    * @param address where it does: `127.0.0.1:50051`, `[::1]:50051`
    * @param line takes what children write to standard output
    * @param stats takes what they did in every `statsMs`, if something; 0: never
+   * @param wholeTraces whether what a program throws before it listens is shown with all its frames
    */
   constructor(
     descriptor: number,
@@ -32,12 +33,14 @@ export class Supervisor {
     line: (text: string) => void,
     stats: (report: StatsReport) => void,
     statsMs: number,
+    wholeTraces: boolean,
   ) {
     this.#descriptor = descriptor;
     const { hostname, port } = new URL(`tcp://${address}`);
     this.#address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
     const preload = new URL('./child.js', import.meta.url);
     preload.searchParams.set('statsMs', String(statsMs));
+    if (wholeTraces) preload.searchParams.set('traces', 'whole');
     this.#preload = preload.href;
     this.#line = line;
     this.#stats = stats;

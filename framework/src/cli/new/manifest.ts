@@ -1,5 +1,5 @@
 import { habitsOf, type PackageManager } from './package-manager.js';
-import { ownDependencies, type Packages } from './packages.js';
+import { NATIVE, ownDependencies, type Packages } from './packages.js';
 import type { Project, Template } from './scaffold.js';
 
 /** What a project depends on beside Millrace; Millrace itself is tested with the same. */
@@ -28,6 +28,7 @@ export function manifestFiles(
   const vendored = vendoredPackages(packages);
   const own = ownDependencies(template);
   const ours = own.map((dependency) => [dependency, vendored?.[dependency] ?? packages.version]);
+  const native = manager === 'npm' ? nativePackages(vendored) : { core: [], platforms: [] };
   const manifest = {
     name,
     version: '0.0.0',
@@ -35,9 +36,12 @@ export function manifestFiles(
     type: 'module',
     engines: { node: '>=20.19' },
     scripts: scripts(manager, template),
-    dependencies: { ...Object.fromEntries(ours), ...DEPENDENCIES },
+    dependencies: { ...Object.fromEntries([...ours, ...native.core]), ...DEPENDENCIES },
+    ...(native.platforms.length > 0
+      ? { optionalDependencies: Object.fromEntries(native.platforms) }
+      : {}),
     devDependencies: DEV_DEPENDENCIES,
-    ...(manager === 'npm' ? npmSettings(vendored, own) : {}),
+    ...(manager === 'npm' ? npmSettings(vendored) : {}),
     ...(manager === 'yarn' && vendored !== undefined ? { resolutions: vendored } : {}),
   };
   const files = new Map([['package.json', `${JSON.stringify(manifest, undefined, 2)}\n`]]);
@@ -74,15 +78,24 @@ function vendoredPackages({ tarballs }: Packages): Record<string, string> | unde
   return Object.fromEntries(entries);
 }
 
+/**
+ * What it depends on only through Millrace. Within a workspace npm takes no overrides, but leaves alone
+ * what is installed already because the project itself depends on it.
+ */
+function nativePackages(vendored: Record<string, string> = {}) {
+  const all = Object.entries(vendored).filter(([name]) => name.startsWith(NATIVE));
+  return {
+    core: all.filter(([name]) => name === NATIVE),
+    platforms: all.filter(([name]) => name !== NATIVE),
+  };
+}
+
 /** What it depends on itself, npm wants to be overridden by reference. */
-function npmSettings(vendored: Record<string, string> | undefined, own: readonly string[]): object {
+function npmSettings(vendored: Record<string, string> | undefined): object {
   // A message at install, and nothing that is needed: no package runs a script.
   const settings = { allowScripts: { protobufjs: false } };
   if (vendored === undefined) return settings;
-  const overrides = Object.entries(vendored).map(([name, path]) => [
-    name,
-    own.includes(name) ? `$${name}` : path,
-  ]);
+  const overrides = Object.keys(vendored).map((name) => [name, `$${name}`]);
   return { overrides: Object.fromEntries(overrides), ...settings };
 }
 

@@ -72,11 +72,31 @@ export async function install(manager: PackageManager, folder: string): Promise<
       { remedy: `When there is a network: ${again}` },
     );
   }
+  const unpublished = unknownPackage(output);
+  if (unpublished !== undefined) {
+    throw new CliError(
+      `${folder} is complete, but for its dependencies: the registry of ${manager} has no ${unpublished}`,
+      {
+        remedy: `Make it again from tarballs: in a clone of Millrace npm run pack -- --out DIR, then here rm -r ${folder} and millrace new ${folder} --packages DIR.`,
+      },
+    );
+  }
   const lines = output.trimEnd().split('\n').slice(-12);
   throw new CliError(
     `${folder} is complete, but for its dependencies: ${manager} install ended with code ${code}\n${lines.map((line) => `  ${line}`).join('\n')}`,
     { remedy: `When that is mended: ${again}` },
   );
+}
+
+const NOT_FOUND = /\b404\b|\bE404\b|\bETARGET\b|_FETCH_404\b|NO_MATCHING_VERSION|No candidates/;
+const OUR_PACKAGE = /(?<![\w.-])(@millrace\/[a-z0-9-]+|millrace)(?:@(?:npm:)?(\d[\w.-]*\w))?/g;
+
+/** The package of ours that a registry does not have, with the version where that is said. */
+function unknownPackage(output: string): string | undefined {
+  if (!NOT_FOUND.test(output)) return undefined;
+  const named = [...output.replace(/%2f/gi, '/').matchAll(OUR_PACKAGE)];
+  const [, name, version] = named.find((match) => match[2] !== undefined) ?? named[0] ?? [];
+  return version === undefined ? name : `${name} ${version}`;
 }
 
 /** Undefined for the code if there is no such program. */

@@ -22,7 +22,8 @@ export function ownDependencies(template: string): readonly string[] {
   return ['@millrace/health', ...pubsub, '@millrace/reflection', 'millrace'];
 }
 
-const NATIVE = '@millrace/native';
+/** The native core; `@millrace/native-<platform>` is what it is on a platform. */
+export const NATIVE = '@millrace/native';
 
 /**
  * The tarballs in a folder, as `npm run pack` leaves them: those of our packages that the template

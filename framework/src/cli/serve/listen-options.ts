@@ -58,6 +58,16 @@ export async function configFor(flags: ListenFlags): Promise<LoadedConfig | unde
   }
 }
 
+/** What is wrong with the address, with where it comes from; other errors as they are. */
+export function addressError(error: unknown): unknown {
+  const { code, message } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  if (message === undefined || !/^MILLRACE_(HOST|PORT|LISTEN)_/.test(code ?? '')) return error;
+  return new CliError(message, {
+    remedy: '--host and --port say where, or HOST and PORT in the environment.',
+    cause: error,
+  });
+}
+
 function portOf(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;
   if (isPort(text)) return Number(text);
