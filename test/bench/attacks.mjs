@@ -6,10 +6,11 @@
 
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { calibrate, measure, medianOf } from './measure.mjs';
+import { calibrate, measure } from './measure.mjs';
 import { start } from './peers.mjs';
 import { cpuSeconds } from './processes.mjs';
 import { rowNamed } from './rows.mjs';
+import { medianOf } from './statistics.mjs';
 
 /** Attacking connections a second. */
 export const ATTACKS_PER_SECOND = 20;

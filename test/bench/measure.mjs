@@ -11,6 +11,7 @@ import { startChecker } from './checker.mjs';
 import { body } from './frames.mjs';
 import { h2load } from './h2load.mjs';
 import { cpuSeconds, runGenerator } from './processes.mjs';
+import { quantile } from './statistics.mjs';
 
 /** @typedef {import('./peers.mjs').Server} Server */
 /** @typedef {import('./rows.mjs').Row} Row */
@@ -190,23 +191,6 @@ function latencies(logFile) {
     .split('\n')
     .map((line) => Number(line.split('\t')[2]));
   return { p50: quantile(microseconds, 0.5), p99: quantile(microseconds, 0.99) };
-}
-
-/**
- * @param {readonly number[]} values
- * @param {number} share 0 … 1, nearest rank
- */
-export function quantile(values, share) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-/** @param {readonly number[]} values */
-export function medianOf(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 }
 
 /** @type {Promise<string> | undefined} */

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { quantile } from './measure.mjs';
+import { quantile } from './statistics.mjs';
 
 /** @typedef {{ row: 'start', program: string, milliseconds: number, lowest: number, highest: number, ratio: number }} StartResult */
 

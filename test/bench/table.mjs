@@ -2,8 +2,8 @@
 
 import { clientRows } from './clients.mjs';
 import { fanoutRows } from './fanout/rows.mjs';
-import { medianOf, quantile } from './measure.mjs';
 import { rows } from './rows.mjs';
+import { medianOf, quantile } from './statistics.mjs';
 
 /** @typedef {import('./main.mjs').Entry} Entry */
 /** @typedef {import('./main.mjs').IdleMemory} IdleMemory */

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Slabs kept for reuse at most; more are given back to the allocator. 512 × 16 KiB = 8 MiB.
-const KEPT_SLABS: usize = 512;
+/// Bytes of slabs kept for reuse at most; more are given back to the allocator.
+const KEPT_BYTES: usize = 8 << 20;
 
 /// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], a block of
 /// its own made by [`Chunk::from_vec`], or a part of memory that others send, too, made by
@@ -159,7 +159,7 @@ impl Pool {
     fn give_back(&self, mut slab: Vec<u8>) {
         self.taken.set(self.taken.get() - 1);
         let mut free = self.free.borrow_mut();
-        if free.len() < KEPT_SLABS {
+        if free.len() * self.slab_bytes < KEPT_BYTES {
             slab.clear();
             free.push(slab);
         }

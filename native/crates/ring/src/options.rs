@@ -21,6 +21,9 @@ pub struct Options {
     /// Lets one receive fill several buffers where the kernel does that soundly. Default true;
     /// false is the way out should a kernel pass the self-test and still be wrong.
     pub receive_bundles: bool,
+    /// Lets one receive go on filling buffers where the kernel has that. Default true; false arms a
+    /// receive for each completion, without bundles.
+    pub receive_multishot: bool,
     /// Bytes of a send chunk from the pool. Default 16,384.
     pub chunk_bytes: u32,
     /// Wraps the driver so that it fails now and then, by a seed. Default none.
@@ -38,6 +41,7 @@ impl Default for Options {
             send_ring_entries: 256,
             send_rings: 512,
             receive_bundles: true,
+            receive_multishot: true,
             chunk_bytes: 16_384,
             #[cfg(feature = "__fault")]
             fault: None,

@@ -63,6 +63,11 @@ fn make(mut preset: Preset, mut reason: String, options: &Options) -> Result<Sel
         preset.receive = ReceiveMode::Multishot;
         reason = "bundle: sends in bundles and receives one buffer at a time".into();
     }
+    let multishot = matches!(preset.receive, ReceiveMode::Bundle | ReceiveMode::Multishot);
+    if multishot && !options.receive_multishot {
+        preset.receive = ReceiveMode::Single;
+        reason = format!("{}: arms a receive for each buffer", preset.name);
+    }
     let driver = Uring::new(options, preset).map_err(|error| explain(&error))?;
     Ok(Selection {
         name: driver.name(),
