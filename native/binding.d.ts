@@ -181,9 +181,8 @@ export declare class NativeTopics {
   /** Throws `MILLRACE_TOPICS_CONFLICT` if the process has topics of that name with other options. */
   constructor(options: NativeTopicsOptions);
   /**
-   * Where messages are encoded before `publish()`: a head of 16 bytes, with the sequence that was
-   * given to the event published last and one that is given to the next, each a u64, and then the
-   * message. Once only.
+   * Where messages are encoded before they are published: the head, the table and the messages
+   * that `TOPICS_` constants of the layout describe. Once only.
    */
   staging(): ArrayBuffer;
   /** A number for a topic, until `forget()`. Throws `MILLRACE_TOPIC_ILLEGAL`. */
@@ -192,18 +191,24 @@ export declare class NativeTopics {
   forget(): void;
   /** Throws what `NativeEngine.subscribe` would now. */
   check(subscription: NativeSubscription): void;
+  /** Publishes what is queued in the staging memory; it is not retained. */
+  publishQueued(): void;
   /**
-   * Publishes the first `length` bytes behind the head of the staging memory; answers for how many
-   * subscriptions of this process, or -1: there is an event of that sequence. With `retain` it is
-   * kept, under the sequence in the head if there is one.
+   * Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under
+   * the sequence in the head if there is one; answers for how many subscriptions of this process, or
+   * -1: there is an event of that sequence.
    */
-  publish(topic: number, length: number, retain: boolean): number;
-  /** The same for a message that is larger than the staging memory. */
+  publishRetained(topic: number, length: number): number;
+  /** The same for a message that is larger than the staging memory. Without `retain` it is not kept. */
   publishLarge(topic: number, message: Uint8Array, retain: boolean): number;
-  /** Whether no subscriber makes the publishers of a topic wait. */
-  writable(topic: number): boolean;
   /**
-   * Calls back when `writable()` may answer true where it answered false. It does not keep the
+   * Has the head of the staging memory say who gets the events of a topic. Answers how many events
+   * this thread may publish before it asks again whether a subscriber makes publishers of the topic
+   * wait: one does at 0, none ever would at 2^32 - 1.
+   */
+  lookUp(topic: number): number;
+  /**
+   * Calls back when `lookUp()` may answer more where it answered 0. It does not keep the
    * process alive. Once only.
    */
   onWritable(callback: () => void): void;

@@ -22,6 +22,7 @@ import type {
 } from './native.js';
 import { Operations } from './operations.js';
 import { type RecordSink, readRecords } from './records.js';
+import { publishQueued } from './topics-port.js';
 
 const WATCH_MS = 100;
 const levels = ['open', 'low', 'critical'] as const;
@@ -300,6 +301,7 @@ export class Engine<Sink extends EngineSink = EngineHandler> implements CallPort
    * @throws Error with a code MILLRACE_*
    */
   subscribe(call: number, topics: NativeTopics, subscription: NativeSubscription): void {
+    publishQueued();
     this.native.subscribe(call, topics, subscription);
   }
 }

@@ -128,3 +128,23 @@ export const STATUS_HEADERS_SEEN = 1024;
 export const STATUS_LOCAL = 2048;
 /** Bit of STATUS, beside UNPROCESSED: nothing of the call left this process. */
 export const STATUS_NEVER_SENT = 4096;
+
+/** Two words: the sequence of the event that was published last, low word first; 0 if it has none. */
+export const TOPICS_SEQUENCE = 0;
+/** Two words: the sequence that the event published next brings along; 0: it gets one. */
+export const TOPICS_SEQUENCE_GIVEN = 2;
+/** Changes when a subscription comes or goes, on whichever thread. */
+export const TOPICS_VERSION = 4;
+/** Events queued; set to 0 by native code when it has published them. */
+export const TOPICS_EVENT_COUNT = 5;
+/** Bytes of their messages; set to 0 likewise. */
+export const TOPICS_USED = 6;
+/** Of the topic that was asked for last: the version that holds for what is said of it. */
+export const TOPICS_FOUND_VERSION = 7;
+/** Of the same: subscriptions that get its events. */
+export const TOPICS_FOUND_DELIVERED = 8;
+/** Where the table of events begins, in words: number of the topic, length of the message. */
+export const TOPICS_EVENTS_AT = 16;
+export const TOPICS_EVENT_CAPACITY = 512;
+/** Where the messages begin, in bytes; one behind the other. */
+export const TOPICS_MESSAGES_AT = 4160;

@@ -1,5 +1,5 @@
 import type { NativeSubscription } from '../bridge/native.js';
-import type { TopicsPort } from '../bridge/topics-port.js';
+import { publishQueued, type TopicsPort } from '../bridge/topics-port.js';
 
 /** What happens to events for a subscriber that has `maxPending` of them waiting already. */
 export type SlowConsumer = 'block' | 'drop-oldest' | 'drop-newest' | 'disconnect';
@@ -70,6 +70,7 @@ export class TopicSubscription<M> implements Subscription<M> {
   end(error?: unknown): void {
     if (this.#state === 'over' || this.#ended !== undefined) return;
     this.#ended = { error };
+    publishQueued();
     this.#course?.end(error);
   }
 

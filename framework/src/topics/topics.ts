@@ -1,5 +1,5 @@
 import type { NativeSubscription } from '../bridge/native.js';
-import { TooLarge, TopicsPort } from '../bridge/topics-port.js';
+import { type KnownTopic, TooLarge, TopicsPort } from '../bridge/topics-port.js';
 import type { MessageType } from '../codec/message-type.js';
 import { MillraceError } from '../errors.js';
 import { limitTable } from '../limits.js';
@@ -178,8 +178,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   readonly #port: TopicsPort;
   readonly #topicsMax: number;
   readonly #retains: boolean;
-  /** The numbers by which native code knows topics. */
-  readonly #numbers = new Map<string, number>();
+  readonly #known = new Map<string, KnownTopic>();
   readonly #waits = new Map<string, Wait>();
   #blockedMs = 0;
 
@@ -195,24 +194,26 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
 
   publish(topic: string, message: Init, options?: PublishOptions): Published {
     const retain = options?.retain ?? this.#retains;
-    const own = (retain && options?.sequence) || 0n;
     if (retain && !this.#retains) {
       throw new MillraceError(
         'MILLRACE_OPTION_INVALID',
         `retain is true, but the topics "${this.name}" have no retention`,
       );
     }
-    const number = this.#numbers.get(topic) ?? this.#add(topic);
+    const known = this.#known.get(topic) ?? this.#add(topic);
     const port = this.#port;
-    let delivered: number;
+    const most = limitTable.sendMessageBytes.default;
     try {
-      const most = limitTable.sendMessageBytes.default;
-      delivered = port.publish(number, this.#type, message, most, retain, own);
+      if (!retain) {
+        return { sequence: 0n, delivered: port.queue(known, this.#type, message, most) };
+      }
+      const own = options?.sequence ?? 0n;
+      const delivered = port.retain(known, this.#type, message, most, own);
+      return { sequence: port.sequence, delivered: Math.max(0, delivered) };
     } catch (error) {
       if (error instanceof TooLarge) throw tooLarge(this.#type.typeName, error.length);
       throw error;
     }
-    return { sequence: port.sequence, delivered: Math.max(0, delivered) };
   }
 
   /** What the rest of this folder needs. */
@@ -221,8 +222,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   }
 
   writable(topic: string): true | Promise<void> {
-    const number = this.#numbers.get(topic) ?? this.#add(topic);
-    if (this.#port.native.writable(number)) return true;
+    const known = this.#known.get(topic) ?? this.#add(topic);
+    if (this.#port.isWritable(known)) return true;
     let wait = this.#waits.get(topic);
     if (wait === undefined) {
       let resolve = () => {};
@@ -247,7 +248,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     if (group !== undefined) wanted.group = group;
     setStart(wanted, options.start);
     try {
-      this.#port.native.check(wanted);
+      this.#port.check(wanted);
     } catch (error) {
       throw topicsError(error);
     }
@@ -259,32 +260,32 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     let blockedMs = this.#blockedMs;
     for (const { since } of this.#waits.values()) blockedMs += now - since;
     return {
-      ...(JSON.parse(this.#port.native.stats()) as Omit<TopicsStats, 'blockedMs'>),
+      ...(JSON.parse(this.#port.stats()) as Omit<TopicsStats, 'blockedMs'>),
       blockedMs: Math.round(blockedMs),
     };
   }
 
-  #add(topic: string): number {
-    if (this.#numbers.size >= this.#topicsMax) {
+  #add(topic: string): KnownTopic {
+    if (this.#known.size >= this.#topicsMax) {
       // Those that are still in use are found anew.
-      this.#numbers.clear();
-      this.#port.native.forget();
+      this.#known.clear();
+      this.#port.forget();
     }
-    let number: number;
+    let known: KnownTopic;
     try {
-      number = this.#port.native.topic(topic);
+      known = this.#port.topic(topic);
     } catch (error) {
       throw topicsError(error);
     }
-    this.#numbers.set(topic, number);
-    return number;
+    this.#known.set(topic, known);
+    return known;
   }
 
   /** Some subscriber holds up its topics no longer. */
   #wake(): void {
     for (const [topic, { resolve, since }] of this.#waits) {
-      const number = this.#numbers.get(topic) ?? this.#add(topic);
-      if (!this.#port.native.writable(number)) continue;
+      const known = this.#known.get(topic) ?? this.#add(topic);
+      if (!this.#port.isWritable(known)) continue;
       this.#waits.delete(topic);
       this.#blockedMs += performance.now() - since;
       resolve();

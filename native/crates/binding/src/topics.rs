@@ -105,9 +105,8 @@ impl NativeTopics {
         })
     }
 
-    /// Where messages are encoded before `publish()`: a head of 16 bytes, with the sequence that was
-    /// given to the event published last and one that is given to the next, each a u64, and then the
-    /// message. Once only.
+    /// Where messages are encoded before they are published: the head, the table and the messages
+    /// that `TOPICS_` constants of the layout describe. Once only.
     #[napi]
     pub fn staging(&self, env: Env) -> Result<ArrayBuffer<'static>> {
         guard(|| {
@@ -143,27 +142,40 @@ impl NativeTopics {
         })
     }
 
-    /// Publishes the first `length` bytes behind the head of the staging memory; answers for how many
-    /// subscriptions of this process, or -1: there is an event of that sequence. With `retain` it is
-    /// kept, under the sequence in the head if there is one.
+    /// Publishes what is queued in the staging memory; it is not retained.
     #[napi]
-    pub fn publish(&self, topic: u32, length: u32, retain: bool) -> Result<i32> {
-        guard(|| Ok(said(self.topics.publish_staged(topic, length, retain))))
+    pub fn publish_queued(&self) -> Result<()> {
+        guard(|| {
+            if self.topics.publish_queued() {
+                flush_hosts();
+            }
+            Ok(())
+        })
     }
 
-    /// The same for a message that is larger than the staging memory.
+    /// Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under
+    /// the sequence in the head if there is one; answers for how many subscriptions of this process, or
+    /// -1: there is an event of that sequence.
+    #[napi]
+    pub fn publish_retained(&self, topic: u32, length: u32) -> Result<i32> {
+        guard(|| Ok(said(self.topics.publish_staged(topic, length, true))))
+    }
+
+    /// The same for a message that is larger than the staging memory. Without `retain` it is not kept.
     #[napi]
     pub fn publish_large(&self, topic: u32, message: &[u8], retain: bool) -> Result<i32> {
         guard(|| Ok(said(self.topics.publish_from_head(topic, message, retain))))
     }
 
-    /// Whether no subscriber makes the publishers of a topic wait.
+    /// Has the head of the staging memory say who gets the events of a topic. Answers how many events
+    /// this thread may publish before it asks again whether a subscriber makes publishers of the topic
+    /// wait: one does at 0, none ever would at 2^32 - 1.
     #[napi]
-    pub fn writable(&self, topic: u32) -> Result<bool> {
-        guard(|| Ok(self.topics.are_writable(topic)))
+    pub fn look_up(&self, topic: u32) -> Result<u32> {
+        guard(|| Ok(self.topics.look_up(topic)))
     }
 
-    /// Calls back when `writable()` may answer true where it answered false. It does not keep the
+    /// Calls back when `lookUp()` may answer more where it answered 0. It does not keep the
     /// process alive. Once only.
     #[napi]
     pub fn on_writable(&self, callback: Function<'_, (), ()>) -> Result<()> {

@@ -157,7 +157,38 @@ pub const STATUS_LOCAL: u32 = 2048;
 /// Bit of STATUS, beside UNPROCESSED: nothing of the call left this process.
 pub const STATUS_NEVER_SENT: u32 = 4096;
 
+/// Bytes of the memory into which JavaScript encodes what it publishes to topics: a head of words, a
+/// table of queued events, and their messages.
+pub const TOPICS_BYTES: usize = 64 * 1024;
+/// Two words: the sequence of the event that was published last, low word first; 0 if it has none.
+pub const TOPICS_SEQUENCE: usize = 0;
+/// Two words: the sequence that the event published next brings along; 0: it gets one.
+pub const TOPICS_SEQUENCE_GIVEN: usize = 2;
+/// Changes when a subscription comes or goes, on whichever thread.
+pub const TOPICS_VERSION: usize = 4;
+/// Events queued; set to 0 by native code when it has published them.
+pub const TOPICS_EVENT_COUNT: usize = 5;
+/// Bytes of their messages; set to 0 likewise.
+pub const TOPICS_USED: usize = 6;
+/// Of the topic that was asked for last: the version that holds for what is said of it.
+pub const TOPICS_FOUND_VERSION: usize = 7;
+/// Of the same: subscriptions that get its events.
+pub const TOPICS_FOUND_DELIVERED: usize = 8;
+/// Where the table of events begins, in words.
+pub const TOPICS_EVENTS_AT: usize = 16;
+/// Words of a queued event: number of its topic, length of its message.
+pub const TOPICS_EVENT_WORDS: usize = 2;
+/// Events that the table takes.
+pub const TOPICS_EVENT_CAPACITY: usize = 512;
+/// Where the messages begin, in bytes; one behind the other.
+pub const TOPICS_MESSAGES_AT: usize = 4160;
+
 const _: () = {
+    assert!(
+        TOPICS_MESSAGES_AT == 4 * (TOPICS_EVENTS_AT + TOPICS_EVENT_WORDS * TOPICS_EVENT_CAPACITY)
+    );
+    assert!(TOPICS_FOUND_DELIVERED < TOPICS_EVENTS_AT);
+    assert!(TOPICS_MESSAGES_AT < TOPICS_BYTES);
     assert!(RECORD_CAPACITY.is_power_of_two());
     assert!(OPERATION_CAPACITY.is_power_of_two());
     assert!(CONTROL_RING_FREE < CONTROL_WORDS);

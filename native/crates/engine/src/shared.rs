@@ -1,9 +1,13 @@
 //! Bounds-checked access to the tables and bytes that JavaScript sees too.
 //!
 //! JavaScript and the engine run on one thread and never at the same time, so plain reads and
-//! writes through raw pointers are enough; no Rust reference to this memory outlives a call.
+//! writes through raw pointers are enough; no Rust reference to this memory outlives a call. What
+//! other threads may say, they say by [`show_word`].
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use millrace_ring::SharedMemory;
 
@@ -81,6 +85,15 @@ pub(crate) fn copy_in(memory: &SharedMemory, offset: usize, source: &[u8]) {
     unsafe {
         std::ptr::copy_nonoverlapping(source.as_ptr(), memory.as_ptr().add(offset), source.len())
     }
+}
+
+/// Writes a word that JavaScript reads on another thread, whenever it likes.
+pub(crate) fn show_word(memory: &SharedMemory, index: usize, value: u32) {
+    assert!(index < memory.len() / 4);
+    // SAFETY: the word is inside the mapping, which is page aligned, and native code never accesses it
+    // but by this function.
+    let word = unsafe { AtomicU32::from_ptr(memory.as_ptr().cast::<u32>().add(index)) };
+    word.store(value, Ordering::Release);
 }
 
 /// Gives the pages of a mapping back to the system; it reads as zeros afterwards.

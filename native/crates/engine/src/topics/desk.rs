@@ -17,17 +17,8 @@ use super::{
     event::{FIELD_BYTES, Log, PREFIX, field},
     lane::{Carried, Lane, Seat},
     space::{Group, Matches, Part, Space, Subscribe},
+    staging::{Messages, Staging},
 };
-use crate::shared;
-
-/// Bytes and events of a log from which its engine should take them before more is published.
-const LOG_BYTES: usize = 1024 * 1024;
-const LOG_EVENTS: usize = 4096;
-
-/// Bytes of the memory into which JavaScript encodes what it publishes, and of its head: the sequence
-/// that the last event got, and that which the next is given.
-const STAGING_BYTES: usize = 64 * 1024;
-const STAGING_HEAD: usize = 16;
 
 thread_local! {
     /// The logs of the engines of this thread, by the number of their seat.
@@ -80,6 +71,8 @@ pub struct Topics {
 
 struct Desk {
     space: Arc<Space>,
+    /// The number by which the space knows it as one that publishes.
+    publisher: u64,
     waker: Cell<Option<u64>>,
     known: RefCell<Vec<Known>>,
     /// Of each queue group, how many events were for it.
@@ -87,7 +80,7 @@ struct Desk {
     /// The ways to engines of other threads, by the number of their seat.
     lanes: RefCell<HashMap<u64, Rc<Lane>>>,
     framed: RefCell<Vec<u8>>,
-    staging: Arc<SharedMemory>,
+    staging: Staging,
 }
 
 struct Known {
@@ -116,6 +109,7 @@ impl Drop for Desk {
         if let Some(waker) = self.waker.take() {
             self.space.remove_waker(waker);
         }
+        self.space.remove_publisher(self.publisher);
     }
 }
 
@@ -125,13 +119,15 @@ impl Topics {
     /// # Errors
     /// `MILLRACE_TOPICS_CONFLICT`: they exist with other options.
     pub fn open(name: &str, options: &TopicsOptions) -> Result<Self, TopicsError> {
-        let staging = SharedMemory::new(STAGING_BYTES).map_err(|error| TopicsError {
+        let staging = Staging::new().map_err(|error| TopicsError {
             code: "MILLRACE_MEMORY",
             message: format!("cannot map memory for topics: {error}"),
         })?;
+        let space = Space::open(name, options)?;
         Ok(Self {
             desk: Rc::new(Desk {
-                space: Space::open(name, options)?,
+                publisher: space.add_publisher(&staging),
+                space,
                 waker: Cell::new(None),
                 known: RefCell::default(),
                 turns: RefCell::default(),
@@ -223,31 +219,58 @@ impl Topics {
 
     /// The memory into which JavaScript encodes.
     pub fn staging(&self) -> Arc<SharedMemory> {
-        Arc::clone(&self.desk.staging)
+        self.desk.staging.memory()
     }
 
-    /// Publishes the first `length` bytes behind the head of the staging memory, as
+    /// Publishes what is queued in the staging memory, in its order, and does not retain it. Whether the
+    /// engines of this thread should be flushed ([`Engine::flush`](crate::Engine::flush)) before more is
+    /// published.
+    pub fn publish_queued(&self) -> bool {
+        let mut queued = self.desk.staging.take();
+        let mut full = false;
+        while let Some((topic, messages)) = queued.run() {
+            full |= self.publish_run(topic, messages);
+        }
+        full
+    }
+
+    /// Publishes what is queued, and then the message behind it, of `length` bytes, as
     /// [`Topics::publish`] does; with `retain` under the sequence in the head, if there is one.
     pub fn publish_staged(&self, topic: u32, length: u32, retain: bool) -> Published {
-        let staging = Arc::clone(&self.desk.staging);
-        let message = shared::bytes(&staging, STAGING_HEAD, length as usize);
+        let message = self.desk.staging.message(length);
         self.publish_from_head(topic, message, retain)
     }
 
     /// The same for a message from elsewhere.
     pub fn publish_from_head(&self, topic: u32, message: &[u8], retain: bool) -> Published {
-        let staging = Arc::clone(&self.desk.staging);
-        let given = shared::bytes(&staging, 8, 8)
-            .try_into()
-            .map_or(0, u64::from_le_bytes);
-        let retain = match (retain, given) {
+        let Desk { staging, .. } = &*self.desk;
+        let full = self.publish_queued();
+        let retain = match (retain, staging.given()) {
             (false, _) => Retain::No,
             (true, 0) => Retain::Counted,
             (true, given) => Retain::As(given),
         };
-        let published = self.publish(topic, message, retain);
-        shared::copy_in(&staging, 0, &published.sequence.to_le_bytes());
+        let mut published = self.publish(topic, message, retain);
+        published.full |= full;
+        staging.sequenced(published.sequence);
         published
+    }
+
+    /// Says in the head of the staging memory how many subscriptions get the events of a topic. Answers
+    /// how many this thread may publish, to it and others together, before it has to ask again whether
+    /// somebody makes it wait; `u32::MAX`: nobody would.
+    pub fn look_up(&self, topic: u32) -> u32 {
+        let Desk { staging, space, .. } = &*self.desk;
+        let Some(route) = self.route(topic) else {
+            staging.found(0, 0);
+            return u32::MAX;
+        };
+        staging.found(route.matches.version, route.matches.delivered);
+        match route.matches.room() {
+            // What others publish meanwhile needs room, too.
+            Some(room) => room.div_ceil(space.publishers()),
+            None => u32::MAX,
+        }
     }
 
     /// Publishes an encoded message to a topic; engines of this thread send it when they are applied
@@ -292,7 +315,6 @@ impl Topics {
             return Published::nothing(placed.sequence, false);
         };
         space.counters.published.fetch_add(1, Ordering::Relaxed);
-        let mut full = false;
         let mut event = Event {
             framed: &framed,
             arrival: placed.arrival,
@@ -301,26 +323,9 @@ impl Topics {
         };
         // Before it is on its way: its engine may have sent it at once, and counts it off then.
         for standing in &route.matches.blocking {
-            standing.give();
+            standing.give(1);
         }
-        for (part, place) in route.matches.parts.iter().zip(&route.parts) {
-            full |= place.give(&mut event, part);
-        }
-        for (number, group) in route.matches.groups.iter().enumerate() {
-            let turns = &route.turns[number];
-            let chosen = choose(group, turns);
-            let Some(member) = group.members.get(chosen) else {
-                continue;
-            };
-            if !member.blocking.is_empty() {
-                member.standings.iter().for_each(|standing| standing.give());
-            }
-            full |= route.groups[number][chosen].give(&mut event, member);
-        }
-        if event.missed > 0 {
-            let dropped = &space.counters.dropped;
-            dropped.fetch_add(event.missed, Ordering::Relaxed);
-        }
+        let full = self.give(&route, &mut event);
         Published {
             sequence: placed.sequence,
             known: false,
@@ -329,10 +334,76 @@ impl Topics {
         }
     }
 
+    /// Publishes events to one topic that are not retained; whether there should be no more for now.
+    fn publish_run(&self, topic: u32, messages: Messages<'_>) -> bool {
+        let Some(route) = self.route(topic) else {
+            return false;
+        };
+        let Desk { space, framed, .. } = &*self.desk;
+        let count = messages.len();
+        let published = &space.counters.published;
+        published.fetch_add(count as u64, Ordering::Relaxed);
+        // As above, before they are on their way.
+        for standing in &route.matches.blocking {
+            standing.give(count as u32);
+        }
+        let matches = &route.matches;
+        if let ([Place::Here(log)], [part], []) =
+            (&route.parts[..], &matches.parts[..], &matches.groups[..])
+        {
+            let mut log = log.borrow_mut();
+            for message in messages {
+                log.push_message(message);
+            }
+            log.address(count, &part.audience);
+            return log.is_full();
+        }
+        let mut framed = framed.borrow_mut();
+        let mut full = false;
+        for message in messages {
+            frame(message, 0, 0, &mut framed);
+            let mut event = Event {
+                framed: &framed,
+                arrival: 0,
+                kept: None,
+                missed: 0,
+            };
+            full |= self.give(&route, &mut event);
+        }
+        full
+    }
+
+    /// Puts an event on its way to everybody, whether there should be no more for now.
+    fn give(&self, route: &Route, event: &mut Event<'_>) -> bool {
+        let mut full = false;
+        for (part, place) in route.matches.parts.iter().zip(&route.parts) {
+            full |= place.give(event, part);
+        }
+        for (number, group) in route.matches.groups.iter().enumerate() {
+            let turns = &route.turns[number];
+            let chosen = choose(group, turns);
+            let Some(member) = group.members.get(chosen) else {
+                continue;
+            };
+            if !member.blocking.is_empty() {
+                member
+                    .standings
+                    .iter()
+                    .for_each(|standing| standing.give(1));
+            }
+            full |= route.groups[number][chosen].give(event, member);
+        }
+        if event.missed > 0 {
+            let dropped = &self.desk.space.counters.dropped;
+            dropped.fetch_add(event.missed, Ordering::Relaxed);
+        }
+        full
+    }
+
     /// Whether no subscriber makes the publishers of a topic wait.
     pub fn are_writable(&self, topic: u32) -> bool {
         self.route(topic)
-            .is_none_or(|route| route.matches.are_writable())
+            .is_none_or(|route| route.matches.room() != Some(0))
     }
 
     /// What is there and what was counted, as JSON.
@@ -492,8 +563,8 @@ impl Place {
             Self::Here(log) => {
                 let mut log = log.borrow_mut();
                 log.push(event.framed, event.arrival, event.kept.as_ref());
-                log.address(&part.audience);
-                log.bytes() >= LOG_BYTES || log.events() >= LOG_EVENTS
+                log.address(1, &part.audience);
+                log.is_full()
             }
             Self::Away(lane) => {
                 let carried = Carried {

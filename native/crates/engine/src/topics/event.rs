@@ -70,9 +70,10 @@ struct Logged {
     shared: OnceCell<Rc<Shared>>,
 }
 
-/// Who gets which event of a log.
+/// Who gets which successive events of a log.
 struct Addressed {
-    event: u32,
+    first: u32,
+    end: u32,
     audience: Audience,
 }
 
@@ -104,6 +105,10 @@ impl Default for Log {
     }
 }
 
+/// Bytes and events from which a log is full.
+const FULL_BYTES: usize = 1024 * 1024;
+const FULL_EVENTS: usize = 4096;
+
 /// What a log keeps of its memory when it is emptied.
 const KEPT_BYTES: usize = 1024 * 1024;
 const KEPT_EVENTS: usize = 16 * 1024;
@@ -113,12 +118,9 @@ impl Log {
         self.events.is_empty()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn events(&self) -> usize {
-        self.events.len()
+    /// Whether its engine should take what is there before more is published.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL_BYTES || self.events.len() >= FULL_EVENTS
     }
 
     /// Appends an event for nobody yet.
@@ -136,13 +138,36 @@ impl Log {
         self.bytes.extend_from_slice(framed);
     }
 
-    /// The last event is for them, too.
+    /// Appends an event that is not retained, for nobody yet.
     #[inline]
-    pub(crate) fn address(&mut self, audience: &Audience) {
-        self.addressed.push(Addressed {
-            event: self.events.len() as u32 - 1,
-            audience: Arc::clone(audience),
+    pub(crate) fn push_message(&mut self, message: &[u8]) {
+        self.events.push(Logged {
+            start: self.bytes.len(),
+            arrival: 0,
+            kept: None,
+            shared: OnceCell::new(),
         });
+        let mut prefix = [0; PREFIX];
+        prefix[1..].copy_from_slice(&(message.len() as u32).to_be_bytes());
+        self.bytes.extend_from_slice(&prefix);
+        self.bytes.extend_from_slice(message);
+    }
+
+    /// The last events, so many, are for them, too.
+    #[inline]
+    pub(crate) fn address(&mut self, count: usize, audience: &Audience) {
+        let end = self.events.len() as u32;
+        let first = end - count as u32;
+        match self.addressed.last_mut() {
+            Some(last) if last.end == first && Arc::ptr_eq(&last.audience, audience) => {
+                last.end = end;
+            }
+            _ => self.addressed.push(Addressed {
+                first,
+                end,
+                audience: Arc::clone(audience),
+            }),
+        }
     }
 
     pub(crate) fn start(&self, event: usize) -> usize {
@@ -169,19 +194,11 @@ impl Log {
 
     /// Appends the runs to `into`.
     pub(crate) fn runs(&self, into: &mut Vec<Run>) {
-        for Addressed { event, audience } in &self.addressed {
-            let event = *event as usize;
-            match into.last_mut() {
-                Some(run) if run.end == event && Arc::ptr_eq(&run.audience, audience) => {
-                    run.end += 1;
-                }
-                _ => into.push(Run {
-                    first: event,
-                    end: event + 1,
-                    audience: Arc::clone(audience),
-                }),
-            }
-        }
+        into.extend(self.addressed.iter().map(|addressed| Run {
+            first: addressed.first as usize,
+            end: addressed.end as usize,
+            audience: Arc::clone(&addressed.audience),
+        }));
     }
 
     pub(crate) fn arrival(&self, event: usize) -> u64 {
@@ -230,7 +247,7 @@ mod tests {
         ] {
             log.push(bytes, 0, None);
             for audience in audiences {
-                log.address(audience);
+                log.address(1, audience);
             }
         }
         let mut runs = Vec::new();

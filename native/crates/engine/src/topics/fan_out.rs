@@ -295,7 +295,7 @@ impl Engine {
             if joined.seat.take_ring() || more {
                 let rest = joined.inlets.take(&joined.seat, |carried| {
                     log.push(&carried.framed, carried.arrival, Some(&carried.framed));
-                    log.address(&carried.audience);
+                    log.address(1, &carried.audience);
                 });
                 let overrun = joined.seat.take_overrun();
                 self.hub.more |= rest;

@@ -70,8 +70,7 @@ impl Standing {
     /// Whether a publisher has to wait for it, or, in a queue group, choose another.
     pub(crate) fn is_at_bound(&self) -> bool {
         if self.blocks() {
-            self.pending.load(Ordering::SeqCst) >= self.max_pending
-                || self.short.load(Ordering::SeqCst)
+            self.room() == 0
         } else {
             self.at_bound.load(Ordering::Relaxed)
         }
@@ -96,9 +95,18 @@ impl Standing {
         self.overrun.load(Ordering::Acquire)
     }
 
-    /// An event is on its way to a subscriber that blocks.
-    pub(crate) fn give(&self) {
-        self.pending.fetch_add(1, Ordering::SeqCst);
+    /// Of a subscriber that blocks: how many more events may be published for it.
+    pub(crate) fn room(&self) -> u32 {
+        if self.short.load(Ordering::SeqCst) {
+            return 0;
+        }
+        self.max_pending
+            .saturating_sub(self.pending.load(Ordering::SeqCst))
+    }
+
+    /// So many events are on their way to a subscriber that blocks.
+    pub(crate) fn give(&self, count: u32) {
+        self.pending.fetch_add(count, Ordering::SeqCst);
     }
 
     /// An event for it waits for which there is no memory, or had no room on its way.

@@ -3,6 +3,7 @@
 //! - [`space`]: what all threads share of the topics of one name, above all who has subscribed to what;
 //! - [`desk`]: where a thread publishes ([`Topics`]): finds out who gets an event, and appends it to the
 //!   log of their engine;
+//! - [`staging`]: what it publishes, as JavaScript has encoded it;
 //! - [`event`]: that log, and events that wait;
 //! - [`lane`]: how an event gets to an engine of another thread;
 //! - [`feed`]: what waits for one subscriber, and what happens when that is too much;
@@ -17,6 +18,7 @@ mod fan_out;
 mod feed;
 mod lane;
 mod space;
+mod staging;
 
 use std::{fmt, sync::Arc};
 

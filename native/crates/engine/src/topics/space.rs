@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,7 @@ use super::{
     event::Audience,
     feed::{SlowConsumer, Standing},
     lane::Seat,
+    staging::Staging,
 };
 
 /// Longest name of a queue group, in bytes.
@@ -47,6 +48,8 @@ pub(crate) struct Space {
     /// Called when publishers need not wait any more; by the number of their handle.
     wakers: Mutex<Vec<(u64, Waker)>>,
     handles: AtomicU64,
+    /// How many publish to it: `stagings` of the state.
+    publishers: AtomicU32,
 }
 
 /// Wakes the publishers of one thread, from any thread.
@@ -54,6 +57,8 @@ pub type Waker = Box<dyn Fn() + Send>;
 
 struct State {
     routes: Routes<u32>,
+    /// Of those who publish, by the number of their handle: where they are shown the version.
+    stagings: Vec<(u64, Staging)>,
     /// By the number that the routes have for them.
     subscribers: Vec<Option<Subscriber>>,
     free: Vec<u32>,
@@ -100,7 +105,7 @@ impl Drop for Registration {
 
 /// Who gets the events of a topic, until a subscription comes or goes.
 pub(crate) struct Matches {
-    version: u64,
+    pub(crate) version: u64,
     /// Subscriptions, a queue group counting one.
     pub(crate) delivered: u32,
     pub(crate) parts: Vec<Part>,
@@ -113,6 +118,21 @@ pub(crate) struct Matches {
 pub(crate) struct Group {
     pub(crate) name: Arc<str>,
     pub(crate) members: Vec<Part>,
+}
+
+impl Group {
+    /// As [`Matches::room`]: another member takes what one has no room for.
+    fn room(&self) -> Option<u32> {
+        let mut most = 0;
+        for member in &self.members {
+            if member.blocking.is_empty() {
+                return None;
+            }
+            let room = member.standings.iter().map(|standing| standing.room());
+            most = most.max(room.min().unwrap_or(0));
+        }
+        Some(most)
+    }
 }
 
 /// Subscribers of one engine.
@@ -150,15 +170,12 @@ impl Part {
 }
 
 impl Matches {
-    /// Whether no publisher of the topic has to wait.
-    pub(crate) fn are_writable(&self) -> bool {
-        !self.blocking.iter().any(|standing| standing.is_at_bound())
-            && !self.groups.iter().any(|group| {
-                group
-                    .members
-                    .iter()
-                    .all(|member| !member.blocking.is_empty() && member.is_at_bound())
-            })
+    /// How many events may be published before publishers of the topic have to wait; `None`: nobody
+    /// makes them wait.
+    pub(crate) fn room(&self) -> Option<u32> {
+        let alone = self.blocking.iter().map(|standing| standing.room());
+        let groups = self.groups.iter().filter_map(Group::room);
+        alone.chain(groups).min()
     }
 }
 
@@ -197,12 +214,14 @@ impl Space {
                     topics_max: options.topics as usize,
                     ..RoutesLimits::default()
                 }),
+                stagings: Vec::new(),
                 subscribers: Vec::new(),
                 free: Vec::new(),
             }),
             counters: Counters::default(),
             wakers: Mutex::default(),
             handles: AtomicU64::new(0),
+            publishers: AtomicU32::new(0),
         });
         spaces.insert(name.to_owned(), Arc::downgrade(&space));
         Ok(space)
@@ -213,7 +232,34 @@ impl Space {
     }
 
     fn publish_version(&self, state: &State) {
-        self.version.store(state.routes.version(), Ordering::SeqCst);
+        let version = state.routes.version();
+        self.version.store(version, Ordering::SeqCst);
+        for (_, staging) in &state.stagings {
+            staging.show_version(version);
+        }
+    }
+
+    /// Somebody publishes who wants to be shown the version; answers the number of the handle.
+    pub(crate) fn add_publisher(&self, staging: &Staging) -> u64 {
+        let number = self.handles.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        staging.show_version(state.routes.version());
+        state.stagings.push((number, staging.clone()));
+        self.publishers
+            .store(state.stagings.len() as u32, Ordering::Relaxed);
+        number
+    }
+
+    pub(crate) fn remove_publisher(&self, number: u64) {
+        let mut state = self.state();
+        state.stagings.retain(|(each, _)| *each != number);
+        self.publishers
+            .store(state.stagings.len() as u32, Ordering::Relaxed);
+    }
+
+    /// How many publish, this one included.
+    pub(crate) fn publishers(&self) -> u32 {
+        self.publishers.load(Ordering::Relaxed).max(1)
     }
 
     /// How long topics and patterns may be.

@@ -1,0 +1,132 @@
+// Events that are not retained are published together when the tick ends. Nobody may notice that.
+
+import { Event } from '@millrace/pubsub';
+import { topics } from 'millrace';
+import { expect, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
+import {
+  eventsOf,
+  numberOf,
+  rawSubscriber,
+  subscriber,
+  topicsServer,
+  uniqueName,
+} from '../support/topics.js';
+
+const MANY = 2_000;
+const RETENTION = { count: 10_000, bytes: 1 << 30, ageMs: 3_600_000 };
+
+/** The payload by which `numberOf` knows an event. */
+function numbered(number: number, bytes = 4): Uint8Array {
+  const payload = new Uint8Array(bytes);
+  new DataView(payload.buffer).setUint32(0, number);
+  return payload;
+}
+
+test('a tick publishes more than the memory takes, of any size and to many topics', async () => {
+  const { server, events, publish } = await topicsServer({ maxPending: 2 * MANY });
+  const stream = subscriber(server).subscribe({ pattern: 'a.*' });
+  await stream.headers;
+  const expected: [string, number, number][] = [];
+  for (let number = 0; number < MANY; number++) {
+    const topic = `a.${(number >> 2) % 7}`;
+    // Most are small; one outgrows what is left, one the whole memory.
+    const bytes = number % 500 === 99 ? 100_000 : number % 100 === 50 ? 30_000 : 4 + (number % 300);
+    expect(publish(topic, number, bytes)).toEqual({ sequence: 0n, delivered: 1 });
+    expected.push([topic, number, bytes]);
+  }
+  expect(events.stats().published).toBe(MANY);
+  const got: typeof expected = [];
+  for await (const event of stream) {
+    got.push([event.topic, numberOf(event), event.payload.length]);
+    if (got.length === MANY) break;
+  }
+  expect(got).toEqual(expected);
+});
+
+test('an event that cannot be encoded leaves nothing of itself', async () => {
+  const { server, events, publish } = await topicsServer();
+  const stream = subscriber(server).subscribe({ pattern: '>' });
+  await stream.headers;
+  for (let number = 0; number < 10; number++) {
+    publish('a', number);
+    const payload = numbered(99);
+    expect(() => events.publish('a', { payload, sequence: 'one' as never })).toThrow();
+    expect(() => events.publish('a', { payload: new Uint8Array(5_000_000) })).toThrow('4194304');
+  }
+  const got: number[] = [];
+  for await (const event of stream) {
+    got.push(numberOf(event));
+    if (got.length === 10) break;
+  }
+  expect(got).toEqual(Array.from({ length: 10 }, (_, number) => number));
+  expect(events.stats().published).toBe(10);
+});
+
+test('what is retained, what is not, and what others publish under the name keep their order', async () => {
+  const name = uniqueName('order');
+  const options = { name, dropped: 'dropped', sequence: 'sequence', retention: RETENTION } as const;
+  const { server, events } = await topicsServer({ maxPending: 2 * MANY }, options);
+  const others = topics(Event, options);
+  const stream = subscriber(server).subscribe({ pattern: '>' });
+  await stream.headers;
+  let sequence = 0n;
+  for (let number = 0; number < MANY; number++) {
+    const retain = number % 3 === 0;
+    const by = number % 5 === 0 ? others : events;
+    const published = by.publish('a', { payload: numbered(number) }, { retain });
+    if (retain) sequence++;
+    expect(published).toEqual({ sequence: retain ? sequence : 0n, delivered: 1 });
+  }
+  let next = 0;
+  for await (const event of stream) {
+    expect(numberOf(event)).toBe(next);
+    expect(event.sequence > 0n).toBe(next % 3 === 0);
+    if (++next === MANY) break;
+  }
+});
+
+test('who has come or gone counts for the next event, within a tick as well', async () => {
+  const { server, publish, emptied } = await topicsServer();
+  const client = subscriber(server);
+  expect(publish('a', 0).delivered).toBe(0);
+  const first = client.subscribe({ pattern: 'a' });
+  await first.headers;
+  expect(publish('a', 1).delivered).toBe(1);
+  const second = client.subscribe({ pattern: '*' });
+  await second.headers;
+  expect(publish('a', 2).delivered).toBe(2);
+  second.cancel();
+  await eventually('the second has gone', () => publish('b', 3).delivered === 0);
+  expect(publish('a', 4).delivered).toBe(1);
+  first.cancel();
+  await emptied();
+  expect(publish('a', 5).delivered).toBe(0);
+});
+
+test('under block a publisher that asks is told to wait in the middle of a tick, on any topic', async () => {
+  const { server, events, publish } = await topicsServer({ slowConsumer: 'block', maxPending: 10 });
+  // Nothing leaves.
+  const { peer, stream } = await rawSubscriber(server, 'slow.>', 0);
+  let number = 0;
+  while (events.writable(`slow.${number % 4}`) === true) publish(`slow.${number % 4}`, number++);
+  expect(number).toBe(10);
+  for (let other = 0; other < 100; other++) {
+    expect(events.writable(`fast.${other}`)).toBe(true);
+    publish(`fast.${other}`, other);
+  }
+  const wait = events.writable('slow.9');
+  expect(wait).not.toBe(true);
+  peer.credit(stream.id, 1_000_000);
+  await wait;
+  // Across ticks: it never has more than ten that wait.
+  for (; number < 200; number++) {
+    for (let may = events.writable('slow.a'); may !== true; may = events.writable('slow.a')) {
+      await may;
+    }
+    publish('slow.a', number);
+  }
+  await stream.receivedMessages(200);
+  expect(eventsOf(stream).map(numberOf)).toEqual(Array.from({ length: 200 }, (_, at) => at));
+  expect(events.stats()).toMatchObject({ dropped: 0, disconnected: 0 });
+});
