@@ -16,7 +16,7 @@ import { end, GENERATOR_CORE, spawnOn } from './processes.mjs';
  * @property {number} cpuMicroseconds the client's, per message
  */
 
-/** @type {Record<PeerName, { file: string, env: Record<string, string> }>} */
+/** @type {Partial<Record<PeerName, { file: string, env: Record<string, string> }>>} */
 const clients = {
   'grpc-js': { file: 'client/grpc-js.mjs', env: {} },
   millrace: { file: 'client/millrace.mjs', env: {} },
@@ -71,7 +71,8 @@ export async function measureClients(peers, rounds, seconds, keep) {
  * @param {number} port
  */
 async function open(peer, port) {
-  const { file, env } = clients[peer];
+  const { file, env } = clients[peer] ?? {};
+  if (file === undefined) throw new Error(`${peer} has no client of its own`);
   const inherited = { ...process.env };
   if (peer !== 'millrace') delete inherited['MILLRACE_DRIVER'];
   const child = spawnOn(

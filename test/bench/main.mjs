@@ -3,6 +3,7 @@
 //   npm run bench                       every row; writes docs/benchmarks.md and docs/benchmarks.jsonl
 //   npm run bench -- --quick            a few rows in under 90 s; writes next to the build's caches
 //   npm run bench -- --rows unary,chat --rounds 5 --seconds 2
+//   npm run bench -- --rows unary,chat  these rows, on every driver
 //   npm run bench -- --rows tls         the rows with TLS
 //   npm run bench -- --rows attacks     an honest load beside each attack
 //   npm run bench -- --rows fanout      one publisher to many subscribers, beside nats-server
@@ -23,7 +24,7 @@ import { fanoutRows, fanoutRowsNamed } from './fanout/rows.mjs';
 import { holdIdleConnections } from './idle.mjs';
 import { machine } from './machine.mjs';
 import { calibrate, measure, missing } from './measure.mjs';
-import { millraceIsBuilt, peerNames, start } from './peers.mjs';
+import { driverNames, millraceIsBuilt, peerNames, start } from './peers.mjs';
 import { pinned, residentBytes } from './processes.mjs';
 import { rowNamed, rows, rowsNamed } from './rows.mjs';
 import { measureStarts } from './start.mjs';
@@ -67,7 +68,9 @@ const withIdle = values.rows === undefined ? !values.quick : values.rows.include
 const withClients = values.rows?.includes('clients') ?? !values.quick;
 const withAttacks = values.rows?.includes('attacks') ?? false;
 const withStarts = values.rows?.split(',').includes('start') ?? !values.quick;
-const peers = peerNames.filter((peer) => values.peers?.split(',').includes(peer) ?? true);
+const wanted = (/** @type {PeerName} */ peer) => values.peers?.split(',').includes(peer) ?? true;
+const peers = peerNames.filter(wanted);
+const drivers = values.quick ? [] : driverNames.filter(wanted);
 
 const folder = new URL(
   values.quick || values.rows !== undefined
@@ -182,6 +185,7 @@ say(`Written: ${table} and ${lines}`);
 /** @param {Row} row */
 async function measureRow(row) {
   const servers = await Promise.all(peers.map((peer) => start(peer, row)));
+  if (row.drivers === true) servers.push(...(await startDrivers(row)));
   try {
     const amounts = [];
     for (const server of servers) amounts.push(await calibrate(row, server, seconds));
@@ -193,6 +197,26 @@ async function measureRow(row) {
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
+}
+
+/**
+ * The drivers that run on this kernel.
+ *
+ * @param {Row} row
+ */
+async function startDrivers(row) {
+  /** @type {import('./peers.mjs').Server[]} */
+  const servers = [];
+  for (const driver of drivers) {
+    try {
+      servers.push(await start(driver, row));
+    } catch (error) {
+      const reason = Object(error).message;
+      say(`SKIPPED ${row.title} on ${driver}: ${reason}`);
+      skipped.push(`${row.title} on driver ${driver}: ${reason}`);
+    }
+  }
+  return servers;
 }
 
 /**

@@ -7,13 +7,15 @@ import { fileURLToPath } from 'node:url';
 import { keptCertificates } from '#certificates';
 import { end, SERVER_CORE, spawnOn } from './processes.mjs';
 
-/** @typedef {'grpc-js' | 'millrace' | 'portable'} PeerName */
+/** @typedef {'grpc-js' | 'millrace' | 'ring' | 'classic' | 'portable'} PeerName */
 /** @typedef {'echo' | 'pubsub'} ServiceName */
 
 /** @type {Record<PeerName, { files: Record<ServiceName, string>, env: Record<string, string> }>} */
 const peers = {
   'grpc-js': { files: filesOf('grpc-js'), env: {} },
   millrace: { files: filesOf('millrace'), env: {} },
+  ring: { files: filesOf('millrace'), env: { MILLRACE_DRIVER: 'ring' } },
+  classic: { files: filesOf('millrace'), env: { MILLRACE_DRIVER: 'classic' } },
   portable: { files: filesOf('millrace'), env: { MILLRACE_DRIVER: 'portable' } },
 };
 
@@ -24,6 +26,9 @@ function filesOf(implementation) {
 
 /** @type {PeerName[]} */
 export const peerNames = ['grpc-js', 'portable', 'millrace'];
+
+/** The drivers between those two, where a row compares all of them. @type {PeerName[]} */
+export const driverNames = ['classic', 'ring'];
 
 export function millraceIsBuilt() {
   return existsSync(new URL('../../examples/echo/dist/services.js', import.meta.url));

@@ -1,9 +1,9 @@
 // One row, one peer, one line: for tuning.
-//   node test/bench/quick.mjs --row unary --peer millrace|portable|grpc-js --seconds 3
+//   node test/bench/quick.mjs --row unary --peer millrace|ring|classic|portable|grpc-js --seconds 3
 
 import { parseArgs } from 'node:util';
 import { calibrate, measure, missing } from './measure.mjs';
-import { peerNames, start } from './peers.mjs';
+import { driverNames, peerNames, start } from './peers.mjs';
 import { rowNamed } from './rows.mjs';
 
 const { values } = parseArgs({
@@ -16,8 +16,9 @@ const { values } = parseArgs({
 });
 const row = rowNamed(values.row);
 const seconds = Number(values.seconds);
-const peer = peerNames.find((name) => name === values.peer);
-if (peer === undefined) throw new Error(`--peer is one of ${peerNames.join(', ')}`);
+const names = [...peerNames, ...driverNames];
+const peer = names.find((name) => name === values.peer);
+if (peer === undefined) throw new Error(`--peer is one of ${names.join(', ')}`);
 const reason = await missing(row.generator);
 if (reason !== undefined) throw new Error(reason);
 

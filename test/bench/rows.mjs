@@ -12,6 +12,7 @@
  * @property {number} streams concurrent requests per connection
  * @property {boolean} [smallWindows]
  * @property {boolean} [tls]
+ * @property {boolean} [drivers] measured on every driver, also those for older kernels
  * @property {boolean} [latency] one call at a time: microseconds instead of a rate
  * @property {boolean} [quick] part of `--quick`
  */
@@ -44,14 +45,14 @@ const stream = (name, title, rest) => ({
 
 /** @type {Row[]} */
 export const rows = [
-  unary('unary', 'Say, 64 B', { quick: true }),
+  unary('unary', 'Say, 64 B', { quick: true, drivers: true }),
   unary('unary-1k', 'Say, 1 KiB', { size: KIB }),
   unary('unary-64k', 'Say, 64 KiB', { size: 64 * KIB, streams: 4 }),
   unary('unary-64k-small-windows', 'Say, 64 KiB, 64 KiB windows', {
     ...{ size: 64 * KIB, streams: 4, smallWindows: true },
   }),
 
-  stream('chat', 'Chat, 64 B, 1,000 a body', { quick: true }),
+  stream('chat', 'Chat, 64 B, 1,000 a body', { quick: true, drivers: true }),
   stream('chat-1k', 'Chat, 1 KiB, 1,000 a body', { size: KIB }),
   stream('chat-64k', 'Chat, 64 KiB, 50 a body', { size: 64 * KIB, messages: 50, quick: true }),
   stream('fast', 'ChatFast, 64 B, 1,000 a body', { method: 'ChatFast', quick: true }),

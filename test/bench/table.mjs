@@ -13,6 +13,8 @@ const GENERATOR_LIMIT = 0.9;
 const BASE = 'grpc-js';
 const OURS = /** @type {const} */ (['portable', 'millrace']);
 const PEERS = [BASE, ...OURS];
+/** Worst first. `millrace` is what the kernel allows at best. */
+const DRIVERS = ['portable', 'classic', 'ring', 'millrace'];
 
 /**
  * @param {object} run
@@ -88,6 +90,33 @@ export function report(run) {
           titles.get(row.name) ?? row.name,
           ...PEERS.map((peer) => timer(of(row.name, peer))),
         ]),
+      ),
+    );
+  }
+
+  const compared = measured.filter((row) => of(row.name, 'ring').length > 0);
+  if (compared.length > 0) {
+    /** @param {string} peer */
+    const driver = (peer) => servers.get(peer)?.replace(/^.* driver /, '') ?? peer;
+    sections.push(
+      '## Drivers: what an older kernel costs',
+      'The same server on each of its drivers, forced by `MILLRACE_DRIVER` on this kernel; which kernel gets which stands in [deployment](guides/deployment.md), and what each ability is worth by itself in [rings](rings.md).',
+      lines(
+        [
+          ...['load', 'driver', 'messages/s', `÷ ${BASE}`, `÷ ${driver('millrace')}`],
+          ...[`÷ ${driver('millrace')}, by CPU time`, 'CPU time per message, µs'],
+        ],
+        compared.flatMap((row) =>
+          DRIVERS.filter((peer) => of(row.name, peer).length > 0).map((peer) => {
+            const [entries, best] = [of(row.name, peer), of(row.name, 'millrace')];
+            const cost = entries.map((entry) => entry.cpuMicroseconds);
+            return [
+              ...[titles.get(row.name) ?? row.name, driver(peer), rate(entries)],
+              ...[ratio(entries, of(row.name, BASE)), rateRatio(entries, best, 2)],
+              ...[cpuRatio(entries, best, 2), spread(cost, 2)],
+            ];
+          }),
+        ),
       ),
     );
   }
@@ -303,19 +332,21 @@ function ratio(ours, base) {
 /**
  * @param {Rated[]} ours
  * @param {Rated[]} base
+ * @param {number} [digits]
  */
-function rateRatio(ours, base) {
+function rateRatio(ours, base, digits = 1) {
   const values = pairs(ours, base).map(([a, b]) => a.messagesPerSecond / b.messagesPerSecond);
-  return values.length === 0 ? '–' : `${spread(values, 1)}×`;
+  return values.length === 0 ? '–' : `${spread(values, digits)}×`;
 }
 
 /**
  * @param {Rated[]} ours
  * @param {Rated[]} base
+ * @param {number} [digits]
  */
-function cpuRatio(ours, base) {
+function cpuRatio(ours, base, digits = 1) {
   const values = pairs(ours, base).map(([a, b]) => b.cpuMicroseconds / a.cpuMicroseconds);
-  return values.length === 0 ? '–' : `${spread(values, 1)}×`;
+  return values.length === 0 ? '–' : `${spread(values, digits)}×`;
 }
 
 /**
