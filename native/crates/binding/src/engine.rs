@@ -6,6 +6,7 @@ use millrace_engine::{ClientCertificate, Engine, Method, MethodKind, TlsServerOp
 use napi::bindgen_prelude::{BufferSlice, Env, JsValue, Object};
 use napi_derive::napi;
 
+use crate::allocator;
 use crate::callbacks::Callbacks;
 use crate::cleanup;
 use crate::descriptors;
@@ -63,6 +64,7 @@ impl NativeEngine {
         guard(|| {
             let options = options::read(&options)?;
             let callbacks = Callbacks::new(env.raw(), callbacks.raw())?;
+            allocator::keep_what_comes_back();
             let engine = Engine::new(options).map_err(from_engine)?;
             let driver = engine.driver_name();
             let driver_reason = engine.driver_reason().to_owned();

@@ -8,6 +8,7 @@
 //! Everything here runs on the one thread of its JavaScript environment. The engine is never
 //! borrowed while JavaScript runs.
 
+mod allocator;
 mod callbacks;
 mod cleanup;
 mod clock;

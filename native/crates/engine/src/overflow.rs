@@ -4,7 +4,7 @@
 //! 256 KiB has a segment of its own. Each segment is a region that JavaScript can see, announced
 //! once and kept until the engine closes; the pages of an empty one go back to the system.
 
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use millrace_ring::SharedMemory;
 
@@ -51,8 +51,9 @@ impl Segment {
 pub(crate) struct Overflow {
     segments: Vec<Segment>,
     partial: [Vec<u32>; CLASSES],
-    empty: Vec<u32>,
-    empty_large: Vec<u32>,
+    /// Empty segments: those that still have their pages are at the back, and are used first.
+    empty: VecDeque<u32>,
+    empty_large: VecDeque<u32>,
     warm_bytes: usize,
     used_bytes: u64,
     announced: usize,
@@ -82,8 +83,8 @@ impl Overflow {
         Self {
             segments: Vec::new(),
             partial: std::array::from_fn(|_| Vec::new()),
-            empty: Vec::new(),
-            empty_large: Vec::new(),
+            empty: VecDeque::new(),
+            empty_large: VecDeque::new(),
             warm_bytes: 0,
             used_bytes: 0,
             announced: 0,
@@ -165,7 +166,7 @@ impl Overflow {
     }
 
     fn take_empty(&mut self) -> io::Result<u32> {
-        let Some(index) = self.empty.pop() else {
+        let Some(index) = self.empty.pop_back() else {
             return self.map(SEGMENT_BYTES);
         };
         self.leave_warm(index);
@@ -178,7 +179,7 @@ impl Overflow {
         let known = |&index: &u32| (index as usize) < self.announced;
         match self.partial[class_of(length)].last() {
             Some(index) => known(index),
-            None => self.empty.last().is_some_and(known),
+            None => self.empty.back().is_some_and(known),
         }
     }
 
@@ -189,21 +190,21 @@ impl Overflow {
     pub(crate) fn reserve_spare(&mut self) -> io::Result<()> {
         if self.empty.is_empty() {
             let index = self.map(SEGMENT_BYTES)?;
-            self.empty.push(index);
+            self.empty.push_back(index);
         }
         Ok(())
     }
 
     fn take_large(&mut self, length: usize) -> io::Result<u32> {
         let bytes = Self::cost(length);
-        let reusable = self.empty_large.iter().position(|&index| {
+        let reusable = self.empty_large.iter().rposition(|&index| {
             let capacity = self.segments[index as usize].memory.len();
             capacity >= bytes && capacity <= bytes * 2
         });
         let index = match reusable {
             _ if bytes == SEGMENT_BYTES && !self.empty.is_empty() => self.take_empty()?,
             Some(position) => {
-                let index = self.empty_large.swap_remove(position);
+                let index = self.empty_large.remove(position).expect("found above");
                 self.leave_warm(index);
                 index
             }
@@ -262,16 +263,18 @@ impl Overflow {
     fn retire(&mut self, index: u32) {
         let segment = &mut self.segments[index as usize];
         let bytes = segment.memory.len();
+        let empty = if bytes == SEGMENT_BYTES {
+            &mut self.empty
+        } else {
+            &mut self.empty_large
+        };
         if self.warm_bytes + bytes <= WARM_BYTES {
             segment.warm = true;
             self.warm_bytes += bytes;
+            empty.push_back(index);
         } else {
             shared::discard(&segment.memory);
-        }
-        if bytes == SEGMENT_BYTES {
-            self.empty.push(index)
-        } else {
-            self.empty_large.push(index)
+            empty.push_front(index);
         }
     }
 
@@ -311,6 +314,26 @@ mod tests {
             );
         }
         assert_eq!(class_of(LARGEST), CLASSES - 1);
+    }
+
+    #[test]
+    fn what_still_has_its_pages_is_used_first() {
+        for length in [LARGEST, 2 * SEGMENT_BYTES] {
+            let mut overflow = Overflow::new();
+            let many = 3 * WARM_BYTES / length;
+            let blocks: Vec<Block> = (0..many).map(|_| overflow.take(length).unwrap()).collect();
+            for block in blocks {
+                overflow.give_back(block);
+            }
+            for _ in 0..2 {
+                let block = overflow.take(length).unwrap();
+                overflow.fill(block, 0, b"page");
+                overflow.give_back(block);
+            }
+            // What is given back to the system reads as zeros.
+            let block = overflow.take(length).unwrap();
+            assert_eq!(overflow.bytes(block, 4), b"page");
+        }
     }
 
     proptest! {
