@@ -39,6 +39,9 @@ test('what would run here, and from where', async () => {
   expect(checks.get('node')).toMatchObject({ level: 'ok', message: process.versions.node });
   expect(checks.get('native')?.message).toMatch(/millrace.*\.node$/);
   expect(checks.get('driver')?.message).toMatch(/^(bundle|ring|classic|portable): /);
+  if (process.platform === 'linux') {
+    expect(checks.get('features')?.message).toMatch(/^io_uring (has what is needed for|cannot be)/);
+  }
   expect(checks.get('port')).toMatchObject({ level: 'ok' });
 });
 

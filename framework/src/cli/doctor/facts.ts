@@ -14,6 +14,8 @@ export interface Facts {
   readonly native: { readonly file: string } | { readonly failure: string };
   /** The driver that would run, or why none does; absent without the native module. */
   readonly driver?: DriverFact;
+  /** What the kernel has of io_uring: the drivers of it, the best first; absent without the native module. */
+  readonly features?: readonly FeatureFact[];
   /** What MILLRACE_DRIVER says, or `auto`. */
   readonly driverAsked: string;
   /** The sysctl kernel.io_uring_disabled. */
@@ -32,6 +34,12 @@ export interface Facts {
 export type DriverFact =
   | { readonly name: string; readonly reason: string }
   | { readonly failure: string };
+
+/** A driver by its name, and why it does not run here. */
+export interface FeatureFact {
+  readonly driver: string;
+  readonly failure: string | undefined;
+}
 
 export interface PortFact {
   readonly host: string;
@@ -59,14 +67,24 @@ export async function gatherFacts(host: string, port: number): Promise<Facts> {
 }
 
 /** Loads the native module and makes an engine, as `serve` would. */
-async function nativeFacts(driver: string): Promise<Pick<Facts, 'native' | 'driver'>> {
+async function nativeFacts(driver: string): Promise<Pick<Facts, 'native' | 'driver' | 'features'>> {
   let Native: NativeEngineConstructor;
   try {
     Native = await loadNative();
   } catch (error) {
     return { native: { failure: messageOf(error) } };
   }
-  const native = { file: loadedFile() };
+  const features = URING_DRIVERS.map((name) => {
+    const made = driverFact(Native, name);
+    return { driver: name, failure: 'failure' in made ? made.failure : undefined };
+  });
+  return { native: { file: loadedFile() }, driver: driverFact(Native, driver), features };
+}
+
+/** Each needs more of the kernel than the next. */
+const URING_DRIVERS = ['bundle', 'ring', 'classic'] as const;
+
+function driverFact(Native: NativeEngineConstructor, driver: string): DriverFact {
   const nothing = () => {};
   try {
     const engine = new Native(
@@ -75,9 +93,9 @@ async function nativeFacts(driver: string): Promise<Pick<Facts, 'native' | 'driv
     );
     const { driver: name, driverReason: reason } = engine;
     engine.close();
-    return { native, driver: { name, reason } };
+    return { name, reason };
   } catch (error) {
-    return { native, driver: { failure: messageOf(error) } };
+    return { failure: messageOf(error) };
   }
 }
 

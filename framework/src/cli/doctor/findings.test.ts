@@ -10,6 +10,11 @@ const good: Facts = {
   release: '6.18.0',
   native: { file: '/app/millrace.linux-x64-gnu.node' },
   driver: { name: 'bundle', reason: 'bundle: passed the self-test' },
+  features: [
+    { driver: 'bundle', failure: undefined },
+    { driver: 'ring', failure: undefined },
+    { driver: 'classic', failure: undefined },
+  ],
   driverAsked: 'auto',
   ioUringDisabled: 0,
   seccomp: 0,
@@ -34,6 +39,7 @@ test('a good machine', () => {
     'kernel ok',
     'native ok',
     'driver ok',
+    'features ok',
     'io_uring ok',
     'seccomp ok',
     'memlock ok',
@@ -41,6 +47,21 @@ test('a good machine', () => {
     'backlog ok',
     'port ok',
   ]);
+});
+
+test('what the kernel has of io_uring', () => {
+  const lacks = { driver: 'bundle', failure: "the driver 'bundle' does not run here: Linux 6.1" };
+  const ring = { driver: 'ring', failure: undefined };
+  expect(check('features', { features: [lacks, ring] })).toEqual({
+    check: 'features',
+    level: 'ok',
+    message: `io_uring has what is needed for ring; ${lacks.failure}`,
+  });
+  expect(check('features', { features: [lacks] })).toMatchObject({
+    level: 'warn',
+    message: `io_uring cannot be used; ${lacks.failure}`,
+    remedy: expect.stringContaining('Linux 5.7'),
+  });
 });
 
 test.each([

@@ -1,4 +1,4 @@
-import type { DriverFact, Facts, PortFact } from './facts.js';
+import type { DriverFact, Facts, FeatureFact, PortFact } from './facts.js';
 
 /** `warn`: it runs, but not as well as it could. `fail`: it does not run. */
 export type Level = 'ok' | 'warn' | 'fail';
@@ -16,6 +16,7 @@ export function findings(facts: Facts, portAsked: boolean): Finding[] {
   const list = [node(facts), kernel(facts), native(facts)];
   if (facts.driver !== undefined) list.push(driver(facts, facts.driver));
   if (facts.platform === 'linux') {
+    if (facts.features !== undefined) list.push(features(facts.features));
     list.push(sysctl(facts), seccomp(facts), memlock(facts));
   }
   list.push(openFiles(facts));
@@ -80,6 +81,20 @@ function driver({ driverAsked, platform }: Facts, found: DriverFact): Finding {
     driverAsked === 'portable'
       ? 'Take MILLRACE_DRIVER out of the environment to use io_uring where it can be used.'
       : 'All works, but io_uring would be faster: what forbids it is named here and below.',
+  );
+}
+
+/** What of the kernel's io_uring can be used, by the drivers that need it. */
+function features(found: readonly FeatureFact[]): Finding {
+  const works = found.filter(({ failure }) => failure === undefined);
+  const lacks = found.filter(({ failure }) => failure !== undefined);
+  const names = works.map(({ driver: name }) => name).join(', ');
+  const reasons = lacks.map(({ failure }) => `; ${failure}`).join('');
+  if (works.length > 0) return ok('features', `io_uring has what is needed for ${names}${reasons}`);
+  return warn(
+    'features',
+    `io_uring cannot be used${reasons}`,
+    'It takes Linux 5.7, or better 6.12.36 or newer, and nothing that forbids it: see below.',
   );
 }
 
