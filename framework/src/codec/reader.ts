@@ -340,7 +340,44 @@ function wordAt(bytes: Uint8Array, pos: number): number {
 /** Up to this many bytes, characters put together here are faster than a call into native code. */
 const SHORT_TEXT = 12;
 
+/**
+ * Text that came lately: topics, names and the like come again and again. To compare its bytes costs less
+ * than to make it anew, and a string that is the same object has its hash for a Map already.
+ */
+const RECENT = 256;
+const RECENT_TEXT = 48;
+const recent: string[] = new Array(RECENT).fill('');
+/** What was seen last at each place: text is kept when it comes the second time. */
+const seen = new Uint32Array(RECENT);
+
 function text(bytes: Uint8Array, start: number, end: number): string {
+  const length = end - start;
+  if (length > RECENT_TEXT) return newText(bytes, start, end);
+  const mark =
+    (bytes[start]! |
+      (bytes[start + (length >> 1)]! << 8) |
+      (bytes[end - 1]! << 16) |
+      (length << 24)) >>>
+    0;
+  const place = (Math.imul(mark, 0x9e3779b1) >>> 24) & (RECENT - 1);
+  const known = recent[place]!;
+  if (known.length === length && isText(known, bytes, start)) return known;
+  const decoded = newText(bytes, start, end);
+  // Only ASCII has as many characters as bytes.
+  if (seen[place] === mark && decoded.length === length) recent[place] = decoded;
+  seen[place] = mark;
+  return decoded;
+}
+
+/** Whether ASCII text has these bytes. */
+function isText(known: string, bytes: Uint8Array, start: number): boolean {
+  for (let index = 0; index < known.length; index++) {
+    if (known.charCodeAt(index) !== bytes[start + index]) return false;
+  }
+  return true;
+}
+
+function newText(bytes: Uint8Array, start: number, end: number): string {
   if (end - start <= SHORT_TEXT) {
     const short = shortText(bytes, start, end);
     if (short !== undefined) return short;
