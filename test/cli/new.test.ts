@@ -249,6 +249,17 @@ describe('an installation that fails leaves a project that is whole', () => {
     );
   });
 
+  test('no network, as a package manager says it that is no JavaScript', async () => {
+    const said = '├─▶ error sending request\n├─▶ client error (Connect)\n├─▶ tcp connect error\n';
+    const PATH = project({ npm: '#!/bin/sh\ncat "$SAID"\nexit 1\n', said });
+    chmodSync(join(PATH, 'npm'), 0o755);
+    const stderr = await failing({
+      PATH: `${PATH}${delimiter}${process.env['PATH']}`,
+      SAID: join(PATH, 'said'),
+    });
+    expect(stderr).toContain('npm cannot reach its registry (tcp connect error)\nWhen there is');
+  });
+
   test.each([
     [
       'npm error code E404\nnpm error 404 Not Found - GET https://r/@millrace%2fhealth\nnpm error 404',

@@ -44,8 +44,9 @@ export function callingPackageManager(agent = process.env['npm_config_user_agent
   return PACKAGE_MANAGERS.find((name) => agent?.startsWith(`${name}/`)) ?? 'npm';
 }
 
+/** With codes of Node.js, or as a package manager says it that is written in Rust. */
 const NETWORK =
-  /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b/;
+  /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|dns error|tcp connect error)\b/;
 
 /**
  * Installs the dependencies of a project.
