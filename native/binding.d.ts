@@ -208,6 +208,11 @@ export declare class NativeTopics {
    */
   lookUp(topic: number): number;
   /**
+   * While `lookUp()` answers 0: cuts off subscribers on other threads for which publishers of the
+   * topic have waited for too long; answers after how many milliseconds to ask again, -1: it answers more.
+   */
+  judge(topic: number): number;
+  /**
    * Calls back when `lookUp()` may answer more where it answered 0. It does not keep the
    * process alive. Once only.
    */
@@ -311,6 +316,8 @@ export interface NativeTopicsOptions {
   subscriptions: number;
   /** Length of a topic or pattern. */
   patternBytes: number;
+  /** Bytes of the events that durable groups hold. */
+  unacknowledgedBytes: number;
 }
 
 /**

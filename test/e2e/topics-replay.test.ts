@@ -135,9 +135,18 @@ test('without a retention there is no start; and none in a queue group', async (
   expect(code({ start: { time: -1 } })).toBe(Status.INVALID_ARGUMENT);
 });
 
-async function slow(how: SubscribeOptions, retention: NonNullable<TopicsOptions['retention']>) {
+async function slow(
+  how: SubscribeOptions,
+  retention: NonNullable<TopicsOptions['retention']>,
+  step = 1n,
+) {
   const made = await replaying({ start: 'earliest', ...how }, retention);
-  for (const number of range(0, 100)) made.publish(number, 'a', 1000);
+  for (const number of range(0, 100)) {
+    const payload = new Uint8Array(1000);
+    new DataView(payload.buffer).setUint32(0, number);
+    const sequence = BigInt(number + 1) * step;
+    made.events.publish('a', { topic: 'a', payload }, { sequence });
+  }
   const peer = await RawPeer.connect(made.server.port, {
     autoCredit: false,
     settings: [[4, 100]],
@@ -188,4 +197,44 @@ test('who must not lose anything is cut off then', async () => {
   const { code, message } = await stream.end;
   expect(code).toBe(Status.RESOURCE_EXHAUSTED);
   expect(message).toContain('retention');
+});
+
+test('events of other topics that the retention evicts meanwhile are not counted', async () => {
+  const { publish, peer, stream } = await slow({ maxPending: 4 }, { count: 150 });
+  await peer.ping();
+  // Of what the replay has not read, a third is of its topic.
+  for (const number of range(100, 400)) publish(number, number % 3 === 0 ? 'a' : 'b', 1000);
+  peer.credit(stream.id, 1_000_000);
+  await eventually('the last is here', async () => {
+    await peer.ping();
+    const last = eventsOf(stream).at(-1);
+    return last !== undefined && numberOf(last) === 399;
+  });
+  const got = eventsOf(stream);
+  const dropped = got.reduce((sum, event) => sum + Number(event.dropped), 0);
+  expect(dropped).toBeGreaterThan(0);
+  expect(got.length + dropped).toBe(100 + 100);
+});
+
+test('what comes late, behind what a replay has read, is not lost to it', async () => {
+  const { events, peer, stream } = await slow({ maxPending: 4 }, { count: 1000 }, 10n);
+  await peer.ping();
+  // 10 is on its way and 20 to 40 are read; 995 is before the last.
+  for (const sequence of [15n, 5n, 995n]) {
+    events.publish('a', { topic: 'a', payload: new Uint8Array(4) }, { sequence });
+  }
+  events.publish('a', { topic: 'a', payload: new Uint8Array(4) });
+  peer.credit(stream.id, 1_000_000);
+  await stream.receivedMessages(104);
+  const got = eventsOf(stream).map((event) => Number(event.sequence));
+  expect(got.slice(0, 4)).toEqual([10, 20, 30, 40]);
+  expect(got.toSorted((one, other) => one - other)).toEqual([
+    5,
+    10,
+    15,
+    ...range(2, 100).map((number) => number * 10),
+    995,
+    1000,
+    1001,
+  ]);
 });

@@ -210,6 +210,45 @@ test('under block nothing is lost, and the publisher waits', async () => {
   await stalled;
 });
 
+test('a busy thread does not hold up publishers of others for longer than its subscriber may', async () => {
+  const { events, client } = await started();
+  const subscriber = client();
+  const stream = subscriber.subscribe({
+    pattern: 'a.b',
+    slowConsumer: SlowConsumer.SLOW_CONSUMER_BLOCK,
+    maxPending: 5,
+  });
+  await stream.headers;
+  const end = statusOf(
+    (async () => {
+      for await (const _ of stream);
+    })(),
+  );
+  const { disconnected } = events.stats();
+  let isStalled = true;
+  const stalled = subscriber.publish({ topic: 'stall', messageId: '8000' }).then(() => {
+    isStalled = false;
+  });
+  // It may take some events until the thread has heard of it.
+  let number = 0;
+  const began = performance.now();
+  while (events.stats().subscriptions > 0) {
+    const writable = events.writable('a.b');
+    if (writable !== true) await writable;
+    else publish(events, number++);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(isStalled).toBe(true);
+  expect(performance.now() - began).toBeGreaterThan(threadTopics.blockTimeoutMs - 50);
+  expect(events.stats().disconnected).toBe(disconnected + 1);
+  expect(publish(events, number).delivered).toBe(0);
+  await stalled;
+  const { code, message } = await end;
+  expect(code).toBe(Status.RESOURCE_EXHAUSTED);
+  expect(message).toContain('2000 ms');
+  expect(events.stats().disconnected).toBe(disconnected + 1);
+});
+
 test('a thread that dies takes its subscribers with it, and holds nobody up', async () => {
   const { events, spread } = await started();
   const clients = await spread(8);

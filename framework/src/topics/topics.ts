@@ -181,6 +181,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   readonly #known = new Map<string, KnownTopic>();
   readonly #waits = new Map<string, Wait>();
   #blockedMs = 0;
+  /** There is a timer for that. */
+  #judging = false;
 
   constructor(type: MessageType<M, Init>, options: TopicsOptions) {
     const checked = checkTopicsOptions(type, options);
@@ -232,6 +234,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
       });
       wait = { promise, resolve, since: performance.now() };
       this.#waits.set(topic, wait);
+      this.#judge([topic]);
     }
     return wait.promise;
   }
@@ -279,6 +282,23 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     }
     this.#known.set(topic, known);
     return known;
+  }
+
+  /** Sees to it that no subscriber holds up its topics for too long, also one whose thread is busy or dead. */
+  #judge(topics: Iterable<string>): void {
+    let afterMs = Number.POSITIVE_INFINITY;
+    for (const topic of topics) {
+      const known = this.#known.get(topic) ?? this.#add(topic);
+      const again = this.#port.native.judge(known.number);
+      if (again >= 0) afterMs = Math.min(afterMs, again);
+    }
+    if (this.#judging || afterMs === Number.POSITIVE_INFINITY) return;
+    this.#judging = true;
+    const timer = setTimeout(() => {
+      this.#judging = false;
+      this.#judge(this.#waits.keys());
+    }, afterMs);
+    timer.unref();
   }
 
   /** Some subscriber holds up its topics no longer. */

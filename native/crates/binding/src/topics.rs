@@ -175,6 +175,13 @@ impl NativeTopics {
         guard(|| Ok(self.topics.look_up(topic)))
     }
 
+    /// While `look_up()` answers 0: cuts off subscribers on other threads for which publishers of the
+    /// topic have waited for too long; answers after how many milliseconds to ask again, -1: it answers more.
+    #[napi]
+    pub fn judge(&self, topic: u32) -> Result<f64> {
+        guard(|| Ok(self.topics.judge(topic).map_or(-1.0, |after| after as f64)))
+    }
+
     /// Calls back when `lookUp()` may answer more where it answered 0. It does not keep the
     /// process alive. Once only.
     #[napi]

@@ -429,6 +429,7 @@ impl Engine {
         // What JavaScript queued outside of a batch was meant for the connections as it knew them: a
         // call must not find its connection gone for what is read only now.
         self.drain_operations();
+        self.wake_publishers();
         self.tick();
         self.collecting = true;
         self.record_count = 0;
@@ -500,6 +501,7 @@ impl Engine {
         if !self.closed {
             self.totals.flushes += 1;
             self.drain_operations();
+            self.wake_publishers();
             self.notice_unsent();
         }
     }

@@ -490,3 +490,106 @@ fn what_finds_no_room_on_its_way_to_one_that_blocks_holds_up_its_publisher() {
     });
     assert!(topics.are_writable(topic));
 }
+
+#[test]
+fn a_publisher_cuts_off_who_blocks_on_a_thread_that_does_nothing() {
+    const TIMEOUT: u64 = 200;
+    let options = TopicsOptions {
+        block_timeout_ms: TIMEOUT,
+        ..TopicsOptions::default()
+    };
+    let topics = Topics::open("judged", &options).unwrap();
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    for _ in 0..2 {
+        clients[0].call(WATCH, Vec::new());
+    }
+    begun(&mut server, &mut clients, 2);
+    let mut calls = server.calls.keys();
+    let (blocks, drops) = (*calls.next().unwrap(), *calls.next().unwrap());
+    for (call, slow_consumer) in [
+        (blocks, SlowConsumer::Block),
+        (drops, SlowConsumer::DropOldest),
+    ] {
+        let wanted = Subscribe {
+            slow_consumer,
+            max_pending: 3,
+            ..everything(Start::Latest)
+        };
+        server.engine.subscribe(call, &topics, &wanted).unwrap();
+    }
+    // This thread is the engine's, which would see to it if it had its turn.
+    let published = thread::spawn(move || {
+        let topics = Topics::open("judged", &options).unwrap();
+        let topic = topics.topic("a").unwrap();
+        let mut published = 0;
+        while topics.are_writable(topic) {
+            topics.publish(topic, b"event", Retain::No);
+            published += 1;
+        }
+        let began = Instant::now();
+        while let Some(after) = topics.judge(topic) {
+            assert!(began.elapsed() < PATIENCE, "it is cut off");
+            thread::sleep(Duration::from_millis(after));
+        }
+        assert!(began.elapsed() >= Duration::from_millis(TIMEOUT));
+        assert!(topics.are_writable(topic));
+        assert_eq!(topics.publish(topic, b"event", Retain::No).delivered, 1);
+        published + 1
+    });
+    let published = published.join().unwrap();
+    assert_eq!(published, 4);
+    let count = |name: &str| {
+        let stats = topics.stats();
+        stats.contains(name)
+    };
+    assert!(count("\"subscriptions\":1,") && count("\"disconnected\":1,"));
+    run(&mut server, &mut clients, 65_536, |server, _| {
+        stat(server, "subscribersDisconnected") == 1 && stat(server, "subscribedCalls") == 1
+    });
+    assert!(count("\"subscriptions\":1,") && count("\"disconnected\":1,"));
+}
+
+#[test]
+fn who_blocks_and_gets_on_is_left_alone_by_publishers() {
+    const TIMEOUT: u64 = 400;
+    let options = TopicsOptions {
+        block_timeout_ms: TIMEOUT,
+        ..TopicsOptions::default()
+    };
+    let topics = Topics::open("gets on", &options).unwrap();
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let call = *server.calls.keys().next().unwrap();
+    let wanted = Subscribe {
+        max_pending: 1,
+        ..everything(Start::Latest)
+    };
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    let publisher = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            let topics = Topics::open("gets on", &options).unwrap();
+            let topic = topics.topic("a").unwrap();
+            let began = Instant::now();
+            // For longer than anybody may block at a time; somebody waits most of that time.
+            while began.elapsed() < Duration::from_millis(2 * TIMEOUT) {
+                match topics.judge(topic) {
+                    None => {
+                        topics.publish(topic, b"event", Retain::No);
+                    }
+                    Some(_) => thread::yield_now(),
+                }
+            }
+            done.store(1, Ordering::SeqCst);
+        }
+    });
+    run(&mut server, &mut clients, 65_536, |_, _| {
+        done.load(Ordering::SeqCst) == 1
+    });
+    publisher.join().unwrap();
+    assert!(topics.stats().contains("\"disconnected\":0,"));
+}

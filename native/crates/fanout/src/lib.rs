@@ -13,6 +13,7 @@
 //!   sequence, a time or the earliest;
 //! - [`durable::DurableGroup`]: members that share the work and acknowledge it, at least once;
 //! - [`past::Past`]: store and durable groups as the threads of a process share them;
+//! - [`replay::Replay`]: what of the past a subscriber begins with, while others publish;
 //! - [`duplicates::Duplicates`]: the identifiers of messages that were published lately.
 //!
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@
 pub mod duplicates;
 pub mod durable;
 pub mod past;
+pub mod replay;
 pub mod routes;
 pub mod store;
 mod token;
@@ -28,7 +30,8 @@ mod trie;
 
 pub use duplicates::Duplicates;
 pub use durable::{DeadLetter, Delivery, DurableCounters, DurableGroup, DurableOptions, MemberId};
-pub use past::{Durable, DurableError, Durables, Kept, Levels, Member, Past, Piece, Placed};
+pub use past::{Durable, DurableError, Durables, Kept, Levels, Member, Past, Placed};
+pub use replay::{Piece, Replay};
 pub use routes::{Routes, RoutesLimits, TopicId};
 pub use store::{OutOfRange, Retained, Retention, Start, Store};
 pub use topic::{Illegal, Pattern, SyntaxLimits, Topic};

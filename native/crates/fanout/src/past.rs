@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     durable::{DeadLetter, Delivery, DurableCounters, DurableGroup, DurableOptions, MemberId},
+    replay::Replays,
     store::{OutOfRange, Retained, Retention, Start, Store},
     topic::Pattern,
 };
@@ -32,20 +33,6 @@ pub struct Placed {
     /// Its sequence.
     pub sequence: u64,
     /// [`Kept::arrival`].
-    pub arrival: u64,
-}
-
-/// What a piece of a replay has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The sequence with which the next piece begins.
-    pub next: u64,
-    /// How many sequences were passed over since they are not retained any more.
-    pub passed: u64,
-    /// Whether there was nothing more: what comes later has an arrival above `arrival`, whatever its
-    /// sequence.
-    pub end: bool,
-    /// The arrival of the event that was retained last.
     pub arrival: u64,
 }
 
@@ -82,9 +69,6 @@ pub const GROUPS_MAX: usize = 1_000;
 /// their bytes.
 pub const UNSETTLED_MAX: usize = 65_536;
 
-/// How many events of other topics a piece of a replay passes over.
-const SCANNED_MAX: usize = 4_096;
-
 /// Retained events, for all threads. One lock guards them, another each durable group; neither is held
 /// for longer than some thousand steps.
 ///
@@ -103,11 +87,27 @@ pub struct Past<E> {
 }
 
 #[derive(Debug)]
-struct State<E> {
-    store: Store<Kept<E>>,
+pub(crate) struct State<E> {
+    pub(crate) store: Store<Kept<E>>,
     /// The highest sequence given so far, by whomever.
     sequence: u64,
-    arrival: u64,
+    pub(crate) arrival: u64,
+    pub(crate) replays: Replays,
+}
+
+impl<E> State<E> {
+    pub(crate) fn start(&mut self, now: u64, start: Start) -> Result<u64, OutOfRange> {
+        self.store.expire(now);
+        if let Start::Sequence(sequence) = start
+            && self.sequence > 0
+            && sequence > self.sequence + 1
+        {
+            return Err(OutOfRange {
+                first: self.store.first_sequence().unwrap_or(1),
+            });
+        }
+        self.store.start(start)
+    }
 }
 
 impl<E: Clone> Past<E> {
@@ -120,6 +120,7 @@ impl<E: Clone> Past<E> {
                 store: Store::new(retention),
                 sequence: 0,
                 arrival: 0,
+                replays: Replays::default(),
             }),
             groups: Mutex::default(),
             hungry: AtomicUsize::new(0),
@@ -171,6 +172,10 @@ impl<E: Clone> Past<E> {
         state.sequence = state.sequence.max(sequence);
         state.arrival = placed.arrival;
         let first = state.store.first_sequence().unwrap_or(sequence);
+        if late {
+            let State { store, replays, .. } = &mut *state;
+            replays.insert_late(sequence, topic, store);
+        }
         drop(state);
         if late {
             for group in lock(&self.groups).values() {
@@ -187,47 +192,7 @@ impl<E: Clone> Past<E> {
     /// a sequence beyond the next: then sequences were counted anew since it was seen. Before the first
     /// event any sequence is a start, for that event may come with its own.
     pub fn start(&self, now: u64, start: Start) -> Result<u64, OutOfRange> {
-        let mut state = self.state();
-        state.store.expire(now);
-        if let Start::Sequence(sequence) = start
-            && state.sequence > 0
-            && sequence > state.sequence + 1
-        {
-            return Err(OutOfRange {
-                first: state.store.first_sequence().unwrap_or(1),
-            });
-        }
-        state.store.start(start)
-    }
-
-    /// Appends matching events from a sequence on to `into`, at most `max`, with their sequences.
-    pub fn replay(
-        &self,
-        from: u64,
-        pattern: &Pattern,
-        max: usize,
-        into: &mut Vec<(u64, Kept<E>)>,
-    ) -> Piece {
-        let state = self.state();
-        let full = into.len() + max;
-        let first = state.store.first_sequence().unwrap_or(from);
-        let mut piece = Piece {
-            next: from.max(first),
-            passed: state.store.evicted_from(from),
-            end: true,
-            arrival: state.arrival,
-        };
-        for (scanned, retained) in state.store.from(from).enumerate() {
-            if into.len() == full || scanned == SCANNED_MAX {
-                piece.end = false;
-                break;
-            }
-            piece.next = retained.sequence + 1;
-            if pattern.matches(&retained.topic) {
-                into.push((retained.sequence, retained.event.clone()));
-            }
-        }
-        piece
+        self.state().start(now, start)
     }
 
     /// Evicts what is too old. By itself that happens with an event, and before a start is looked up.
@@ -332,7 +297,7 @@ impl<E: Clone> Past<E> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<E>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<E>> {
         lock(&self.state)
     }
 }

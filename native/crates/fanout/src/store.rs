@@ -75,7 +75,16 @@ pub struct Store<E> {
     /// When the newest of the events that were evicted was published.
     evicted_time: Option<u64>,
     evicted: u64,
+    /// Of the events that were evicted last, from `remembers_from` on: their sequences and topics.
+    gone: VecDeque<(u64, Arc<str>)>,
+    /// `None`: nobody wants to know of them.
+    remembers_from: Option<u64>,
+    /// Below, what was evicted was forgotten since there was too much of it.
+    forgotten_to: u64,
 }
+
+/// How many events that were evicted are remembered, each by a few words and its topic.
+const GONE_MAX: usize = 65_536;
 
 impl<E> Store<E> {
     /// An empty store, which takes any sequence for its first.
@@ -88,6 +97,9 @@ impl<E> Store<E> {
             origin: None,
             evicted_time: None,
             evicted: 0,
+            gone: VecDeque::new(),
+            remembers_from: None,
+            forgotten_to: 0,
         }
     }
 
@@ -142,6 +154,17 @@ impl<E> Store<E> {
             self.first = Some(oldest.sequence + 1);
             self.evicted_time = Some(oldest.time);
             self.evicted += 1;
+            if self
+                .remembers_from
+                .is_some_and(|from| oldest.sequence >= from)
+            {
+                if self.gone.len() == GONE_MAX
+                    && let Some((sequence, _)) = self.gone.pop_front()
+                {
+                    self.forgotten_to = sequence + 1;
+                }
+                self.gone.push_back((oldest.sequence, oldest.topic));
+            }
         }
     }
 
@@ -171,13 +194,34 @@ impl<E> Store<E> {
         self.first
     }
 
-    /// How many sequences from this one on are not retained any more: those before the first event never
-    /// were.
-    pub fn evicted_from(&self, sequence: u64) -> u64 {
-        match (self.first, self.origin) {
-            (Some(first), Some(origin)) => first.saturating_sub(sequence.max(origin)),
-            _ => 0,
+    /// Which topics evicted events were of is wanted for those of this sequence and later ones, and for
+    /// none that was evicted before it was first asked for.
+    pub fn remember(&mut self, from: Option<u64>) {
+        self.remembers_from = from;
+        match from {
+            Some(from) => {
+                while self
+                    .gone
+                    .front()
+                    .is_some_and(|&(sequence, _)| sequence < from)
+                {
+                    self.gone.pop_front();
+                }
+            }
+            None => self.gone = VecDeque::new(),
         }
+    }
+
+    /// The sequences and topics of evicted events from a sequence on, as far as they are remembered.
+    pub fn gone_from(&self, sequence: u64) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        let index = self.gone.partition_point(|&(each, _)| each < sequence);
+        self.gone.range(index..).map(|(each, topic)| (*each, topic))
+    }
+
+    /// How many sequences from this one on were evicted, and forgotten for there being too many.
+    pub fn forgotten_from(&self, sequence: u64) -> u64 {
+        self.forgotten_to
+            .saturating_sub(sequence.max(self.origin.unwrap_or(0)))
     }
 
     /// The newest sequence, if an event is retained.

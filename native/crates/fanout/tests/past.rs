@@ -73,49 +73,6 @@ fn sequences_are_counted_or_taken_as_given() {
 }
 
 #[test]
-fn a_replay_comes_in_pieces_and_says_where_what_is_live_begins() {
-    let past = Past::new(ROOMY, usize::MAX);
-    for number in 0..10 {
-        publish(&past, if number % 2 == 0 { "a" } else { "b" }, None);
-    }
-    let from = past.start(0, Start::Sequence(3)).unwrap();
-    let mut replayed = Vec::new();
-    let first = past.replay(from, &pattern("a"), 2, &mut replayed);
-    assert!(!first.end);
-    let second = past.replay(first.next, &pattern("a"), 10, &mut replayed);
-    assert!(second.end);
-    assert_eq!(second.arrival, 10);
-    let found: Vec<u64> = replayed.iter().map(|(sequence, _)| *sequence).collect();
-    assert_eq!(found, [3, 5, 7, 9]);
-    assert!(publish(&past, "a", None).unwrap().arrival > second.arrival);
-}
-
-#[test]
-fn a_replay_has_passed_over_only_what_was_there() {
-    let past = Past::new(
-        Retention {
-            count_max: 1,
-            ..ROOMY
-        },
-        usize::MAX,
-    );
-    let passed = |from| past.replay(from, &pattern("a"), 10, &mut Vec::new()).passed;
-    let before_the_first = past.start(0, Start::Earliest).unwrap();
-    publish(&past, "a", Some(5_000));
-    assert_eq!(passed(before_the_first), 0, "sequences begin with 5,000");
-    publish(&past, "a", Some(5_001));
-    assert_eq!(passed(before_the_first), 1);
-    assert_eq!(passed(5_000), 1);
-    assert_eq!(passed(5_001), 0);
-
-    let past = Past::new(ROOMY, usize::MAX);
-    publish(&past, "a", None);
-    let zero = past.start(0, Start::Sequence(0)).unwrap();
-    let piece = past.replay(zero, &pattern("a"), 10, &mut Vec::new());
-    assert_eq!(piece.passed, 0, "0 is taken for 1");
-}
-
-#[test]
 fn a_start_beyond_the_next_event_is_of_another_count() {
     let past = Past::new(ROOMY, usize::MAX);
     assert_eq!(past.start(0, Start::Sequence(9)), Ok(9), "it may come as 9");

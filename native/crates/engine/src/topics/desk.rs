@@ -5,16 +5,17 @@ use std::{
     collections::HashMap,
     fmt::Write,
     rc::{Rc, Weak},
-    sync::{Arc, atomic::Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock, atomic::Ordering},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use millrace_fanout::{Pattern, past::Placed};
+use millrace_fanout::{OutOfRange, Pattern, past::Placed};
 use millrace_ring::SharedMemory;
 
 use super::{
     Past, SlowConsumer, Start, TopicsError, TopicsOptions, Waker,
     event::{FIELD_BYTES, Log, PREFIX, field},
+    feed::Replay,
     lane::{Carried, Lane, Seat},
     space::{Group, Matches, Part, Space, Subscribe},
     staging::{Messages, Staging},
@@ -172,13 +173,16 @@ impl Topics {
     /// Whether a subscription is legal, and its start is retained now.
     ///
     /// # Errors
-    /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, and those of [`Topics::start`].
+    /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`; `MILLRACE_TOPICS_NOT_RETAINED`: nothing is retained;
+    /// `MILLRACE_START_OUT_OF_RANGE`: what the start asks for is not, or not any more.
     pub fn check(&self, subscribe: &Subscribe<'_>) -> Result<(), TopicsError> {
         self.desk
             .space
             .check_pattern(subscribe.pattern, subscribe.group)?;
         if subscribe.start != Start::Latest {
-            self.start(subscribe.start)?;
+            let past = self.retained()?;
+            past.start(wall_clock(), subscribe.start)
+                .map_err(out_of_range)?;
         }
         Ok(())
     }
@@ -196,25 +200,22 @@ impl Topics {
         self.desk.space.past.as_ref()
     }
 
-    /// The past, and the sequence with which a start begins.
+    /// What of the past comes before what is published.
     ///
     /// # Errors
     /// `MILLRACE_TOPICS_NOT_RETAINED`: nothing is retained; `MILLRACE_START_OUT_OF_RANGE`: what it asks for is not,
     /// or not any more.
-    pub fn start(&self, start: Start) -> Result<(Arc<Past>, u64), TopicsError> {
-        let Some(past) = &self.desk.space.past else {
-            return Err(TopicsError {
-                code: "MILLRACE_TOPICS_NOT_RETAINED",
-                message: "nothing is retained, so that there is no past to start with: leave start out, or give topics() a retention".to_owned(),
-            });
-        };
-        let next = past
-            .start(wall_clock(), start)
-            .map_err(|gone| TopicsError {
-                code: "MILLRACE_START_OUT_OF_RANGE",
-                message: gone.to_string(),
-            })?;
-        Ok((Arc::clone(past), next))
+    pub(crate) fn replay(&self, start: Start, pattern: Pattern) -> Result<Replay, TopicsError> {
+        self.retained()?
+            .replay(wall_clock(), start, pattern)
+            .map_err(out_of_range)
+    }
+
+    fn retained(&self) -> Result<&Arc<Past>, TopicsError> {
+        self.past().ok_or_else(|| TopicsError {
+            code: "MILLRACE_TOPICS_NOT_RETAINED",
+            message: "nothing is retained, so that there is no past to start with: leave start out, or give topics() a retention".to_owned(),
+        })
     }
 
     /// The memory into which JavaScript encodes.
@@ -316,6 +317,7 @@ impl Topics {
         };
         space.counters.published.fetch_add(1, Ordering::Relaxed);
         let mut event = Event {
+            space,
             framed: &framed,
             arrival: placed.arrival,
             kept,
@@ -363,6 +365,7 @@ impl Topics {
         for message in messages {
             frame(message, 0, 0, &mut framed);
             let mut event = Event {
+                space,
                 framed: &framed,
                 arrival: 0,
                 kept: None,
@@ -404,6 +407,36 @@ impl Topics {
     pub fn are_writable(&self, topic: u32) -> bool {
         self.route(topic)
             .is_none_or(|route| route.matches.room() != Some(0))
+    }
+
+    /// Cuts off the subscribers on other threads for which publishers of a topic have waited for too long: those
+    /// threads see to it themselves, unless they are busy, or dead. Answers after how many milliseconds to ask
+    /// again; `None`: nobody has to wait.
+    pub fn judge(&self, topic: u32) -> Option<u64> {
+        let route = self.route(topic)?;
+        if route.matches.room() != Some(0) {
+            return None;
+        }
+        let space = &self.desk.space;
+        let timeout = space.options.block_timeout_ms;
+        let now = monotonic();
+        let parts = route.parts.iter().zip(&route.matches.parts);
+        let members = route.groups.iter().zip(&route.matches.groups);
+        let members = members.flat_map(|(places, group)| places.iter().zip(&group.members));
+        for (place, part) in parts.chain(members) {
+            if matches!(place, Place::Here(_)) || part.blocking.is_empty() {
+                continue;
+            }
+            for standing in &part.standings {
+                if standing.blocks() && standing.is_at_bound() && standing.waited(now) >= timeout {
+                    space.cut(standing);
+                }
+            }
+        }
+        // What leaves in between begins the time anew: so it is at most this much late.
+        self.route(topic)
+            .is_some_and(|route| route.matches.room() == Some(0))
+            .then(|| (timeout / 8).max(1))
     }
 
     /// What is there and what was counted, as JSON.
@@ -531,6 +564,19 @@ impl Published {
     }
 }
 
+fn out_of_range(gone: OutOfRange) -> TopicsError {
+    TopicsError {
+        code: "MILLRACE_START_OUT_OF_RANGE",
+        message: gone.to_string(),
+    }
+}
+
+/// Milliseconds on a clock that only goes forward, the same on all threads.
+fn monotonic() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_millis() as u64
+}
+
 /// Milliseconds since 1970.
 pub fn wall_clock() -> u64 {
     SystemTime::now()
@@ -540,6 +586,7 @@ pub fn wall_clock() -> u64 {
 
 /// An event while it is given to its subscribers.
 struct Event<'a> {
+    space: &'a Space,
     framed: &'a [u8],
     /// Counts what is retained; 0 if it is not.
     arrival: u64,
@@ -589,7 +636,13 @@ impl Event<'_> {
         let before = self.missed;
         for standing in &part.standings {
             match standing.policy {
-                SlowConsumer::Block => standing.run_short(),
+                SlowConsumer::Block => {
+                    standing.run_short();
+                    // For a publisher that does not wait.
+                    if standing.waited(monotonic()) >= self.space.options.block_timeout_ms {
+                        self.space.cut(standing);
+                    }
+                }
                 SlowConsumer::Disconnect => {
                     standing.overrun();
                     overrun = true;

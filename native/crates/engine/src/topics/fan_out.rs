@@ -71,6 +71,10 @@ impl Joined {
                 counter.fetch_add(std::mem::take(counted), Ordering::Relaxed);
             }
         }
+        self.wake_publishers();
+    }
+
+    fn wake_publishers(&mut self) {
         if std::mem::take(&mut self.wakes) {
             self.space.wake_publishers();
         }
@@ -579,6 +583,13 @@ impl Engine {
         self.totals.events_delivered += u64::from(delivered);
     }
 
+    /// Publishers need not wait until JavaScript has had its turn, which may be long.
+    pub(crate) fn wake_publishers(&mut self) {
+        for joined in self.hub.joined.iter_mut().flatten() {
+            joined.wake_publishers();
+        }
+    }
+
     /// The connections have been flushed: what was framed for subscribers is counted with the rest.
     pub(crate) fn settle_topics(&mut self) {
         self.hub.framed = 0;
@@ -609,12 +620,16 @@ impl Engine {
         }
     }
 
-    /// Cuts off the subscribers for whom there was no room on the way from another thread.
+    /// Cuts off the subscribers for whom there was no room on the way from another thread, or whose
+    /// publishers there have waited for too long.
     fn end_overrun(&mut self) {
         for index in self.calls.indices() {
             let feed = &self.calls[index].feed;
             let replays = feed.as_ref().is_some_and(|feed| feed.is_replaying());
-            if !replays && feed.as_ref().is_some_and(|feed| feed.standing.is_overrun()) {
+            let ends = feed.as_ref().is_some_and(|feed| {
+                feed.standing.is_cut() || !replays && feed.standing.is_overrun()
+            });
+            if ends {
                 self.disconnect_slow(index);
             }
         }
@@ -654,7 +669,9 @@ impl Engine {
             .feed
             .as_ref()
             .and_then(|feed| feed.registration.as_ref());
-        if let Some(registration) = registration {
+        if let Some(registration) = registration
+            && registration.standing().cut()
+        {
             let disconnected = &registration.space().counters.disconnected;
             disconnected.fetch_add(1, Ordering::Relaxed);
         }
@@ -668,10 +685,6 @@ fn replay(topics: &Topics, subscribe: &Subscribe<'_>) -> Result<Option<Replay>, 
     if subscribe.start == Start::Latest {
         return Ok(None);
     }
-    let (past, next) = topics.start(subscribe.start)?;
-    Ok(Some(Replay {
-        past,
-        pattern: topics.space().check_pattern(subscribe.pattern, None)?,
-        next,
-    }))
+    let pattern = topics.space().check_pattern(subscribe.pattern, None)?;
+    topics.replay(subscribe.start, pattern).map(Some)
 }

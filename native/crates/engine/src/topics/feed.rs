@@ -10,10 +10,9 @@ use std::{
     },
 };
 
-use millrace_fanout::{Pattern, past::Kept};
+use millrace_fanout::past::Kept;
 
 use super::{
-    Past,
     event::{FIELD_BYTES, PREFIX, Shared, field},
     space::Registration,
 };
@@ -44,6 +43,11 @@ pub(crate) struct Standing {
     /// Of a subscriber that blocks: an event waits for which there was no memory, or no room on its way,
     /// and what waits has not come to its end since.
     short: AtomicBool,
+    /// Of a subscriber that blocks: since when a publisher waits for it and nothing has left, plus 1; 0: none
+    /// does.
+    waited_since: AtomicU64,
+    /// It was cut off, by its engine or by a publisher.
+    cut: AtomicBool,
     /// Events that were dropped before they reached its engine.
     missed: AtomicU64,
     /// One of them was more than its policy admits.
@@ -58,6 +62,8 @@ impl Standing {
             pending: AtomicU32::new(0),
             at_bound: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            waited_since: AtomicU64::new(0),
+            cut: AtomicBool::new(false),
             missed: AtomicU64::new(0),
             overrun: AtomicBool::new(false),
         }
@@ -74,6 +80,26 @@ impl Standing {
         } else {
             self.at_bound.load(Ordering::Relaxed)
         }
+    }
+
+    /// For how long a publisher has waited for it, which waits now.
+    pub(crate) fn waited(&self, now: u64) -> u64 {
+        match self.waited_since.load(Ordering::Relaxed) {
+            0 => {
+                self.waited_since.store(now + 1, Ordering::Relaxed);
+                0
+            }
+            since => (now + 1).saturating_sub(since),
+        }
+    }
+
+    /// It is cut off; whether it was not before.
+    pub(crate) fn cut(&self) -> bool {
+        !self.cut.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// An event for it did not get as far as its engine.
@@ -119,6 +145,13 @@ impl Standing {
         self.short.load(Ordering::Relaxed) && self.short.swap(false, Ordering::SeqCst)
     }
 
+    /// Who waits for it begins to count anew.
+    fn progress(&self) {
+        if self.waited_since.load(Ordering::Relaxed) != 0 {
+            self.waited_since.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// So many have left; whether publishers need not wait any more.
     fn take(&self, count: u32) -> bool {
         let before = self.pending.fetch_sub(count, Ordering::SeqCst);
@@ -135,13 +168,8 @@ struct Waiting {
     live: bool,
 }
 
-/// A subscriber that gets events of the past, before those that are published.
-pub(crate) struct Replay {
-    pub(crate) past: Arc<Past>,
-    pub(crate) pattern: Pattern,
-    /// The sequence with which it goes on.
-    pub(crate) next: u64,
-}
+/// What a subscriber gets of the past, before what is published.
+pub(crate) type Replay = millrace_fanout::Replay<Arc<[u8]>>;
 
 /// Pieces from which on a reference costs less than a copy: that is a chunk of its own, and one more
 /// for what comes behind it.
@@ -259,13 +287,7 @@ impl Feed {
         // What had no room on its way until now was retained before that, and so comes from the past.
         self.standing.missed.store(0, Ordering::Relaxed);
         self.standing.overrun.store(false, Ordering::Relaxed);
-        let piece = replay.past.replay(
-            replay.next,
-            &replay.pattern,
-            most - self.waiting.len(),
-            scratch,
-        );
-        replay.next = piece.next;
+        let piece = replay.read(most - self.waiting.len(), scratch);
         if piece.end {
             self.replay = None;
             self.replayed = piece.arrival;
@@ -430,6 +452,9 @@ impl Feed {
             return false;
         }
         let relieved = self.waiting.is_empty() && self.standing.relieve();
+        if relieved || count > 0 {
+            self.standing.progress();
+        }
         if count == 0 {
             return relieved;
         }

@@ -69,6 +69,7 @@ struct Subscriber {
     call: u32,
     standing: Arc<Standing>,
     group: Option<Arc<str>>,
+    id: SubscriptionId,
 }
 
 /// A subscription as long as it is registered.
@@ -331,13 +332,14 @@ impl Space {
             state.subscribers.push(None);
             state.subscribers.len() as u32 - 1
         });
+        let id = state.routes.subscribe(&pattern, number);
         state.subscribers[number as usize] = Some(Subscriber {
             seat: Arc::clone(seat),
             call,
             standing: Arc::clone(&standing),
             group: group.map(Arc::from),
+            id,
         });
-        let id = state.routes.subscribe(&pattern, number);
         self.publish_version(&state);
         drop(state);
         if group.is_some() {
@@ -350,6 +352,35 @@ impl Space {
             number,
             id,
         })
+    }
+
+    /// Ends a subscription for which publishers have waited for too long. Its engine, which may be busy or
+    /// dead, is told to end the call; its place is free when that is over.
+    #[cold]
+    pub(crate) fn cut(&self, standing: &Arc<Standing>) {
+        if !standing.cut() {
+            return;
+        }
+        self.counters.disconnected.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        let State {
+            routes,
+            subscribers,
+            ..
+        } = &mut *state;
+        let found = subscribers.iter_mut().find(|each| {
+            each.as_ref()
+                .is_some_and(|each| Arc::ptr_eq(&each.standing, standing))
+        });
+        // Without one the call has just ended.
+        let Some(Subscriber { seat, id, .. }) = found.and_then(Option::take) else {
+            return;
+        };
+        routes.unsubscribe(id);
+        self.publish_version(&state);
+        drop(state);
+        seat.note_overrun();
+        self.wake_publishers();
     }
 
     /// Whether `matches` are those of now.
