@@ -30,6 +30,7 @@ export function documented(document, figures) {
  * @property {number} packet
  * @property {[mode: string, base: string]} modes
  * @property {number} least
+ * @property {number} [connections] not the usual ones
  */
 
 /** @type {Bar[]} */
@@ -47,6 +48,10 @@ const bars = [
     ...{ least: packet === 128 ? 1.08 : 0 },
     modes: /** @type {[string, string]} */ (['multishot-serialised', 'single-serialised']),
   })),
+  {
+    ...{ title: 'the same on one connection', packet: 128, least: 1.08, connections: 1 },
+    modes: ['multishot-serialised', 'single-serialised'],
+  },
   ...packets.map((packet) => ({
     ...{ title: 'multishot ÷ single-shot receive, bundled sends', packet, least: 0 },
     modes: /** @type {[string, string]} */ (['multishot-bundles', 'single-bundles']),
@@ -61,9 +66,9 @@ const bars = [
  * @param {number} run.milliseconds
  */
 export function report({ machine, entries, rounds, milliseconds }) {
-  /** @param {number} packet @param {string} mode @param {Entry['by']} [by] */
-  const of = (packet, mode, by = 'millrace') =>
-    select(entries, { packet, connections: CONNECTIONS, copies: false }, mode, by);
+  /** @param {number} packet @param {string} mode @param {Entry['by']} [by] @param {number} [connections] */
+  const of = (packet, mode, by = 'millrace', connections = CONNECTIONS) =>
+    select(entries, { packet, connections, copies: false }, mode, by);
   const measured = packets.filter((packet) => entries.some((entry) => entry.packet === packet));
   const sections = [
     machine.map((line) => `- ${line}`).join('\n'),
@@ -77,6 +82,7 @@ export function report({ machine, entries, rounds, milliseconds }) {
         [
           ...['receive', 'send', 'MB/s', 'CPU per packet, ns', 'system calls per packet'],
           ...["liburing's, MB/s", 'CPU per packet, ns', "ours ÷ liburing's, MB/s", 'by CPU time'],
+          "with the load's",
         ],
         modes
           .filter(({ name }) => of(packet, name).length > 0)
@@ -84,29 +90,39 @@ export function report({ machine, entries, rounds, milliseconds }) {
             const [ours, theirs] = [of(packet, name), of(packet, name, 'liburing')];
             return [
               ...[receive, send, rate(ours), cpu(ours), calls(ours), rate(theirs), cpu(theirs)],
-              ...[ratio(ours, theirs, speed), ratio(ours, theirs, thrift)],
+              ...[
+                ratio(ours, theirs, speed),
+                ratio(ours, theirs, thrift),
+                ratio(ours, theirs, total),
+              ],
             ];
           }),
       ),
     );
   }
-  const judged = bars.filter(
-    ({ packet, modes: [mode, base] }) => of(packet, mode).length * of(packet, base).length > 0,
-  );
+  /** @param {Bar} bar @param {Entry['by']} [by] */
+  const sides = ({ packet, modes: [mode, base], connections }, by) => ({
+    after: of(packet, mode, by, connections),
+    before: of(packet, base, by, connections),
+  });
+  const judged = bars.filter((bar) => {
+    const { after, before } = sides(bar);
+    return after.length * before.length > 0;
+  });
   if (judged.length > 0) {
     sections.push(
       '### What each ability is worth',
       lines(
         ['', 'packet, B', 'wanted', 'MB/s', 'by CPU time', "liburing's proxy, MB/s", 'by CPU time'],
-        judged.map(({ title, packet, modes: [mode, base], least }) => {
-          const [ours, before] = [of(packet, mode), of(packet, base)];
-          const theirs = [of(packet, mode, 'liburing'), of(packet, base, 'liburing')];
-          const [after = [], first = []] = theirs;
+        judged.map((bar) => {
+          const { title, packet, least } = bar;
+          const [ours, theirs] = [sides(bar), sides(bar, 'liburing')];
           return [
             ...[title, packet.toLocaleString('en'), least === 0 ? '' : `≥ ${least}`],
-            ...[`${ratio(ours, before, speed)}${verdict(ours, before, least)}`],
-            ...[ratio(ours, before, thrift), ratio(after, first, speed)],
-            ratio(after, first, thrift),
+            `${ratio(ours.after, ours.before, speed)}${verdict(ours.after, ours.before, least)}`,
+            ratio(ours.after, ours.before, thrift),
+            ratio(theirs.after, theirs.before, speed),
+            ratio(theirs.after, theirs.before, thrift),
           ];
         }),
       ),
@@ -209,6 +225,16 @@ function busy(found, core) {
 const speed = (one, other) => one.bytesPerSecond / other.bytesPerSecond;
 /** How many times as little CPU time. @param {Entry} one @param {Entry} other */
 const thrift = (one, other) => other.cpuNanoseconds / one.cpuNanoseconds;
+/**
+ * The same for proxy and load together, between which the kernel shifts work: the sender's segments leave
+ * where its acknowledgements arrive.
+ *
+ * @param {Entry} one
+ * @param {Entry} other
+ */
+const total = (one, other) => both(other) / both(one);
+/** Seconds for a byte. @param {Entry} entry */
+const both = (entry) => (entry.proxyBusy + entry.loadBusy) / entry.bytesPerSecond;
 
 /**
  * Round by round.
