@@ -180,6 +180,8 @@ export declare class NativeEngine {
 export declare class NativeTopics {
   /** Throws `MILLRACE_TOPICS_CONFLICT` if the process has topics of that name with other options. */
   constructor(options: NativeTopicsOptions);
+  /** By which `publishQueued()` and `publishRetained()` know them, on this thread. */
+  get number(): number;
   /**
    * Where messages are encoded before they are published: the head, the table and the messages
    * that `TOPICS_` constants of the layout describe. Once only.
@@ -191,15 +193,10 @@ export declare class NativeTopics {
   forget(): void;
   /** Throws what `NativeEngine.subscribe` would now. */
   check(subscription: NativeSubscription): void;
-  /** Publishes what is queued in the staging memory; it is not retained. */
-  publishQueued(): void;
   /**
-   * Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under
-   * the sequence in the head if there is one; answers for how many subscriptions of this process, or
-   * -1: there is an event of that sequence.
+   * As `publishRetained()` for a message that is larger than the staging memory. Without `retain` it
+   * is not kept.
    */
-  publishRetained(topic: number, length: number): number;
-  /** The same for a message that is larger than the staging memory. Without `retain` it is not kept. */
   publishLarge(topic: number, message: Uint8Array, retain: boolean): number;
   /**
    * Has the head of the staging memory say who gets the events of a topic. Answers how many events
@@ -325,3 +322,13 @@ export interface NativeTopicsOptions {
  * close. Throws the codes of `NativeEngine.listen`.
  */
 export declare function openListener(host: string, port: number, backlog: number): number;
+
+/** Publishes what is queued in the staging memory of these topics; it is not retained. */
+export declare function publishQueued(topics: number): void;
+
+/**
+ * Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under the
+ * sequence in the head if there is one; answers for how many subscriptions of this process, or -1: there
+ * is an event of that sequence.
+ */
+export declare function publishRetained(topics: number, topic: number, length: number): number;

@@ -96,4 +96,6 @@ export {
   NativeTopics,
   type NativeTopicsOptions,
   openListener,
+  publishQueued,
+  publishRetained,
 } from './binding.js';

@@ -10,4 +10,6 @@ export const {
   adoptListener,
   leakedEngines,
   openListener,
+  publishQueued,
+  publishRetained,
 } = load();

@@ -59,17 +59,24 @@ export interface KnownTopic {
  */
 export class TopicsPort extends Writer {
   readonly native: NativeTopics;
+  /** Functions rather than methods: see native code. */
+  readonly #publishQueued: (topics: number) => void;
+  readonly #publishRetained: (topics: number, topic: number, length: number) => number;
+  readonly #number: number;
   readonly #staging: Uint8Array;
   readonly #words: Uint32Array;
   readonly #sequences: BigUint64Array;
 
   /** @throws Error with the code MILLRACE_TOPICS_CONFLICT */
   constructor(options: NativeTopicsOptions) {
-    const { NativeTopics } = load();
+    const { NativeTopics, publishQueued, publishRetained } = load();
     const native = new NativeTopics(options);
     const memory = native.staging();
     super(new Uint8Array(memory), TOPICS_MESSAGES_AT);
     this.native = native;
+    this.#publishQueued = publishQueued;
+    this.#publishRetained = publishRetained;
+    this.#number = native.number;
     this.#staging = this.bytes;
     this.#words = new Uint32Array(memory);
     this.#sequences = new BigUint64Array(memory, 0, TOPICS_SEQUENCE_GIVEN);
@@ -100,6 +107,11 @@ export class TopicsPort extends Writer {
   stats(): string {
     publishQueued();
     return this.native.stats();
+  }
+
+  /** Publishes what is queued. */
+  flush(): void {
+    this.#publishQueued(this.#number);
   }
 
   /** Whether nobody makes the publishers of a topic wait. */
@@ -134,7 +146,7 @@ export class TopicsPort extends Writer {
       queuing = this;
       endTurn();
     } else if (words[TOPICS_EVENT_COUNT]! >= TOPICS_EVENT_CAPACITY) {
-      this.native.publishQueued();
+      this.flush();
     }
     const length = this.#encode(type, message, bytesMax);
     if (this.bytes === this.#staging) {
@@ -169,7 +181,9 @@ export class TopicsPort extends Writer {
     const length = this.#encode(type, message, bytesMax);
     this.#sequences[TOPICS_SEQUENCE_GIVEN / 2] = sequence;
     countPublished(length);
-    if (this.bytes === this.#staging) return this.native.publishRetained(topic.number, length);
+    if (this.bytes === this.#staging) {
+      return this.#publishRetained(this.#number, topic.number, length);
+    }
     return this.#publishLarge(topic.number, true);
   }
 
@@ -219,7 +233,7 @@ export class TopicsPort extends Writer {
   protected override overflow(need: number): void {
     const length = this.pos - this.start;
     if (this.bytes === this.#staging && this.#words[TOPICS_USED] !== 0) {
-      this.native.publishQueued();
+      this.flush();
       if (TOPICS_MESSAGES_AT + length + need <= this.end) {
         this.bytes.copyWithin(TOPICS_MESSAGES_AT, this.start, this.pos);
         this.start = TOPICS_MESSAGES_AT;
@@ -249,7 +263,7 @@ export function publishQueued(): void {
   const port = queuing;
   if (port === undefined) return;
   queuing = undefined;
-  port.native.publishQueued();
+  port.flush();
 }
 
 /** Publishes when the tick is over, also of a thread without an engine. */

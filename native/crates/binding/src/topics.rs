@@ -18,6 +18,9 @@ use crate::memory;
 thread_local! {
     /// The hosts of this thread whose engines have had subscribers.
     static HOSTS: RefCell<Vec<Weak<Host>>> = const { RefCell::new(Vec::new()) };
+    /// The topics of this thread by their numbers, for the functions that are called most: methods of a
+    /// class find and lock their object at each call, which costs more than what these do.
+    static TOPICS: RefCell<Vec<Option<Topics>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What topics are made of; sizes are bytes, times milliseconds.
@@ -75,6 +78,18 @@ pub struct NativeSubscription {
 #[napi]
 pub struct NativeTopics {
     topics: Topics,
+    number: u32,
+}
+
+impl Drop for NativeTopics {
+    fn drop(&mut self) {
+        // A thread that ends may have forgotten them already.
+        let gone = TOPICS.try_with(|all| {
+            let mut all = all.borrow_mut();
+            all.get_mut(self.number as usize).and_then(Option::take)
+        });
+        drop(gone);
+    }
 }
 
 #[napi]
@@ -101,8 +116,22 @@ impl NativeTopics {
                 },
             )
             .map_err(from_topics)?;
-            Ok(Self { topics })
+            let number = TOPICS.with_borrow_mut(|all| {
+                let place = all.iter().position(Option::is_none).unwrap_or(all.len());
+                if place == all.len() {
+                    all.push(None);
+                }
+                all[place] = Some(topics.clone());
+                place as u32
+            });
+            Ok(Self { topics, number })
         })
+    }
+
+    /// By which `publishQueued()` and `publishRetained()` know them, on this thread.
+    #[napi(getter)]
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Where messages are encoded before they are published: the head, the table and the messages
@@ -142,26 +171,8 @@ impl NativeTopics {
         })
     }
 
-    /// Publishes what is queued in the staging memory; it is not retained.
-    #[napi]
-    pub fn publish_queued(&self) -> Result<()> {
-        guard(|| {
-            if self.topics.publish_queued() {
-                flush_hosts();
-            }
-            Ok(())
-        })
-    }
-
-    /// Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under
-    /// the sequence in the head if there is one; answers for how many subscriptions of this process, or
-    /// -1: there is an event of that sequence.
-    #[napi]
-    pub fn publish_retained(&self, topic: u32, length: u32) -> Result<i32> {
-        guard(|| Ok(said(self.topics.publish_staged(topic, length, true))))
-    }
-
-    /// The same for a message that is larger than the staging memory. Without `retain` it is not kept.
+    /// As `publishRetained()` for a message that is larger than the staging memory. Without `retain` it
+    /// is not kept.
     #[napi]
     pub fn publish_large(&self, topic: u32, message: &[u8], retain: bool) -> Result<i32> {
         guard(|| Ok(said(self.topics.publish_from_head(topic, message, retain))))
@@ -212,6 +223,33 @@ impl NativeTopics {
     pub(crate) fn topics(&self) -> &Topics {
         &self.topics
     }
+}
+
+/// Publishes what is queued in the staging memory of these topics; it is not retained.
+#[napi]
+pub fn publish_queued(topics: u32) -> Result<()> {
+    guard(|| {
+        if numbered(topics)?.publish_queued() {
+            flush_hosts();
+        }
+        Ok(())
+    })
+}
+
+/// Publishes what is queued, and then the `length` bytes behind its messages, which are kept, under the
+/// sequence in the head if there is one; answers for how many subscriptions of this process, or -1: there
+/// is an event of that sequence.
+#[napi]
+pub fn publish_retained(topics: u32, topic: u32, length: u32) -> Result<i32> {
+    guard(|| Ok(said(numbered(topics)?.publish_staged(topic, length, true))))
+}
+
+fn numbered(number: u32) -> Result<Topics> {
+    let found = TOPICS.with_borrow(|all| all.get(number as usize).cloned().flatten());
+    found.ok_or_else(|| {
+        let message = format!("there are no topics of the number {number} on this thread");
+        error::error(error::CALL, message)
+    })
 }
 
 fn said(published: Published) -> i32 {
