@@ -22,6 +22,9 @@ macro_rules! suite {
         mod multishot {
             $(#[test] fn $test() { super::$test(super::support::Tier::Multishot) })*
         }
+        mod single {
+            $(#[test] fn $test() { super::$test(super::support::Tier::Single) })*
+        }
         mod ring {
             $(#[test] fn $test() { super::$test(super::support::Tier::Ring) })*
         }

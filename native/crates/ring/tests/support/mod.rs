@@ -18,19 +18,22 @@ use millrace_ring::{
 /// Far more than anything here takes, so that only what hangs runs into it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is tested: each driver, and the bundle driver as it is on kernels without sound bundles.
+/// What is tested: each driver, and the bundle driver as it is on kernels without sound bundles, and as
+/// it is told to be, without multishot receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
     Bundle,
     Multishot,
+    Single,
     Ring,
     Classic,
     Portable,
 }
 
-pub(crate) const TIERS: [Tier; 5] = [
+pub(crate) const TIERS: [Tier; 6] = [
     Tier::Bundle,
     Tier::Multishot,
+    Tier::Single,
     Tier::Ring,
     Tier::Classic,
     Tier::Portable,
@@ -44,20 +47,21 @@ impl Tier {
 
     /// Whether it sends from leased rings.
     pub(crate) fn sends_bundles(self) -> bool {
-        matches!(self, Tier::Bundle | Tier::Multishot)
+        matches!(self, Tier::Bundle | Tier::Multishot | Tier::Single)
     }
 }
 
 /// Makes the driver, or says why it cannot be tested here.
 pub(crate) fn driver(tier: Tier, options: &Options) -> Option<Box<dyn Driver>> {
     let choice = match tier {
-        Tier::Bundle | Tier::Multishot => DriverChoice::Bundle,
+        Tier::Bundle | Tier::Multishot | Tier::Single => DriverChoice::Bundle,
         Tier::Ring => DriverChoice::Ring,
         Tier::Classic => DriverChoice::Classic,
         Tier::Portable => DriverChoice::Portable,
     };
     let options = Options {
         receive_bundles: tier != Tier::Multishot,
+        receive_multishot: tier != Tier::Single,
         ..options.clone()
     };
     match select(choice, &options) {
