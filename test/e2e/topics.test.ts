@@ -60,6 +60,24 @@ describe('who gets what', () => {
     expect(events.stats()).toMatchObject({ published: 301, dropped: 0, delivered: 700 });
   });
 
+  test('of more topics than it may know a thread forgets some, and refuses none', async () => {
+    const { server, events, publish } = await topicsServer({}, { limits: { topics: 10 } });
+    const stream = subscriber(server).subscribe({ pattern: 'a.*' });
+    await stream.headers;
+    for (const round of range(0, 2)) {
+      for (const number of range(0, 25)) {
+        expect(publish(`a.${number}`, 25 * round + number).delivered).toBe(1);
+      }
+    }
+    const got: number[] = [];
+    for await (const event of stream) {
+      got.push(numberOf(event));
+      if (got.length === 50) break;
+    }
+    expect(got).toEqual(range(0, 50));
+    expect(events.stats()).toMatchObject({ topics: 10, topicsForgotten: 40 });
+  });
+
   test('of a queue group one member gets an event, in turn', async () => {
     const { server, publish } = await topicsServer();
     const client = subscriber(server);

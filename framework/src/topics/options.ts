@@ -13,7 +13,7 @@ export const topicsLimitTable = {
 
 /** How many there may be of what topics are made of. */
 export interface TopicsLimits {
-  /** Topics whose subscribers are known at a time; those of others are found anew. Default 10,000. */
+  /** Topics whose subscribers a thread knows; beyond, it forgets and finds them anew, none is refused. Default 10,000. */
   readonly topics?: number;
   /** Subscriptions of the process; beyond, RESOURCE_EXHAUSTED. Default 100,000. */
   readonly subscriptions?: number;

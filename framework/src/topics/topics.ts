@@ -59,10 +59,12 @@ export interface SubscribeOptions {
   readonly start?: Start;
 }
 
-/** What is there of topics, and what was counted: on all threads, but for `topics` and `blockedMs`. */
+/** What is there of topics, and what was counted: on all threads, but for `topics`, `topicsForgotten` and `blockedMs`. */
 export interface TopicsStats {
   /** Topics whose subscribers this thread knows. */
   readonly topics: number;
+  /** Topics that it knew and forgot, for there being more than `limits.topics`; in use, they are known anew. */
+  readonly topicsForgotten: number;
   /** Subscriptions that run. */
   readonly subscriptions: number;
   /** Events published. */
@@ -181,6 +183,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   readonly #known = new Map<string, KnownTopic>();
   readonly #waits = new Map<string, Wait>();
   #blockedMs = 0;
+  #forgotten = 0;
   /** There is a timer for that. */
   #judging = false;
 
@@ -263,7 +266,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     let blockedMs = this.#blockedMs;
     for (const { since } of this.#waits.values()) blockedMs += now - since;
     return {
-      ...(JSON.parse(this.#port.stats()) as Omit<TopicsStats, 'blockedMs'>),
+      ...(JSON.parse(this.#port.stats()) as Omit<TopicsStats, 'blockedMs' | 'topicsForgotten'>),
+      topicsForgotten: this.#forgotten,
       blockedMs: Math.round(blockedMs),
     };
   }
@@ -271,6 +275,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   #add(topic: string): KnownTopic {
     if (this.#known.size >= this.#topicsMax) {
       // Those that are still in use are found anew.
+      this.#forgotten += this.#known.size;
       this.#known.clear();
       this.#port.forget();
     }

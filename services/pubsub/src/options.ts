@@ -9,7 +9,10 @@ export interface PubSubLimits {
   readonly topicBytes: number;
   /** Tokens of a topic or pattern. Default 32. */
   readonly topicTokens: number;
-  /** Topics that are kept ready for publishers, in the process; others are matched anew. Default 100,000. */
+  /**
+   * Topics that a thread keeps ready for its publishers. Beyond, they are forgotten and matched anew, which
+   * `stats().topics` counts in `topicsForgotten`; none is refused. Default 100,000.
+   */
   readonly topics: number;
   /**
    * Subscriptions of the process, also those that replay. Over NATS, where each thread has a connection of

@@ -21,6 +21,10 @@ use super::{
     staging::{Messages, Staging},
 };
 
+/// How many subscribers are kept found for the topics that a thread knows, all of them together: they are
+/// found anew beyond that. One topic may have more alone.
+const SUBSCRIBERS_KEPT: usize = 1_000_000;
+
 thread_local! {
     /// The logs of the engines of this thread, by the number of their seat.
     static LOGS: RefCell<HashMap<u64, Weak<RefCell<Log>>>> = RefCell::default();
@@ -76,6 +80,8 @@ struct Desk {
     publisher: u64,
     waker: Cell<Option<u64>>,
     known: RefCell<Vec<Known>>,
+    /// How many subscribers the routes of all known topics have together.
+    subscribers_kept: Cell<usize>,
     /// Of each queue group, how many events were for it.
     turns: RefCell<HashMap<Arc<str>, Rc<Cell<usize>>>>,
     /// The ways to engines of other threads, by the number of their seat.
@@ -95,6 +101,14 @@ struct Route {
     parts: Vec<Place>,
     groups: Vec<Vec<Place>>,
     turns: Vec<Rc<Cell<usize>>>,
+}
+
+impl Route {
+    fn subscribers(&self) -> usize {
+        let parts = self.matches.parts.iter();
+        let members = self.matches.groups.iter().flat_map(|group| &group.members);
+        parts.chain(members).map(|part| part.audience.len()).sum()
+    }
 }
 
 /// Where an engine is.
@@ -131,6 +145,7 @@ impl Topics {
                 space,
                 waker: Cell::new(None),
                 known: RefCell::default(),
+                subscribers_kept: Cell::new(0),
                 turns: RefCell::default(),
                 lanes: RefCell::default(),
                 framed: RefCell::default(),
@@ -168,6 +183,7 @@ impl Topics {
     /// Numbers of topics mean nothing any more.
     pub fn forget(&self) {
         self.desk.known.borrow_mut().clear();
+        self.desk.subscribers_kept.set(0);
     }
 
     /// Whether a subscription is legal, and its start is retained now.
@@ -495,15 +511,27 @@ impl Topics {
     }
 
     fn route(&self, topic: u32) -> Option<Rc<Route>> {
-        let mut known = self.desk.known.borrow_mut();
-        let known = known.get_mut(topic as usize)?;
-        if let Some(route) = &known.matches
-            && self.desk.space.is_current(&route.matches)
-        {
-            return Some(Rc::clone(route));
+        let mut all = self.desk.known.borrow_mut();
+        let known = all.get_mut(topic as usize)?;
+        if let Some(route) = &known.matches {
+            if self.desk.space.is_current(&route.matches) {
+                return Some(Rc::clone(route));
+            }
+            let kept = self.desk.subscribers_kept.get();
+            self.desk.subscribers_kept.set(kept - route.subscribers());
         }
         let route = Rc::new(self.find(&known.topic));
         known.matches = Some(Rc::clone(&route));
+        let kept = self.desk.subscribers_kept.get() + route.subscribers();
+        if kept > SUBSCRIBERS_KEPT {
+            for other in all.iter_mut() {
+                other.matches = None;
+            }
+            all[topic as usize].matches = Some(Rc::clone(&route));
+            self.desk.subscribers_kept.set(route.subscribers());
+        } else {
+            self.desk.subscribers_kept.set(kept);
+        }
         Some(route)
     }
 
@@ -698,4 +726,49 @@ fn frame(message: &[u8], sequence_tag: u32, sequence: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&(length as u32).to_be_bytes());
     out.extend_from_slice(message);
     out.extend_from_slice(&suffix[..suffix_bytes]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::topics::feed::Standing;
+
+    #[test]
+    fn subscribers_of_many_topics_are_not_all_kept() {
+        const SUBSCRIBERS: usize = 2_000;
+        let options = TopicsOptions {
+            retention: None,
+            ..TopicsOptions::default()
+        };
+        let topics = Topics::open("kept", &options).unwrap();
+        let (bell, _heard) = UnixStream::pair().unwrap();
+        let seat = Seat::new(&Arc::new(bell));
+        let space = topics.space();
+        let registrations: Vec<_> = (0..SUBSCRIBERS as u32)
+            .map(|call| {
+                let standing = Standing::new(SlowConsumer::DropOldest, 1);
+                let registered = space.register(">", None, standing, &seat, call);
+                registered.unwrap_or_else(|error| panic!("{error}"))
+            })
+            .collect();
+        let sum = || -> usize {
+            let known = topics.desk.known.borrow();
+            let routes = known.iter().filter_map(|known| known.matches.as_ref());
+            routes.map(|route| route.subscribers()).sum()
+        };
+        let mut most = 0;
+        for number in 0..2 * SUBSCRIBERS_KEPT / SUBSCRIBERS {
+            let topic = topics.topic(&format!("a.{number}")).unwrap();
+            let published = topics.publish(topic, b"", Retain::No);
+            assert_eq!(published.delivered, SUBSCRIBERS as u32);
+            most = most.max(sum());
+            assert_eq!(sum(), topics.desk.subscribers_kept.get());
+        }
+        assert_eq!(most, SUBSCRIBERS_KEPT);
+        drop(registrations);
+        assert_eq!(topics.publish(0, b"", Retain::No).delivered, 0);
+        assert_eq!(sum(), topics.desk.subscribers_kept.get());
+    }
 }
