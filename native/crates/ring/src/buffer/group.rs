@@ -127,10 +127,11 @@ impl BufferGroup {
         self.ledger.returning()
     }
 
-    /// Gives a held buffer back. Debug builds poison it, so that a late reader is noticed.
+    /// Gives a held buffer back. Builds that poison fill it, so that a late reader is noticed, and a
+    /// late writer at the next [`BufferGroup::publish`].
     pub(crate) fn release(&mut self, buffer: u16) {
         self.ledger.release(buffer);
-        if cfg!(debug_assertions) {
+        if POISONS {
             // SAFETY: the buffer is inside the mapping and returning: neither the kernel nor a
             // reader of ours may touch it.
             unsafe {
@@ -141,7 +142,25 @@ impl BufferGroup {
     }
 
     /// Publishes what is returning; `write` learns each buffer's number and address.
+    ///
+    /// Panics in builds that poison if somebody has written to a buffer since its release: JavaScript
+    /// through the shared memory, or a kernel that still fills what it has given away.
     pub(crate) fn publish(&mut self, mut write: impl FnMut(u16, *mut u8)) -> u32 {
+        // At first all are returning, and none was released.
+        if POISONS && self.ledger.has_published() {
+            for &buffer in self.ledger.to_publish() {
+                // SAFETY: the buffer is inside the mapping. Should somebody write to it after all,
+                // which is what this looks for, only the answer is uncertain.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(self.address(buffer), self.buffer_bytes as usize)
+                };
+                // Compared with itself moved by one, which is fast without optimisation, too.
+                if bytes[0] != POISON || bytes[1..] != bytes[..bytes.len() - 1] {
+                    let intact = bytes.iter().take_while(|byte| **byte == POISON).count();
+                    panic!("buffer {buffer} was written to at {intact} after its release");
+                }
+            }
+        }
         let base = self.memory.as_ptr();
         let buffer_bytes = self.buffer_bytes as usize;
         self.ledger.publish(|buffer| {
@@ -199,7 +218,9 @@ impl BufferGroup {
 /// Buffers of one vectored receive.
 pub(crate) const VECTOR: usize = 4;
 
-/// What a released buffer is filled with in debug builds.
+/// Whether released buffers are poisoned: in debug builds, and in those that fail on purpose.
+const POISONS: bool = cfg!(any(debug_assertions, feature = "__fault"));
+/// What they are filled with.
 const POISON: u8 = 0xdb;
 
 #[cfg(test)]
@@ -253,5 +274,20 @@ mod tests {
         group.take(0).unwrap();
         group.release(0);
         group.bytes(0, 0..1);
+    }
+    #[test]
+    #[should_panic(expected = "buffer 1 was written to at 5 after its release")]
+    fn who_writes_to_a_released_buffer_is_noticed() {
+        let mut group = BufferGroup::new(2, 8).unwrap();
+        group.publish(|_, _| {});
+        group.take(0).unwrap();
+        group.take(1).unwrap();
+        // SAFETY: the byte lies in the mapping, and nobody else uses it.
+        unsafe { group.address(1).add(5).write(0) };
+        group.release(0);
+        group.release(1);
+        // SAFETY: as above.
+        unsafe { group.address(1).add(5).write(0) };
+        group.publish(|_, _| {});
     }
 }

@@ -87,6 +87,15 @@ impl Ledger {
         self.published_total
     }
 
+    pub(crate) fn has_published(&self) -> bool {
+        self.last_published.is_some()
+    }
+
+    /// What the next [`Ledger::publish`] publishes, oldest first.
+    pub(crate) fn to_publish(&self) -> &[u16] {
+        &self.returning
+    }
+
     pub(crate) fn state(&self, buffer: u16) -> Option<State> {
         self.states.get(usize::from(buffer)).copied()
     }
