@@ -142,7 +142,9 @@ export class Node {
 
   constructor(server: NatsServer | string, space: string, options: NatsOptions = {}) {
     const servers = typeof server === 'string' ? server : server.address;
-    this.link = nats({ servers, waitMs: WAIT_MS / 2, ...options }).open({
+    // What streams may need is reserved: little, so that many find room.
+    const retention = { bytes: 2 ** 26, ...options.retention };
+    this.link = nats({ servers, waitMs: WAIT_MS / 2, ...options, retention }).open({
       space,
       logger: this.log.logger,
       retention: { count: 1000, bytes: 2 ** 20, ageMs: 60_000 },

@@ -92,6 +92,11 @@ export class CommonKnowledge {
     this.#untold.add(sequence);
   }
 
+  /** The server says so of everything up to a sequence, unless it forgets it. */
+  acknowledgedUpTo(sequence: number): void {
+    if (sequence > 0) this.#acknowledged.add(1, sequence);
+  }
+
   /** Whether the consumer is another one than before: then everything is forgotten. */
   recognize(identity: string): boolean {
     const another = this.#identity !== undefined && this.#identity !== identity;

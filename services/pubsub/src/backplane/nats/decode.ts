@@ -19,10 +19,10 @@ export class Decoder {
   }
 
   /** The event, under the topic of its subject; `undefined` for what is none. */
-  decode(message: Msg): Event | undefined {
+  decode(message: Msg, topic = this.#names.topicOf(message.subject)): Event | undefined {
     try {
       const event = fromBinary(Event, message.data);
-      event.topic = this.#names.topicOf(message.subject);
+      event.topic = topic;
       return event;
     } catch (error) {
       this.leaveOut(message, error);

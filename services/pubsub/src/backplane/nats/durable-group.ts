@@ -334,8 +334,10 @@ export class DurableGroup implements Follower {
   }
 
   /** By what its creator has written into it: `created` changes when nats-server 2.9 is restarted. */
-  #recognize({ config }: ConsumerInfo): void {
+  #recognize({ config, ack_floor }: ConsumerInfo): void {
     if (this.#known.recognize(config.description ?? '')) this.#forget();
+    // What a process that is new here would not know if the server forgot it, and the others were gone.
+    this.#known.acknowledgedUpTo(ack_floor.stream_seq);
   }
 
   #forget(): void {

@@ -5,6 +5,7 @@ import type { Msg, Subscription } from '@nats-io/transport-node';
 import type { Logger } from '../backplane.js';
 import { deliveryOf } from './acknowledgement.js';
 import type { Broker, Follower } from './broker.js';
+import { answerControl } from './control.js';
 import type { Decoder } from './decode.js';
 import type { LocalEvents } from './local-events.js';
 import { deliverFrom, Place } from './place.js';
@@ -248,7 +249,8 @@ export class Feed implements Follower {
     this.#heardAt = performance.now();
     const delivery = deliveryOf(message.reply);
     if (delivery === undefined) {
-      this.#control(session, message);
+      const last = answerControl(session, message);
+      if (last !== undefined && last !== this.#consumerSequence) this.#reopen(session);
       return;
     }
     if (delivery.consumerSequence !== this.#consumerSequence + 1) {
@@ -280,20 +282,6 @@ export class Feed implements Follower {
     if (echo === undefined) return;
     this.#echoes.delete(reply);
     echo.done(delivered);
-  }
-
-  /** Heartbeats and flow control: ADR-9 and ADR-15 of NATS. */
-  #control(session: Session, message: Msg): void {
-    const { headers } = message;
-    if (headers?.code !== 100) return;
-    const stalled = headers.get('Nats-Consumer-Stalled');
-    if (stalled !== '') session.publish(stalled, '');
-    if (message.reply) {
-      message.respond();
-      return;
-    }
-    const last = headers.get('Nats-Last-Consumer');
-    if (last !== '' && Number(last) !== this.#consumerSequence) this.#reopen(session);
   }
 
   #hand(message: Msg, sequence: number | undefined): number {

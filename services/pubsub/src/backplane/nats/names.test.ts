@@ -39,8 +39,9 @@ test('topics are subjects, and come back from them', () => {
 
 test('groups have names of their own', () => {
   expect(durableName('billing')).toBe('group_billing');
-  expect(queueName('workers', 'a.>')).toMatch(/^queue_workers_[0-9a-f]{16}$/);
-  expect(queueName('workers', 'a.>')).not.toBe(queueName('workers', 'b.>'));
+  expect(queueName('workers')).toBe('queue_workers');
+  const names = new Names('my-space');
+  expect(names.queue('workers', 'a.>')).toBe('millrace.my-space.queue.workers.a.>');
 });
 
 test('packages that are missing are named, with the command that installs them', () => {

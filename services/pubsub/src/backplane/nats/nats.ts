@@ -27,10 +27,10 @@ import { LocalEvents } from './local-events.js';
 import { checkOptions, type NatsOptions, type Settings } from './options.js';
 import { Outbox, tooLarge } from './outbox.js';
 import { Place } from './place.js';
-import { type QueueCounters, QueueFeed } from './queue-feed.js';
+import { type QueueCounters, QueueGroup } from './queue-group.js';
 import { checkStart, follow, type ReaderHost, replay } from './replay.js';
 import type { Session } from './session.js';
-import { Names, queueName } from './subjects.js';
+import { Names } from './subjects.js';
 import { withSession } from './with-session.js';
 
 /**
@@ -64,7 +64,7 @@ class NatsLink implements BackplaneLink {
   readonly #local: LocalEvents;
   readonly #readers: ReaderHost;
   readonly #groups = new Map<string, DurableGroup>();
-  readonly #queues = new Map<string, QueueFeed>();
+  readonly #queues = new Map<string, QueueGroup>();
   readonly #groupCounters: GroupCounters = {
     acknowledged: 0,
     rejected: 0,
@@ -75,7 +75,7 @@ class NatsLink implements BackplaneLink {
     deadLetters: 0,
     givenUp: 0,
   };
-  readonly #queueCounters: QueueCounters = { events: 0 };
+  readonly #queueCounters: QueueCounters = { events: 0, passedOn: 0 };
   #replays = 0;
   #replayMissed = 0;
 
@@ -185,6 +185,7 @@ class NatsLink implements BackplaneLink {
       feedMissed: missed,
       streamReplaced: this.#broker.streamReplaced,
       queueEvents: this.#queueCounters.events,
+      queueEventsPassedOn: this.#queueCounters.passedOn,
       foreignMessages: this.#decoder.foreign,
       replays: this.#replays,
       replayMissed: this.#replayMissed,
@@ -201,13 +202,13 @@ class NatsLink implements BackplaneLink {
   }
 
   async close(): Promise<void> {
-    for (const follower of this.#shared()) follower.close();
+    await Promise.all(Array.from(this.#shared(), (follower) => follower.close()));
     this.#feed.close();
     await this.#broker.close();
     this.#outbox.close();
   }
 
-  *#shared(): Iterable<DurableGroup | QueueFeed> {
+  *#shared(): Iterable<DurableGroup | QueueGroup> {
     yield* this.#groups.values();
     yield* this.#queues.values();
   }
@@ -282,29 +283,23 @@ class NatsLink implements BackplaneLink {
     group: string,
     start: Start | undefined,
   ): Promise<Interest> {
-    const name = queueName(group, pattern);
-    const topics = `${this.#link}/${name}`;
-    let queue = this.#queues.get(name);
+    await checkStart(session, start);
+    const topics = `${this.#link}/queue/${group}/${pattern}`;
+    const local = this.#host.topics(topics, NOTHING);
+    let queue = this.#queues.get(group);
     if (queue === undefined) {
-      queue = new QueueFeed(
-        group,
-        pattern,
-        this.#host.topics(topics, NOTHING),
-        this.#decoder,
-        this.#queueCounters,
-      );
-      this.#queues.set(name, queue);
+      queue = new QueueGroup(group, this.#decoder, this.#queueCounters);
+      this.#queues.set(group, queue);
     }
-    const used = queue;
+    const joined = queue;
     const release = () => {
-      if (--used.users > 0) return;
-      used.close();
-      this.#queues.delete(name);
+      if (joined.leave(pattern)) return;
+      void joined.close();
+      if (this.#queues.get(group) === joined) this.#queues.delete(group);
     };
-    used.users++;
+    joined.enter(pattern, local);
     try {
-      await checkStart(session, start);
-      await used.running(session, start);
+      await joined.running(session, pattern, start);
       return { topics, start: undefined, release };
     } catch (error) {
       release();

@@ -51,6 +51,8 @@ export class Session {
   readonly names: Names;
   /** When the stream was created, by which it is known. It is the same as long as the session lasts. */
   readonly created: string;
+  /** When it began, by performance.now(). */
+  readonly since = performance.now();
   /** Settles when the session is over, with the reason. */
   readonly lost: Promise<string>;
   readonly #endings = new Set<(reason: string) => void>();

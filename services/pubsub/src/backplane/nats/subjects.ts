@@ -1,7 +1,5 @@
 // What things are called in NATS.
 
-import { createHash } from 'node:crypto';
-
 /**
  * The names of one space. Topics and patterns need no translation: NATS has the same tokens and
  * wildcards, and what the service refuses in a topic (white space, control characters) is what NATS has
@@ -53,9 +51,14 @@ export class Names {
     return `${this.#prefix}.transient.${pattern}`;
   }
 
-  /** Where a queue group gets its events. */
-  queue(name: string): string {
-    return `${this.#prefix}.queue.${name}`;
+  /** Where the members of a queue group get the kept events of a topic or pattern. */
+  queue(group: string, pattern: string): string {
+    return `${this.#prefix}.queue.${group}.${pattern}`;
+  }
+
+  /** Where it is said that nobody reads for a queue group any more. */
+  queueReader(group: string): string {
+    return `${this.#prefix}.queue-reader.${group}`;
   }
 
   /** Where processes tell each other what the members of a group have acknowledged. */
@@ -75,8 +78,7 @@ export function durableName(group: string): string {
   return `group_${group}`;
 }
 
-/** The consumer that the members of a Subscribe group share. With another pattern it is another group. */
-export function queueName(group: string, pattern: string): string {
-  const hash = createHash('sha256').update(pattern).digest('hex').slice(0, 16);
-  return `queue_${group}_${hash}`;
+/** The consumer of a Subscribe group. */
+export function queueName(group: string): string {
+  return `queue_${group}`;
 }
