@@ -205,6 +205,20 @@ fn what_comes_late_behind_it_is_read_too() {
 }
 
 #[test]
+fn what_came_late_and_is_gone_again_counts_as_passed_over() {
+    let past = past(3);
+    publish(&past, "a", Some(10));
+    publish(&past, "a", Some(20));
+    let replay = begin(&past, Start::Earliest);
+    assert_eq!(read(&replay, 1).0, [10]);
+    publish(&past, "a", Some(3));
+    // Evicts that.
+    publish(&past, "a", Some(5));
+    let (events, piece) = read(&replay, 9);
+    assert_eq!((events, piece.passed, piece.end), (vec![5, 20], 1, true));
+}
+
+#[test]
 fn only_events_of_its_topics_count_as_passed_over() {
     let past = past(10);
     publish(&past, "a", None);
