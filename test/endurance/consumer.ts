@@ -15,21 +15,22 @@ const LOOK_EVERY_MS = 2;
 const AGAIN_MS = 50;
 
 const diary = new DiaryWriter(settings.diary);
-const clients = settings.ports.map((port) =>
-  connect(PubSub, `127.0.0.1:${port}`, { backoff: { initialMs: 50, mostMs: 500 } }),
-);
+const servers = settings.ports.map((port) => ({
+  port,
+  client: connect(PubSub, `127.0.0.1:${port}`, { backoff: { initialMs: 50, mostMs: 500 } }),
+}));
 
 for (let turn = 0; ; turn++) {
-  const client = clients[turn % clients.length]!;
+  const { client, port } = servers[turn % servers.length]!;
   try {
-    await consume(client.consume());
+    await consume(client.consume(), port);
   } catch (error) {
     if (!StatusError.is(error)) throw error;
   }
   await delay(AGAIN_MS);
 }
 
-type Call = ReturnType<(typeof clients)[number]['consume']>;
+type Call = ReturnType<(typeof servers)[number]['client']['consume']>;
 
 interface Work {
   readonly event: number;
@@ -37,7 +38,7 @@ interface Work {
   readonly until: number;
 }
 
-async function consume(call: Call): Promise<void> {
+async function consume(call: Call, port: number): Promise<void> {
   const { pattern, group, credit, ackWaitMs } = settings;
   const write = (kind: ConsumeRequestInit['kind']) => call.write({ kind });
   write({
@@ -50,7 +51,7 @@ async function consume(call: Call): Promise<void> {
       start: { at: { case: 'earliest', value: true } },
     },
   });
-  diary.write(Kind.OPENED);
+  diary.write(Kind.OPENED, port);
   let work: Work[] = [];
   const timer = setInterval(() => {
     const now = performance.now();

@@ -4,7 +4,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
 export const Kind = {
-  /** A stream of Consume has begun. */
+  /** A stream of Consume has begun; instead of an event: with the server on which port. */
   OPENED: 1,
   /** An event was delivered. */
   DELIVERED: 2,

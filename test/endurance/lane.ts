@@ -85,6 +85,7 @@ export class Lane {
     const publish = (event: number) => {
       new DataView(this.#payload.buffer).setUint32(0, event, true);
       this.#open.push(event);
+      this.#ledger.publishing(event);
       call.write({ topic: topicOf(event), payload: this.#payload, messageId: `event-${event}` });
     };
     for (const event of again) publish(event);

@@ -5,22 +5,28 @@ import { TOPICS } from './lane.js';
 
 /** Violations shown in full; the rest is counted. */
 const SHOWN = 20;
-/**
- * An acknowledgement is not confirmed: for so long it counts as being on its way. nats-server writes those
- * that it has got to disk every 100 ms.
- */
-const ON_ITS_WAY_MS = 100;
-const RECENT_MOST = 65_536;
-
 /** One consumer process, over its streams. */
 export interface ConsumerState {
   readonly name: string;
   /** Delivered on its present stream and not acknowledged. */
   readonly open: Set<number>;
-  /** When it acknowledged, lately. */
-  recent: number[];
+  /** The port of the server that its present stream is with; 0: it has none. */
+  port: number;
   /** The highest sequence of a first delivery by topic, on its present stream. */
   readonly highest: Float64Array;
+  /** The same over all of its streams. */
+  readonly highestEver: Float64Array;
+}
+
+/** A consumer that has been given nothing. */
+export function consumerState(name: string): ConsumerState {
+  return {
+    name,
+    open: new Set(),
+    port: 0,
+    highest: new Float64Array(TOPICS),
+    highestEver: new Float64Array(TOPICS),
+  };
 }
 
 export class Ledger {
@@ -28,6 +34,10 @@ export class Ledger {
   readonly outcomes = new Map<string, number>();
   /** The sequence by which the publisher was told that it is kept; 0: not told. */
   readonly #sequence: Float64Array;
+  /** When it was published first, milliseconds since 1970. */
+  readonly #publishedAt: Float64Array;
+  /** When something was killed last, in the same way. */
+  #killedAt = 0;
   readonly #delivered: Uint8Array;
   readonly #acknowledged: Uint8Array;
   publishedCount = 0;
@@ -40,15 +50,14 @@ export class Ledger {
   duplicates = 0;
   /** Streams of Consume. */
   streams = 0;
-  /** What was delivered and not acknowledged when a process was killed. */
-  open = 0;
-  /** What was being acknowledged then. */
-  onItsWay = 0;
+  /** Deliveries that were not acknowledged when something was killed that had a hand in them. */
+  unacknowledged = 0;
   #violations = 0;
 
   constructor(events: number) {
     this.events = events;
     this.#sequence = new Float64Array(events);
+    this.#publishedAt = new Float64Array(events);
     this.#delivered = new Uint8Array(events);
     this.#acknowledged = new Uint8Array(events);
   }
@@ -63,6 +72,11 @@ export class Ledger {
 
   outcome(name: string): void {
     this.outcomes.set(name, (this.outcomes.get(name) ?? 0) + 1);
+  }
+
+  /** A publisher is about to publish an event, for the first time or again. */
+  publishing(event: number, time = Date.now()): void {
+    if (this.#publishedAt[event] === 0) this.#publishedAt[event] = time;
   }
 
   /** A publisher was told that its event is kept. */
@@ -82,9 +96,10 @@ export class Ledger {
     switch (kind) {
       case Kind.OPENED:
         this.streams++;
+        state.port = event;
         return;
       case Kind.CLOSED:
-        this.over(state, time);
+        this.over(state);
         return;
       case Kind.ACKNOWLEDGING:
         if (!state.open.delete(event)) {
@@ -92,37 +107,47 @@ export class Ledger {
         }
         if (this.#acknowledged[event] === 0) this.acknowledgedCount++;
         this.#acknowledged[event] = 1;
-        if (state.recent.length > RECENT_MOST) state.recent = state.recent.slice(RECENT_MOST / 2);
-        state.recent.push(time);
         return;
       case Kind.DELIVERED:
-        this.#deliver(state, event, sequence, attempt);
+        this.#deliver(state, { event, sequence, attempt, time });
     }
   }
 
-  get unacknowledged(): number {
-    return this.open + this.onItsWay;
+  /**
+   * Something is killed now. What it has a hand in and nobody has acknowledged may be delivered again: what
+   * these consumers have, and what is on its way to or from them.
+   *
+   * @param pending deliveries that are not acknowledged as far as nats-server has heard, to all consumers
+   */
+  kill(
+    affected: readonly ConsumerState[],
+    others: readonly ConsumerState[],
+    pending: number,
+    time: number,
+  ): void {
+    this.#killedAt = time;
+    const held = (states: readonly ConsumerState[]) =>
+      states.reduce((sum, { open }) => sum + open.size, 0);
+    this.unacknowledged += Math.max(held(affected), pending - held(others));
   }
 
-  /** Something was killed at that time: what this consumer has not acknowledged may be delivered again. */
-  interrupted(state: ConsumerState, time: number): void {
-    this.open += state.open.size;
-    for (let index = state.recent.length - 1; index >= 0; index--) {
-      if (state.recent[index]! < time - ON_ITS_WAY_MS) break;
-      this.onItsWay++;
-    }
-    state.recent = [];
-  }
-
-  /** The consumer or its server was killed: what is open cannot be acknowledged any more. */
-  over(state: ConsumerState, time: number): void {
-    this.interrupted(state, time);
+  /** A stream is over: what is open on it cannot be acknowledged any more. */
+  over(state: ConsumerState): void {
     state.open.clear();
     state.highest.fill(0);
+    state.port = 0;
   }
 
-  /** At the end: every event, published and acknowledged under one sequence. */
+  /**
+   * At the end: every event was published and acknowledged under one sequence, and redeliveries are at most
+   * twice what was unacknowledged at the kills.
+   */
   check(): void {
+    if (this.redeliveries > 2 * this.unacknowledged) {
+      this.violation(
+        `${this.redeliveries} redeliveries, more than twice the ${this.unacknowledged} that were unacknowledged at the kills`,
+      );
+    }
     for (let event = 0; event < this.events; event++) {
       if (this.#sequence[event] === 0) this.violation(`event ${event} was never published`);
       else if (this.#acknowledged[event] === 0) {
@@ -133,7 +158,8 @@ export class Ledger {
     }
   }
 
-  #deliver(state: ConsumerState, event: number, sequence: number, attempt: number): void {
+  #deliver(state: ConsumerState, entry: Omit<Entry, 'kind'>): void {
+    const { event, sequence, attempt, time } = entry;
     this.deliveries++;
     if (attempt > 1) this.attempts++;
     if (event >= this.events) {
@@ -145,11 +171,20 @@ export class Ledger {
     if (known !== 0 && known !== sequence) {
       this.violation(`event ${event} was published as ${known} and delivered as ${sequence}`);
     }
-    if (this.#delivered[event]! > 0) this.redeliveries++;
+    const before = this.#delivered[event]! > 0;
+    if (before) this.redeliveries++;
     if (this.#delivered[event]! < 255) this.#delivered[event]!++;
     state.open.add(event);
-    if (attempt !== 1) return;
     const topic = event % TOPICS;
+    // Behind a later one comes only what a consumer has had already, or something that was killed since.
+    const interrupted = this.#killedAt >= this.#publishedAt[event]! && this.#killedAt <= time;
+    if (sequence <= state.highestEver[topic]! && !before && !interrupted) {
+      this.violation(
+        `${state.name} was given ${sequence} of topic ${topic} after ${state.highestEver[topic]}, which nobody had before`,
+      );
+    }
+    state.highestEver[topic] = Math.max(sequence, state.highestEver[topic]!);
+    if (attempt !== 1) return;
     if (sequence <= state.highest[topic]!) {
       this.violation(
         `${state.name} was given ${sequence} of topic ${topic} after ${state.highest[topic]}, as a first delivery`,

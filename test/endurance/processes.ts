@@ -4,8 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { DiaryReader } from './diary.js';
-import { TOPICS } from './lane.js';
-import type { ConsumerState, Ledger } from './ledger.js';
+import { type ConsumerState, consumerState, type Ledger } from './ledger.js';
 import type { ConsumerSettings, ServerSettings } from './options.js';
 
 /** A process that can be killed and started again. */
@@ -68,7 +67,7 @@ export class ConsumerProcess extends Killable {
 
   constructor(name: string, settings: ConsumerSettings, ledger: Ledger) {
     super(name, './consumer.js', settings);
-    this.state = { name, open: new Set(), recent: [], highest: new Float64Array(TOPICS) };
+    this.state = consumerState(name);
     this.#diary = new DiaryReader(settings.diary);
     this.#ledger = ledger;
   }
