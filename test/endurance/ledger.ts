@@ -5,6 +5,9 @@ import { TOPICS } from './lane.js';
 
 /** Violations shown in full; the rest is counted. */
 const SHOWN = 20;
+/** Who sends to a process that was killed has noticed so long after it is back. */
+const NOTICED_MS = 100;
+
 /** One consumer process, over its streams. */
 export interface ConsumerState {
   readonly name: string;
@@ -36,8 +39,8 @@ export class Ledger {
   readonly #sequence: Float64Array;
   /** When it was published first, milliseconds since 1970. */
   readonly #publishedAt: Float64Array;
-  /** When something was killed last, in the same way. */
-  #killedAt = 0;
+  /** When something was killed, and until when events may have been sent to it, in the same way. */
+  readonly #kills: { readonly from: number; until: number }[] = [];
   readonly #delivered: Uint8Array;
   readonly #acknowledged: Uint8Array;
   publishedCount = 0;
@@ -125,10 +128,15 @@ export class Ledger {
     pending: number,
     time: number,
   ): void {
-    this.#killedAt = time;
+    this.#kills.push({ from: time, until: Number.POSITIVE_INFINITY });
     const held = (states: readonly ConsumerState[]) =>
       states.reduce((sum, { open }) => sum + open.size, 0);
     this.unacknowledged += Math.max(held(affected), pending - held(others));
+  }
+
+  /** What was killed last is back. */
+  restarted(time: number): void {
+    this.#kills.at(-1)!.until = time + NOTICED_MS;
   }
 
   /** A stream is over: what is open on it cannot be acknowledged any more. */
@@ -177,8 +185,10 @@ export class Ledger {
     state.open.add(event);
     const topic = event % TOPICS;
     // Behind a later one comes only what a consumer has had already, or something that was killed since.
-    const interrupted = this.#killedAt >= this.#publishedAt[event]! && this.#killedAt <= time;
-    if (sequence <= state.highestEver[topic]! && !before && !interrupted) {
+    // What is read now may have been written before the last of the kills.
+    const interrupted = () =>
+      this.#kills.some(({ from, until }) => until >= this.#publishedAt[event]! && from <= time);
+    if (sequence <= state.highestEver[topic]! && !before && !interrupted()) {
       this.violation(
         `${state.name} was given ${sequence} of topic ${topic} after ${state.highestEver[topic]}, which nobody had before`,
       );

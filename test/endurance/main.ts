@@ -135,6 +135,7 @@ async function endure({ events, kills, bytes, seed }: EnduranceOptions): Promise
     }
     await delay(down);
     await victim.start();
+    ledger.restarted(Date.now());
   }
 
   let said = began;

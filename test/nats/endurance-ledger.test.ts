@@ -35,6 +35,8 @@ function begun() {
     const rest = consumer === one ? other : one;
     ledger.kill([consumer], [rest], pending, ++time);
     ledger.over(consumer);
+    ledger.restarted(++time);
+    time += 1000;
   };
   const wrong = () => {
     vi.restoreAllMocks();
@@ -127,4 +129,14 @@ test('what was in the hands of something that was killed may come late, what was
   deliver(one, 1, 2);
   deliver(one, 3, 2);
   expect(wrong()).toEqual(['WRONG: one was given 3 of topic 0 after 4, which nobody had before']);
+});
+
+test('what was written before the last kill and is read after it', () => {
+  const { ledger, one, other, deliver, publish, kill, wrong } = begun();
+  publish(1, 2);
+  deliver(one, 2);
+  kill(other);
+  ledger.kill([other], [one], 0, 5000);
+  deliver(one, 1, 2);
+  expect(wrong()).toEqual([]);
 });
