@@ -98,6 +98,7 @@ async function valgrind() {
         'valgrind',
         [
           ...['-q', '--error-exitcode=99', '--leak-check=full', '--errors-for-leak-kinds=definite'],
+          '--show-leak-kinds=definite',
           // The models take a million random steps each, and the self-test of a driver has three
           // seconds, which it cannot keep here.
           ...[binary, '--test-threads=1', '--skip', 'models', '--skip', 'probe'],
