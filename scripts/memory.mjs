@@ -52,6 +52,8 @@ async function asan() {
       'cargo',
       [
         ...['test', '--manifest-path', 'native/Cargo.toml', '--no-fail-fast', '--target', host],
+        // Not the examples in comments, which another compiler builds.
+        '--tests',
         ...packages(names),
         ...names.flatMap(faults),
       ],
