@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ export class NatsServer {
 
   /** Starts, or starts again on the same port with the same folder. */
   async start(): Promise<void> {
-    const jetStream = this.#more.includes('--no-jetstream') ? [] : ['-js', '-sd', this.folder];
+    const jetStream = this.#more.includes('--no-jetstream') ? [] : ['-c', this.#configuration()];
     const more = this.#more.filter((each) => each !== '--no-jetstream');
     const child = spawn(
       'nats-server',
@@ -61,6 +61,14 @@ export class NatsServer {
       child.once('exit', () => reject(new Error(`nats-server ended: ${log}`)));
     });
     child.stderr!.removeAllListeners('data').resume();
+  }
+
+  /** Every stream reserves what it may hold at most: many do not fit the disk, and none fills up. */
+  #configuration(): string {
+    const file = join(this.folder, 'nats.conf');
+    const store = JSON.stringify(this.folder);
+    writeFileSync(file, `jetstream { store_dir: ${store}, max_file_store: 1TB }\n`);
+    return file;
   }
 
   /** From then on it answers nothing and keeps its connections; to be killed. Needs /proc. */
