@@ -4,7 +4,7 @@
 //   npm test -- rust          the Rust tests only
 //   npm test -- test          one workspace only (framework, examples/echo, test, …)
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setup } from './setup.mjs';
@@ -87,6 +87,9 @@ async function vitest(workspace, scratch, env) {
   return outcome;
 }
 
+/** Some tests run a program as another user, who has to get at what lies in the temporary folder. */
+const OTHERS_PASS = 0o711;
+
 /** The workspaces that hold vitest tests. */
 function workspaces() {
   const folders = ['framework', 'native', 'test'];
@@ -129,6 +132,7 @@ await main(async () => {
   }
   await setup();
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-test-'));
+  chmodSync(scratch, OTHERS_PASS);
   /** @type {[string, Outcome, number][]} */
   const results = [];
   try {
@@ -137,6 +141,7 @@ await main(async () => {
       say(`\n${bold(suite)}`);
       const start = performance.now();
       const temporary = mkdtempSync(join(scratch, 'tmp-'));
+      chmodSync(temporary, OTHERS_PASS);
       const env = { TMPDIR: temporary };
       const outcome = suite === 'rust' ? await rust(env) : await vitest(suite, scratch, env);
       results.push([suite, tidied(outcome, temporary), performance.now() - start]);
