@@ -1,5 +1,6 @@
 // Topics on several threads of a process: what one publishes, the subscribers of all get.
 
+import { Worker } from 'node:worker_threads';
 import { Event, PubSub, SlowConsumer } from '@millrace/pubsub';
 import { type Client, connect, connection, Status, serve, type Topics, topics } from 'millrace';
 import pino from 'pino';
@@ -288,3 +289,37 @@ test('a thread that dies takes its subscribers with it, and holds nobody up', as
   expect(received.filter((numbers) => numbers.length > 0).length).toBe(living);
   await eventually('nobody is subscribed', () => events.stats().subscriptions === 0);
 });
+
+/** What a thread does that publishes event `n` by `publish(n)`. */
+const ends = {
+  'process.exit()': 'publish(7); process.exit(0);',
+  'an error': 'setImmediate(() => { publish(7); throw new Error("on purpose"); });',
+  'its end, in a listener': 'process.on("exit", () => publish(7));',
+};
+
+for (const [by, code] of Object.entries(ends)) {
+  test(`what a thread has published is not lost with it: ${by}`, async () => {
+    const { events, spread } = await started();
+    const [client] = await spread(2);
+    const stream = client!.subscribe({ pattern: 'a.b' });
+    await stream.headers;
+    const before = events.stats().published;
+    const publisher = `
+      const { workerData } = require('node:worker_threads');
+      (async () => {
+        const { topics } = await import('millrace');
+        const { Event } = await import('@millrace/pubsub');
+        const events = topics(Event, workerData);
+        const publish = (number) => events.publish('a.b', { payload: new Uint8Array([0, 0, 0, number]) });
+        ${code}
+      })();`;
+    const worker = new Worker(publisher, { eval: true, workerData: threadTopics });
+    worker.on('error', () => {});
+    await new Promise((resolve) => worker.once('exit', resolve));
+    expect(events.stats().published - before).toBe(1);
+    for await (const event of stream) {
+      expect(numberOf(event)).toBe(7);
+      break;
+    }
+  });
+}

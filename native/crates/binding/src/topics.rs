@@ -83,6 +83,11 @@ pub struct NativeTopics {
 
 impl Drop for NativeTopics {
     fn drop(&mut self) {
+        // A thread may end in the middle of a tick: by `process.exit()`, an error or another thread.
+        let _ = guard(|| {
+            self.topics.publish_queued();
+            Ok(())
+        });
         // A thread that ends may have forgotten them already.
         let gone = TOPICS.try_with(|all| {
             let mut all = all.borrow_mut();
