@@ -593,3 +593,55 @@ fn who_blocks_and_gets_on_is_left_alone_by_publishers() {
     publisher.join().unwrap();
     assert!(topics.stats().contains("\"disconnected\":0,"));
 }
+
+/// What came of a flood, on another thread, past a subscriber that had not begun to read the past: the
+/// statistics of the topics, and how many subscribers were cut off.
+fn flooded_before_the_past_is_read(
+    name: &'static str,
+    policy: SlowConsumer,
+    retain: Retain,
+    done: impl Fn(&Script) -> bool,
+) -> (String, u64) {
+    let topics = open(name);
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let call = *server.calls.keys().next().unwrap();
+    let wanted = Subscribe {
+        slow_consumer: policy,
+        ..everything(Start::Earliest)
+    };
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
+    thread::spawn(move || {
+        let topics = open(name);
+        let topic = topics.topic("a").unwrap();
+        // More than a lane takes.
+        for _ in 0..5_000 {
+            topics.publish(topic, b"event", retain);
+        }
+    })
+    .join()
+    .unwrap();
+    run(&mut server, &mut clients, 65_536, |server, _| done(server));
+    (topics.stats(), stat(&server, "subscribersDisconnected"))
+}
+
+#[test]
+fn what_is_not_retained_and_had_no_room_is_missed_by_who_replays() {
+    let policy = SlowConsumer::Disconnect;
+    let over = |server: &Script| {
+        stat(server, "subscribersDisconnected") > 0 || stat(server, "eventsDelivered") >= 4_000
+    };
+    let (stats, disconnected) =
+        flooded_before_the_past_is_read("not retained", policy, Retain::No, over);
+    assert_eq!(disconnected, 1, "{stats}");
+}
+
+#[test]
+fn what_had_no_room_and_comes_from_the_past_is_not_dropped() {
+    let policy = SlowConsumer::DropOldest;
+    let over = |server: &Script| stat(server, "eventsDelivered") == 5_000;
+    let (stats, _) = flooded_before_the_past_is_read("retained", policy, Retain::Counted, over);
+    assert!(stats.contains("\"dropped\":0,"), "{stats}");
+}

@@ -660,8 +660,8 @@ impl Event<'_> {
     /// There was no room on the way: what that means is for each subscriber's policy to say.
     #[cold]
     fn refuse(&mut self, part: &Part, lane: &Lane) {
-        let mut overrun = false;
-        let before = self.missed;
+        let (mut overrun, mut missed) = (false, false);
+        let retained = self.arrival > 0;
         for standing in &part.standings {
             match standing.policy {
                 SlowConsumer::Block => {
@@ -672,16 +672,18 @@ impl Event<'_> {
                     }
                 }
                 SlowConsumer::Disconnect => {
-                    standing.overrun();
+                    standing.overrun(retained);
                     overrun = true;
                 }
                 SlowConsumer::DropOldest | SlowConsumer::DropNewest => {
-                    standing.miss();
-                    self.missed += 1;
+                    standing.miss(retained);
+                    missed = true;
+                    // What is retained comes from the past.
+                    self.missed += u64::from(!(retained && standing.is_replaying()));
                 }
             }
         }
-        if self.missed > before {
+        if missed {
             lane.seat().note_missed();
         }
         if overrun {

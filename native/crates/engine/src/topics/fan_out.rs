@@ -626,9 +626,9 @@ impl Engine {
         for index in self.calls.indices() {
             let feed = &self.calls[index].feed;
             let replays = feed.as_ref().is_some_and(|feed| feed.is_replaying());
-            let ends = feed.as_ref().is_some_and(|feed| {
-                feed.standing.is_cut() || !replays && feed.standing.is_overrun()
-            });
+            let ends = feed
+                .as_ref()
+                .is_some_and(|feed| feed.standing.is_cut() || feed.standing.is_overrun(replays));
             if ends {
                 self.disconnect_slow(index);
             }

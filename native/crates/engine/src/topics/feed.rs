@@ -48,9 +48,18 @@ pub(crate) struct Standing {
     waited_since: AtomicU64,
     /// It was cut off, by its engine or by a publisher.
     cut: AtomicBool,
-    /// Events that were dropped before they reached its engine.
-    missed: AtomicU64,
-    /// One of them was more than its policy admits.
+    /// It reads the past.
+    replaying: AtomicBool,
+    /// Events that were dropped before they reached its engine, and are not retained.
+    missed: Missed,
+    /// The same for those that are, which a replay brings all the same.
+    missed_retained: Missed,
+}
+
+#[derive(Default)]
+struct Missed {
+    count: AtomicU64,
+    /// One of them was more than the policy admits.
     overrun: AtomicBool,
 }
 
@@ -64,8 +73,9 @@ impl Standing {
             short: AtomicBool::new(false),
             waited_since: AtomicU64::new(0),
             cut: AtomicBool::new(false),
-            missed: AtomicU64::new(0),
-            overrun: AtomicBool::new(false),
+            replaying: AtomicBool::new(false),
+            missed: Missed::default(),
+            missed_retained: Missed::default(),
         }
     }
 
@@ -102,23 +112,40 @@ impl Standing {
         self.cut.load(Ordering::Acquire)
     }
 
+    /// Whether it reads the past, for statistics.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.replaying.load(Ordering::Relaxed)
+    }
+
+    fn missed(&self, retained: bool) -> &Missed {
+        if retained {
+            &self.missed_retained
+        } else {
+            &self.missed
+        }
+    }
+
     /// An event for it did not get as far as its engine.
-    pub(crate) fn miss(&self) {
-        self.missed.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn miss(&self, retained: bool) {
+        self.missed(retained).count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Events that did not, and that it has not been told of.
     pub(crate) fn has_missed(&self) -> bool {
-        self.missed.load(Ordering::Relaxed) > 0
+        let missed = |retained| self.missed(retained).count.load(Ordering::Relaxed) > 0;
+        missed(false) || missed(true)
     }
 
     /// The same where the subscriber has to go.
-    pub(crate) fn overrun(&self) {
-        self.overrun.store(true, Ordering::Release);
+    pub(crate) fn overrun(&self, retained: bool) {
+        let missed = self.missed(retained);
+        missed.overrun.store(true, Ordering::Release);
     }
 
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.overrun.load(Ordering::Acquire)
+    /// Whether it has to go; while it replays, what is retained is no reason.
+    pub(crate) fn is_overrun(&self, replays: bool) -> bool {
+        let overrun = |retained| self.missed(retained).overrun.load(Ordering::Acquire);
+        overrun(false) || !replays && overrun(true)
     }
 
     /// Of a subscriber that blocks: how many more events may be published for it.
@@ -219,8 +246,12 @@ impl Feed {
         dropped_tag: u32,
         replay: Option<Replay>,
     ) -> Self {
+        let standing = Arc::clone(registration.standing());
+        standing
+            .replaying
+            .store(replay.is_some(), Ordering::Relaxed);
         Self {
-            standing: Arc::clone(registration.standing()),
+            standing,
             registration: Some(registration),
             joined,
             runs: Vec::new(),
@@ -284,13 +315,16 @@ impl Feed {
         if self.waiting.len() >= most.div_ceil(2) {
             return 0;
         }
-        // What had no room on its way until now was retained before that, and so comes from the past.
-        self.standing.missed.store(0, Ordering::Relaxed);
-        self.standing.overrun.store(false, Ordering::Relaxed);
+        // What is retained and had no room on its way until now was retained before that, and so comes
+        // from the past.
+        let missed = self.standing.missed(true);
+        missed.count.store(0, Ordering::Relaxed);
+        missed.overrun.store(false, Ordering::Relaxed);
         let piece = replay.read(most - self.waiting.len(), scratch);
         if piece.end {
             self.replay = None;
             self.replayed = piece.arrival;
+            self.standing.replaying.store(false, Ordering::Relaxed);
         }
         self.dropped += piece.passed;
         for (_, Kept { event, .. }) in scratch.drain(..) {
@@ -318,7 +352,14 @@ impl Feed {
     /// Has an event wait, as far as the policy lets it; `full`: there is no memory for more.
     pub(crate) fn push(&mut self, event: &Rc<Shared>, full: bool) -> Outcome {
         if self.standing.has_missed() {
-            self.dropped += self.standing.missed.swap(0, Ordering::Relaxed);
+            let take = |retained| {
+                let missed = self.standing.missed(retained);
+                missed.count.swap(0, Ordering::Relaxed)
+            };
+            self.dropped += take(false);
+            if self.replay.is_none() {
+                self.dropped += take(true);
+            }
         }
         let at_bound = self.pending() >= self.standing.max_pending as usize;
         let mut outcome = Outcome::Waits;
