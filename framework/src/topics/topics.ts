@@ -315,6 +315,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
       this.#blockedMs += performance.now() - since;
       resolve();
     }
+    // Who had room a moment ago may hold up those that go on waiting, with no timer running.
+    if (this.#waits.size > 0) this.#judge(this.#waits.keys());
   }
 }
 
