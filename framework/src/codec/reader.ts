@@ -350,9 +350,21 @@ const recent: string[] = new Array(RECENT).fill('');
 /** What was seen last at each place: text is kept when it comes the second time. */
 const seen = new Uint32Array(RECENT);
 
+/** Where hardly any text comes again, looking for it costs more than it saves: so many are decoded without. */
+const REST = 4096;
+const HIT = 8;
+const BALANCE_MOST = 64;
+let rest = 0;
+/** Rises by `HIT` with text that was known, falls by one with text that was not. */
+let balance = 0;
+
 function text(bytes: Uint8Array, start: number, end: number): string {
   const length = end - start;
   if (length > RECENT_TEXT) return newText(bytes, start, end);
+  if (rest > 0) {
+    rest--;
+    return newText(bytes, start, end);
+  }
   const mark =
     (bytes[start]! |
       (bytes[start + (length >> 1)]! << 8) |
@@ -361,7 +373,14 @@ function text(bytes: Uint8Array, start: number, end: number): string {
     0;
   const place = (Math.imul(mark, 0x9e3779b1) >>> 24) & (RECENT - 1);
   const known = recent[place]!;
-  if (known.length === length && isText(known, bytes, start)) return known;
+  if (known.length === length && isText(known, bytes, start)) {
+    if (balance < BALANCE_MOST) balance += HIT;
+    return known;
+  }
+  if (--balance < -BALANCE_MOST) {
+    balance = 0;
+    rest = REST;
+  }
   const decoded = newText(bytes, start, end);
   // Only ASCII has as many characters as bytes.
   if (seen[place] === mark && decoded.length === length) recent[place] = decoded;
