@@ -73,6 +73,8 @@ test('add service, add method and edits are served, and no call fails across 20 
 
   expect(await millrace(['add', 'service', 'Orders'], { cwd })).toMatchObject({ code: 0 });
   const service = await served('Orders.Get answers', answers('get'));
+  // It is said when the program before it has gone, which may be after the first answer.
+  await says(/^restarted in/m);
   const beforeMethod = restarts();
   expect(await millrace(['add', 'method', 'Orders.Count'], { cwd })).toMatchObject({ code: 0 });
   const method = await served('it is restarted', () => restarts() > beforeMethod);
