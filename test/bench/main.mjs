@@ -127,7 +127,7 @@ if (withClients) {
 
 if (chosenFanoutRows.length > 0) {
   say('Fan-out');
-  await measureFanout(chosenFanoutRows, peers, rounds, seconds, {
+  await measureFanout(chosenFanoutRows, peers, drivers, rounds, seconds, {
     begin: (row) => say(row.title),
     keep: (result) => {
       fanoutResults.push(result);

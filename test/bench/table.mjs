@@ -94,32 +94,7 @@ export function report(run) {
     );
   }
 
-  const compared = measured.filter((row) => of(row.name, 'ring').length > 0);
-  if (compared.length > 0) {
-    /** @param {string} peer */
-    const driver = (peer) => servers.get(peer)?.replace(/^.* driver /, '') ?? peer;
-    sections.push(
-      '## Drivers: what an older kernel costs',
-      'The same server on each of its drivers, forced by `MILLRACE_DRIVER` on this kernel; which kernel gets which stands in [deployment](guides/deployment.md), and what each ability is worth by itself in [rings](rings.md).',
-      lines(
-        [
-          ...['load', 'driver', 'messages/s', `÷ ${BASE}`, `÷ ${driver('millrace')}`],
-          ...[`÷ ${driver('millrace')}, by CPU time`, 'CPU time per message, µs'],
-        ],
-        compared.flatMap((row) =>
-          DRIVERS.filter((peer) => of(row.name, peer).length > 0).map((peer) => {
-            const [entries, best] = [of(row.name, peer), of(row.name, 'millrace')];
-            const cost = entries.map((entry) => entry.cpuMicroseconds);
-            return [
-              ...[titles.get(row.name) ?? row.name, driver(peer), rate(entries)],
-              ...[ratio(entries, of(row.name, BASE)), rateRatio(entries, best, 2)],
-              ...[cpuRatio(entries, best, 2), spread(cost, 2)],
-            ];
-          }),
-        ),
-      ),
-    );
-  }
+  sections.push(...driverTable(results, run.fanoutResults));
 
   const latencies = measured.filter((row) => row.latency === true);
   if (latencies.length > 0) {
@@ -224,6 +199,51 @@ export function report(run) {
 }
 
 /**
+ * @param {Entry[]} results
+ * @param {import('./fanout/measure.mjs').FanoutResult[]} fanoutResults
+ * @returns {string[]}
+ */
+function driverTable(results, fanoutResults) {
+  const all = [...results, ...fanoutResults];
+  /** @param {string} row @param {string} peer */
+  const of = (row, peer) => all.filter((entry) => entry.row === row && entry.peer === peer);
+  const compared = [
+    ...rows,
+    ...fanoutRows.map(({ name, title }) => ({ name, title: `Fan-out, ${title}` })),
+  ].filter(({ name }) => of(name, 'ring').length > 0);
+  if (compared.length === 0) return [];
+  const best = nameOfDriver(all, 'millrace');
+  return [
+    '## Drivers: what an older kernel costs',
+    'The same server on each of its drivers, forced by `MILLRACE_DRIVER` on this kernel; which kernel gets which stands in [deployment](guides/deployment.md), and what each ability is worth by itself in [rings](rings.md). Of a fan-out the messages are deliveries.',
+    lines(
+      [
+        ...['load', 'driver', 'messages/s', `÷ ${BASE}`, `÷ ${best}`],
+        ...[`÷ ${best}, by CPU time`, 'CPU time per message, µs'],
+      ],
+      compared.flatMap(({ name, title }) => {
+        const whole = of(name, 'millrace');
+        const digits = whole.some((entry) => entry.cpuMicroseconds < 0.1) ? 3 : 2;
+        return DRIVERS.filter((peer) => of(name, peer).length > 0).map((peer) => {
+          const entries = of(name, peer);
+          const cost = entries.map((entry) => entry.cpuMicroseconds);
+          return [
+            ...[title, nameOfDriver(all, peer), rate(entries)],
+            ...[ratio(entries, of(name, BASE)), rateRatio(entries, whole, 2)],
+            ...[cpuRatio(entries, whole, 2), spread(cost, digits)],
+          ];
+        });
+      }),
+    ),
+  ];
+}
+
+/** @param {{ peer: string, server: string }[]} entries @param {string} peer */
+function nameOfDriver(entries, peer) {
+  return entries.find((entry) => entry.peer === peer)?.server.replace(/^.* driver /, '') ?? peer;
+}
+
+/**
  * @param {import('./fanout/measure.mjs').FanoutResult[]} results
  * @returns {string[]}
  */
@@ -231,13 +251,13 @@ function fanout(results) {
   const NATS = 'nats-server';
   const peers = [NATS, ...PEERS].filter((peer) => results.some((entry) => entry.peer === peer));
   if (peers.length === 0) return [];
-  const servers = new Map(results.map((entry) => [entry.peer, entry.server]));
+  const servers = peers.map((peer) => [peer, results.find((entry) => entry.peer === peer)?.server]);
   /** @param {string} row @param {string} peer */
   const of = (row, peer) => results.filter((entry) => entry.row === row && entry.peer === peer);
   const measured = fanoutRows.filter((row) => results.some((entry) => entry.row === row.name));
   return [
     '## Fan-out: one publisher, subscribers with a connection each',
-    [...servers].map(([peer, name]) => `- **${peer}**: ${name}`).join('\n'),
+    servers.map(([peer, name]) => `- **${peer}**: ${name}`).join('\n'),
     'A delivery is one event that one subscriber has received; publishing is part of its cost. In cleartext; gRPC is loaded by h2load, nats-server by nats.go, and no publisher gets further ahead of its slowest subscriber than the window. Every subscriber received every event: one compared each payload, the others were counted.',
     'Server CPU time per delivery, ns:',
     lines(

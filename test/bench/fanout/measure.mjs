@@ -39,6 +39,7 @@ const IDLE_MS_MAX = 10_000;
 /**
  * @param {readonly FanoutRow[]} rows
  * @param {readonly import('../peers.mjs').PeerName[]} peers
+ * @param {readonly import('../peers.mjs').PeerName[]} drivers beside them, where a row compares all
  * @param {number} rounds
  * @param {number} seconds
  * @param {object} report
@@ -46,7 +47,7 @@ const IDLE_MS_MAX = 10_000;
  * @param {(result: FanoutResult) => void} report.keep
  * @param {(what: string, reason: string) => void} report.skip
  */
-export async function measureFanout(rows, peers, rounds, seconds, { begin, keep, skip }) {
+export async function measureFanout(rows, peers, drivers, rounds, seconds, { begin, keep, skip }) {
   const without = await missing('h2load');
   if (without !== undefined) {
     skip('every server', without);
@@ -62,6 +63,13 @@ export async function measureFanout(rows, peers, rounds, seconds, { begin, keep,
       try {
         if (reason === undefined) runners.push(await nats(row, scratch));
         for (const peer of peers) runners.push(await grpc(row, peer, scratch));
+        for (const driver of row.drivers === true ? drivers : []) {
+          try {
+            runners.push(await grpc(row, driver, scratch));
+          } catch (error) {
+            skip(`${row.title} on driver ${driver}`, Object(error).message);
+          }
+        }
         const amounts = [];
         for (const runner of runners) amounts.push(await calibrate(runner, row, seconds));
         for (let round = 0; round < rounds; round++) {
