@@ -72,7 +72,7 @@ export function report({ machine, entries, rounds, milliseconds }) {
   const measured = packets.filter((packet) => entries.some((entry) => entry.packet === packet));
   const sections = [
     machine.map((line) => `- ${line}`).join('\n'),
-    `${CONNECTIONS} connections, one way; the proxy on one core, the load on another. ${rounds} rounds of ${milliseconds} ms for each figure, ours and liburing's in turns. Medians; in brackets the lowest and the highest round. MB are 10⁶ bytes. Buffers of the packet's size: ${BUFFERS} for all connections here, ${BUFFERS} for each of them in liburing's proxy. The load's core was busy to at most ${percent(Math.max(...entries.filter((entry) => !entry.copies).map((entry) => entry.loadBusy)))}. All bytes arrived; ${gigabytes(entries)} of them were compared.`,
+    `${CONNECTIONS} connections, one way; the proxy on one core, the load on another. ${rounds} rounds of ${milliseconds} ms for each figure, ours and liburing's in turns. Medians; in brackets the lowest and the highest round. MB are 10⁶ bytes. Buffers of the packet's size: ${BUFFERS} for all connections here, ${BUFFERS} for each of them in liburing's proxy. The load's core was busy to at most ${percent(Math.max(...entries.filter((entry) => !entry.copies).map((entry) => entry.loadBusy)))}. In the first round of each mode all bytes arrived; ${gigabytes(entries)} were compared.`,
     "![MB/s by mode, ours beside liburing's proxy](pictures/rings.svg)",
   ];
   for (const packet of measured) {

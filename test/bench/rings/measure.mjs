@@ -19,7 +19,7 @@ import { BUFFERS } from './modes.mjs';
  * @property {number} proxyBusy share of its core, 0 … 1
  * @property {number} loadBusy share of its core, 0 … 1
  * @property {number} comparedBytes
- * @property {Counters | undefined} counters of our proxy, over its whole life
+ * @property {Counters | undefined} counters of our proxy over its whole life, if it came to its end
  */
 
 /**
@@ -32,7 +32,7 @@ import { BUFFERS } from './modes.mjs';
  * @property {number} systemCalls
  */
 
-const WARM_UP_MS = 150;
+const WARM_UP_MS = 100;
 
 /**
  * @param {string} program ours, which is both a proxy and a load
@@ -40,10 +40,12 @@ const WARM_UP_MS = 150;
  *   free port, for a proxy that cannot choose one
  * @param {boolean} ours whether it prints its port, and its counters at the end
  * @param {Load} load
- * @param {number} milliseconds
+ * @param {{ milliseconds: number, drains: boolean }} how how long, and whether the proxy has to deliver
+ *   everything before it is ended
  * @returns {Promise<Figure>}
  */
-export async function measure(program, proxy, ours, { packet, connections, copies }, milliseconds) {
+export async function measure(program, proxy, ours, load, { milliseconds, drains }) {
+  const { packet, connections, copies } = load;
   const ends = start(GENERATOR_CORE, [
     program,
     'load',
@@ -51,6 +53,7 @@ export async function measure(program, proxy, ours, { packet, connections, copie
     String(WARM_UP_MS),
     String(milliseconds),
     ...(copies ? ['copies'] : []),
+    ...(drains ? ['drains'] : []),
   ]);
   const sink = Number(await ends.line());
   const listen = ours ? 0 : await freePort();
@@ -65,7 +68,7 @@ export async function measure(program, proxy, ours, { packet, connections, copie
       proxyBusy: figure.proxySeconds / figure.seconds,
       loadBusy: figure.loadSeconds / figure.seconds,
       comparedBytes: figure.compared,
-      counters: ours ? JSON.parse(await server.line()) : undefined,
+      counters: ours && drains ? JSON.parse(await server.line()) : undefined,
     };
   } finally {
     await Promise.all([end(server.child), end(ends.child)]);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! proxy serve MODE PACKET CONNECTIONS SINK_PORT      prints its port, later one line of counters
-//! proxy load CONNECTIONS WARM_UP_MS MEASURE_MS [copies]
+//! proxy load CONNECTIONS WARM_UP_MS MEASURE_MS [copies] [drains]
 //!                                                    prints its port, reads "PORT PID" of the proxy,
 //!                                                    prints one line of figures
 //! ```
@@ -29,8 +29,12 @@ fn main() {
             serve::run(&mode, packet, connections, number(4) as u16);
         }
         Some("load") => {
-            let copies = arguments.get(4).is_some_and(|word| word == "copies");
-            load::run(number(1) as usize, number(2), number(3), copies);
+            let has = |habit: &str| arguments.iter().any(|word| word == habit);
+            let habits = load::Habits {
+                copies: has("copies"),
+                drains: has("drains"),
+            };
+            load::run(number(1) as usize, number(2), number(3), &habits);
         }
         _ => panic!("use `serve` or `load`; the head of main.rs says with what"),
     }
