@@ -1,46 +1,34 @@
-import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { NatsOptions, Start } from '@millrace/pubsub';
-import { jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import type { Start } from '@millrace/pubsub';
 import { RetryInfo, Status } from 'millrace';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { closeNodes, type EventInit, ever, failure, Node } from '../support/nats-link.js';
+import {
+  administer,
+  closeNodes,
+  type EventInit,
+  ever,
+  failure,
+  Node,
+} from '../support/nats-link.js';
 import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
+import { numbers, range } from '../support/numbers.js';
 
 const installed = natsServerInstalled('the tests of the NATS backplane');
 const decoder = new TextDecoder();
 
 describe.skipIf(!installed)('with nats-server', () => {
-  let server: NatsServer;
-  let space = '';
-
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterEach(closeNodes);
-  afterAll(async () => {
-    await server?.stop();
-  });
-
-  const node = (options: NatsOptions = {}) => {
-    return new Node(server, space, options);
-  };
-  const newSpace = () => {
-    space = `test-${randomBytes(6).toString('hex')}`;
-  };
+  const nats = natsSetting();
+  const { node } = nats;
 
   test('what one process publishes reaches the other, in order, with sequences', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const [seenByA, seenByB] = [await a.subscribe(), await b.subscribe()];
     const outcomes = await Promise.all(
       Array.from({ length: 500 }, (_, index) => a.publish(`orders.${index % 3}`, String(index))),
     );
-    expect(outcomes.map(({ sequence }) => Number(sequence))).toEqual(
-      Array.from({ length: 500 }, (_, index) => index + 1),
-    );
+    expect(outcomes.map(({ sequence }) => Number(sequence))).toEqual(range(1, 501));
     expect(new Set(outcomes.map(({ delivered }) => delivered))).toEqual(new Set([3]));
     for (const seen of [seenByA, seenByB]) {
       const events = await seen.reaches(500);
@@ -53,7 +41,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('transient topics have no sequence and reach every process', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const [seenByA, seenByB] = [await a.subscribe(), await b.subscribe()];
     expect(await a.publish('ticks.x', 'now')).toEqual({
@@ -67,7 +54,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a message id is published once in its window, by whichever process', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     expect(await a.publish('orders', 'x', 'id 1/ä')).toMatchObject({
       sequence: 1n,
@@ -85,7 +71,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a full stream refuses publishers with the time to wait, and keeps what it has', async () => {
-    newSpace();
     const a = node({ retention: { count: 3 } });
     for (let index = 0; index < 3; index++) await a.publish('orders', String(index));
     const error = await failure(a.publish('orders', 'one more'));
@@ -96,14 +81,12 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('an event that nats-server does not take is refused with its limit', async () => {
-    newSpace();
     const error = await failure(node().publish('orders', 'x'.repeat(2 ** 20)));
     expect(error.code).toBe(Status.RESOURCE_EXHAUSTED);
     expect(error.message).toContain('max_payload');
   });
 
   test('a replay ends where the live events begin', async () => {
-    newSpace();
     const a = node();
     for (let index = 1; index <= 40; index++) await a.publish(`orders.${index % 2}`, String(index));
     expect(await a.replay('orders.1', 'earliest')).toEqual({
@@ -117,9 +100,7 @@ describe.skipIf(!installed)('with nats-server', () => {
       '38',
       '40',
     ]);
-    expect((await a.replay('orders.*', { sequence: 30n })).texts).toEqual(
-      Array.from({ length: 11 }, (_, index) => String(30 + index)),
-    );
+    expect((await a.replay('orders.*', { sequence: 30n })).texts).toEqual(numbers(30, 40));
     expect(await a.replay('nothing', { sequence: 30n })).toEqual({
       texts: [],
       next: { sequence: 41n },
@@ -129,7 +110,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a replay goes on while events are published, and leaves none out', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     for (let index = 1; index <= 600; index++) void a.publish('orders', String(index));
     await a.publish('orders', '601');
@@ -154,14 +134,10 @@ describe.skipIf(!installed)('with nats-server', () => {
     const local = b.topics(interest.topics);
     while (local.events.at(-1)?.text !== 'last') await local.reaches(local.events.length + 1);
     const live = local.events.filter(({ sequence }) => Number(sequence) >= from);
-    expect([...texts, ...live.map(({ text }) => text)]).toEqual([
-      ...Array.from({ length: published }, (_, index) => String(index + 1)),
-      'last',
-    ]);
+    expect([...texts, ...live.map(({ text }) => text)]).toEqual([...numbers(1, published), 'last']);
   });
 
   test('a blocking subscriber gets everything at its own pace, also over a restart of NATS', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const subscriber = { pattern: 'orders.>', group: '', start: undefined, blocking: true };
     await a.publish('orders.x', 'before');
@@ -177,19 +153,18 @@ describe.skipIf(!installed)('with nats-server', () => {
     expect(await first).toBe('1');
     for (let index = 2; index <= 300; index++) await a.publish('orders.x', String(index));
     for (let index = 2; index <= 150; index++) expect(await next()).toBe(String(index));
-    await server.kill();
-    await server.start();
+    await nats.server.kill();
+    await nats.server.start();
     for (let index = 151; index <= 300; index++) expect(await next()).toBe(String(index));
     const waiting = next();
     await a.publish('orders.y', 'last');
     expect(await waiting).toBe('last');
     // Its consumer is forgotten when it does not read for a minute, or is deleted.
-    const connection = await connect({ servers: server.address });
-    const manager = await jetstreamManager(connection);
-    for await (const { name } of manager.consumers.list(`MILLRACE_${space}`)) {
-      await manager.consumers.delete(`MILLRACE_${space}`, name);
-    }
-    await connection.close();
+    await administer(nats.server, async ({ consumers }) => {
+      for await (const { name } of consumers.list(nats.stream)) {
+        await consumers.delete(nats.stream, name);
+      }
+    });
     await a.publish('orders.y', 'after all');
     expect(await next()).toBe('after all');
     await replay!.return(undefined);
@@ -200,7 +175,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a group of Subscribe gets each event once, over all processes', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const seen = await Promise.all(
       [a, b].map(async (each) => {
@@ -217,12 +191,11 @@ describe.skipIf(!installed)('with nats-server', () => {
     while (total() < 200)
       await Promise.race(seen.map((each) => each.reaches(each.events.length + 1)));
     const texts = seen.flatMap(({ events }) => events.map(({ text }) => Number(text)));
-    expect(texts.sort((x, y) => x - y)).toEqual(Array.from({ length: 200 }, (_, index) => index));
+    expect(texts.sort((x, y) => x - y)).toEqual(range(0, 200));
     for (const { events } of seen) expect(events.length).toBeGreaterThan(20);
   });
 
   test('a durable group shares its events, redelivers what is rejected, and remembers', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     for (let index = 1; index <= 10; index++) await a.publish('orders', String(index));
     const [one, two] = [await a.consume('billing'), await b.consume('billing')];
@@ -258,7 +231,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('what is not acknowledged in time is delivered again', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', 'x');
     const consumer = await a.consume('billing', { ackWaitMs: 1000 });
@@ -269,7 +241,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('after the last delivery an event becomes a dead letter, once', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders.x', 'poison');
     const consumer = await a.consume('billing', {
@@ -304,7 +275,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a group keeps its pattern and its time to acknowledge', async () => {
-    newSpace();
     const a = node();
     await a.consume('billing', { pattern: 'orders.>' });
     const pattern = await failure(a.consume('billing', { pattern: 'other.>' }));
@@ -315,16 +285,15 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('NATS restarts: publishers wait, subscribers go on from their last sequence', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const seen = await b.subscribe();
     await a.publish('orders', '0');
     await seen.reaches(1);
-    await server.kill();
+    await nats.server.kill();
     await a.log.has('NATS is not connected');
     await b.log.has('NATS is not connected');
     const waiting = [1, 2, 3].map((index) => a.publish('orders', String(index), `id ${index}`));
-    await server.start();
+    await nats.server.start();
     expect((await Promise.all(waiting)).map(({ sequence }) => sequence)).toEqual([2n, 3n, 4n]);
     expect((await seen.reaches(4)).map(({ text }) => text)).toEqual(['0', '1', '2', '3']);
     expect(b.link.stats()).toMatchObject({ sessions: 2, feedResumed: 1, feedMissed: 0 });
@@ -333,7 +302,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('NATS is killed under load: acknowledged publications are kept, once and in order', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const seen = await b.subscribe();
     let stop = false;
@@ -348,8 +316,8 @@ describe.skipIf(!installed)('with nats-server', () => {
     })();
     for (let kills = 0; kills < 3; kills++) {
       await seen.reaches(seen.events.length + 500);
-      await server.kill();
-      await server.start();
+      await nats.server.kill();
+      await nats.server.start();
     }
     stop = true;
     await publisher;
@@ -359,24 +327,22 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('without a message id a publisher is told that the outcome is unknown', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', '0');
-    await server.freeze();
+    await nats.server.freeze();
     const unanswered = failure(a.publish('orders', '1'));
     const known = a.publish('orders', '2', 'id 2');
     await setImmediate();
-    await server.kill();
+    await nats.server.kill();
     const error = await unanswered;
     expect(error.code).toBe(Status.UNAVAILABLE);
     expect(error.message).toContain('unknown whether the event was published');
     expect(error.detail(RetryInfo)).toBeDefined();
-    await server.start();
+    await nats.server.start();
     await known;
   });
 
   test('a member keeps what it holds when NATS is killed, and acknowledges it afterwards', async () => {
-    newSpace();
     const a = node();
     for (let index = 1; index <= 20; index++) await a.publish('orders', String(index));
     const consumer = await a.consume('billing', { ackWaitMs: 3000 });
@@ -385,15 +351,15 @@ describe.skipIf(!installed)('with nats-server', () => {
     for (const { sequence } of consumer.deliveries.slice(0, 5)) {
       consumer.membership.acknowledge(sequence);
     }
-    await server.kill();
+    await nats.server.kill();
     await a.log.has('NATS is not connected');
     for (const { sequence } of consumer.deliveries.slice(5)) {
       consumer.membership.acknowledge(sequence);
     }
-    await server.start();
+    await nats.server.start();
     consumer.membership.request(100);
     await consumer.reaches(20);
-    expect(consumer.texts).toEqual(Array.from({ length: 20 }, (_, index) => String(index + 1)));
+    expect(consumer.texts).toEqual(numbers(1, 20));
     for (const { sequence } of consumer.deliveries.slice(10)) {
       expect(consumer.membership.acknowledge(sequence)).toBe(true);
     }
@@ -406,35 +372,32 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('what is acknowledged while NATS is away reaches it, however long that was', async () => {
-    newSpace();
     const a = node();
     for (let index = 1; index <= 5; index++) await a.publish('orders', String(index));
     const consumer = await a.consume('billing');
     consumer.membership.request(5);
     await consumer.reaches(5);
-    await server.shutDown();
+    await nats.server.shutDown();
     await a.log.has('NATS is not connected');
     for (const { sequence } of consumer.deliveries) consumer.membership.acknowledge(sequence);
     const now = performance.now.bind(performance);
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 10_000);
     try {
-      await server.start();
-      const another = await connect({ servers: server.address });
-      const manager = await jetstreamManager(another);
+      await nats.server.start();
       // Not by being delivered again: nobody asks for that, and it would take 30 s.
-      await eventually(
-        'everything is acknowledged in NATS',
-        () => manager.consumers.info(`MILLRACE_${space}`, 'group_billing'),
-        ({ num_ack_pending, ack_floor }) => num_ack_pending === 0 && ack_floor.stream_seq === 5,
+      await administer(nats.server, ({ consumers }) =>
+        eventually(
+          'everything is acknowledged in NATS',
+          () => consumers.info(nats.stream, 'group_billing'),
+          ({ num_ack_pending, ack_floor }) => num_ack_pending === 0 && ack_floor.stream_seq === 5,
+        ),
       );
-      await another.close();
     } finally {
       clock.mockRestore();
     }
   });
 
   test('a member of a group that exists need not know what is kept', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', '1');
     const first = await a.consume('billing', { start: { sequence: 1n } });
@@ -442,10 +405,7 @@ describe.skipIf(!installed)('with nats-server', () => {
     await first.reaches(1);
     first.membership.acknowledge(1n);
     first.membership.leave();
-    const connection = await connect({ servers: server.address });
-    const manager = await jetstreamManager(connection);
-    await manager.streams.purge(`MILLRACE_${space}`);
-    await connection.close();
+    await administer(nats.server, ({ streams }) => streams.purge(nats.stream));
     await a.publish('orders', '2');
     const again = await a.consume('billing', { start: { sequence: 1n } });
     again.membership.request(1);
@@ -455,7 +415,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('who is slow with the end of a replay gets what has come meanwhile from the stream, too', async () => {
-    newSpace();
     const a = node();
     for (const text of ['1', '2', '3']) await a.publish('orders', text);
     const { replay, release } = await a.link.interest(
@@ -484,7 +443,6 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a start beyond what there is', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', '1');
     const error = await failure(a.replay('>', { sequence: 3n }));
@@ -495,16 +453,14 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a group that is deleted in NATS ends its members', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', 'x');
     const consumer = await a.consume('billing');
     consumer.membership.request(10);
     await consumer.reaches(1);
-    const connection = await connect({ servers: server.address });
-    const manager = await jetstreamManager(connection);
-    await manager.consumers.delete(`MILLRACE_${space}`, 'group_billing');
-    await connection.close();
+    await administer(nats.server, ({ consumers }) =>
+      consumers.delete(nats.stream, 'group_billing'),
+    );
     await consumer.reaches(2);
     expect(consumer.error?.code).toBe(Status.ABORTED);
     expect(consumer.error?.message).toContain('was deleted in NATS');
@@ -515,13 +471,9 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a start that is no longer kept', async () => {
-    newSpace();
     const a = node({ retention: { ageMs: 1000 } });
     await a.publish('orders', '1');
-    const connection = await connect({ servers: server.address });
-    const manager = await jetstreamManager(connection);
-    await manager.streams.purge(`MILLRACE_${space}`);
-    await connection.close();
+    await administer(nats.server, ({ streams }) => streams.purge(nats.stream));
     await a.publish('orders', '2');
     const early = await failure(a.replay('>', { sequence: 1n }));
     expect(early.code).toBe(Status.OUT_OF_RANGE);
@@ -577,15 +529,14 @@ describe('what is missing is named', () => {
   test.skipIf(!installed)('a stream that is not what is needed', async () => {
     const server = await NatsServer.start();
     try {
-      const connection = await connect({ servers: server.address });
-      const manager = await jetstreamManager(connection);
-      await manager.streams.add({
-        name: 'MILLRACE_space',
-        subjects: ['millrace.space.stored.>'],
-        storage: 'memory',
-        discard: 'new',
-      });
-      await connection.close();
+      await administer(server, ({ streams }) =>
+        streams.add({
+          name: 'MILLRACE_space',
+          subjects: ['millrace.space.stored.>'],
+          storage: 'memory',
+          discard: 'new',
+        }),
+      );
       const a = new Node(server, 'space', { waitMs: 500 });
       expect((await failure(a.publish('orders', 'x'))).message).toContain(
         'has storage memory, and file is needed',

@@ -1,40 +1,28 @@
 // Who has begun stays while NATS is away, for longer than calls wait that begin then.
 
-import { randomBytes } from 'node:crypto';
 import { Status } from 'millrace';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { closeNodes, ever, failure, Node } from '../support/nats-link.js';
-import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { describe, expect, test } from 'vitest';
+import { ever, failure, type Node } from '../support/nats-link.js';
+import { natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
+import { numbers } from '../support/numbers.js';
 
 const installed = natsServerInstalled('subscribers while NATS is away');
 const decoder = new TextDecoder();
 const WAIT_MS = 200;
 
 describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
-  let server: NatsServer;
-  let space = '';
-
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterEach(closeNodes);
-  afterAll(async () => {
-    await server?.stop();
-  });
-
-  const node = () => {
-    space = `away-${randomBytes(6).toString('hex')}`;
-    return new Node(server, space, { waitMs: WAIT_MS });
-  };
+  const nats = natsSetting();
+  const node = () => nats.node({ waitMs: WAIT_MS });
 
   /** Away until a call that has begun meanwhile has given up waiting, twice. */
   async function away(from: Node): Promise<void> {
-    await server.kill();
+    await nats.server.kill();
     await from.log.has('NATS is not connected');
     for (let call = 0; call < 2; call++) {
       expect((await failure(from.publish('orders', 'lost'))).code).toBe(Status.UNAVAILABLE);
     }
-    await server.start();
+    await nats.server.start();
   }
 
   test.each([
@@ -42,7 +30,7 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
     ['replays', false],
   ])('a subscriber that %s stays, and gets the next event', async (_what, blocking) => {
     const a = node();
-    for (let index = 1; index <= 40; index++) await a.publish('orders', String(index));
+    for (const each of numbers(1, 40)) await a.publish('orders', each);
     const interest = await a.link.interest(
       { pattern: 'orders', group: '', start: { sequence: 1n }, blocking },
       ever,
@@ -58,7 +46,7 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
     await take(10);
     await away(a);
     await take(40);
-    expect(texts).toEqual(Array.from({ length: 40 }, (_, index) => String(index + 1)));
+    expect(texts).toEqual(numbers(1, 40));
     expect(a.link.stats()).toMatchObject({ replayMissed: 0, streamReplaced: 0 });
     await interest.replay!.return(undefined);
     interest.release();
@@ -81,14 +69,14 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
         settled = true;
       },
     );
-    await server.kill();
+    await nats.server.kill();
     await a.log.has('NATS is not connected');
     await failure(a.publish('orders', 'lost'));
     await failure(a.publish('orders', 'lost'));
     expect(settled).toBe(false);
     call.abort();
     await expect(next).rejects.toThrow();
-    await server.start();
+    await nats.server.start();
   });
 
   test('a failure that is not of the connection is not tried again, and the session stays', async () => {

@@ -1,35 +1,19 @@
 // Queue groups of Subscribe over NATS, whose members may have patterns of their own.
 
-import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { administer, closeNodes, ever, Node, type Recorded } from '../support/nats-link.js';
-import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { administer, ever, type Node, type Recorded } from '../support/nats-link.js';
+import { natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
+import { numbers } from '../support/numbers.js';
 import { publishAll, pubSubClient, subscribe, text } from '../support/pubsub-client.js';
 import { startNatsNode } from '../support/pubsub-nats-node.js';
 
 const installed = natsServerInstalled('queue groups over NATS');
 
-function numbers(from: number, to: number): string[] {
-  return Array.from({ length: to - from + 1 }, (_, index) => String(from + index));
-}
-
 describe.skipIf(!installed)('a queue group over NATS', () => {
-  let server: NatsServer;
-  let space = '';
-
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterEach(closeNodes);
-  afterAll(async () => {
-    await server?.stop();
-  });
-
-  const newSpace = () => {
-    space = `queue-${randomBytes(6).toString('hex')}`;
-  };
-  const node = () => new Node(server, space);
+  const nats = natsSetting();
+  const { node } = nats;
 
   async function join(to: Node, pattern: string, group = 'workers') {
     const options = { pattern, group, start: undefined, blocking: false };
@@ -63,7 +47,6 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
     ['of one process', false],
     ['of several processes', true],
   ])('members %s whose patterns overlap get each event once', async (_what, several) => {
-    newSpace();
     const a = node();
     const [b, c] = several ? [node(), node()] : [a, a];
     const members = [
@@ -94,7 +77,6 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
   });
 
   test('transient events, too', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const members = [await join(a, 'ticks.>'), await join(a, 'ticks.*'), await join(b, '*.x')];
     for (let index = 0; index < 300; index++) await a.publish('ticks.x', String(index));
@@ -106,7 +88,6 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
   });
 
   test('who reads for the group leaves, or is killed: another one goes on where it was', async () => {
-    newSpace();
     const [first, second, third] = [node(), node(), node()];
     const reading = await join(first, 'orders.a');
     const members = [await join(second, 'orders.>'), await join(third, 'orders.b')];
@@ -132,7 +113,6 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
   });
 
   test('nats-server restarts: the group goes on where it was, each event once', async () => {
-    newSpace();
     const [a, b] = [node(), node()];
     const members = [await join(a, 'orders.>'), await join(b, 'orders.*')];
     for (let turn = 0; turn < 3; turn++) {
@@ -140,8 +120,8 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
         await a.publish('orders.x', String(50 * turn + index), `id ${50 * turn + index}`);
       }
       await gathered(members, 50 * (turn + 1));
-      await server.kill();
-      await server.start();
+      await nats.server.kill();
+      await nats.server.start();
     }
     await a.publish('orders.x', '150');
     const events = await gathered(members, 151);
@@ -151,16 +131,16 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
   });
 
   test('a consumer that is deleted in NATS is made anew', async () => {
-    newSpace();
     const a = node();
     const member = await join(a, 'orders');
     await a.publish('orders', '1');
     await member.reaches(1);
-    const stream = `MILLRACE_${space}`;
-    await administer(server, (manager) => manager.consumers.delete(stream, 'queue_workers'));
+    await administer(nats.server, (manager) =>
+      manager.consumers.delete(nats.stream, 'queue_workers'),
+    );
     await eventually('it is there again', () =>
-      administer(server, (manager) =>
-        manager.consumers.info(stream, 'queue_workers').then(
+      administer(nats.server, (manager) =>
+        manager.consumers.info(nats.stream, 'queue_workers').then(
           ({ push_bound }) => push_bound === true,
           () => false,
         ),
@@ -171,8 +151,7 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
   });
 
   test('from outside, over two processes: each event to one member, in order', async () => {
-    newSpace();
-    const settings = { space, nats: { servers: server.address } };
+    const { settings } = nats;
     const nodes = await Promise.all([startNatsNode(settings), startNatsNode(settings)]);
     const [one, other] = nodes.map(pubSubClient);
     const patterns = ['orders.>', 'orders.eu', '*.eu'];

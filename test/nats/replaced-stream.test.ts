@@ -1,13 +1,14 @@
 // A stream that is deleted and made anew, whose sequences begin again: nobody may take its events for those
 // that they have seen.
 
-import { randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import type { Interest } from '@millrace/pubsub';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { administer, closeNodes, ever, Node } from '../support/nats-link.js';
-import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { administer, ever } from '../support/nats-link.js';
+import { natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
+import { numbers } from '../support/numbers.js';
 import {
   consume,
   publish,
@@ -22,27 +23,10 @@ import { startNatsNode } from '../support/pubsub-nats-node.js';
 const installed = natsServerInstalled('a stream that is made anew');
 const decoder = new TextDecoder();
 
-function numbers(from: number, to: number): string[] {
-  return Array.from({ length: to - from + 1 }, (_, index) => String(from + index));
-}
-
 describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
-  let server: NatsServer;
-  let space = '';
-
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterEach(closeNodes);
-  afterAll(async () => {
-    await server?.stop();
-  });
-
-  const newSpace = () => {
-    space = `anew-${randomBytes(6).toString('hex')}`;
-  };
-  const node = () => new Node(server, space);
-  const remove = () => administer(server, (manager) => manager.streams.delete(`MILLRACE_${space}`));
+  const nats = natsSetting();
+  const { node } = nats;
+  const remove = () => administer(nats.server, (manager) => manager.streams.delete(nats.stream));
 
   /**
    * Deleted and made anew by another process, which has published by then: nobody here has noticed, and
@@ -59,7 +43,6 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
     ['as many', 5],
     ['more', 8],
   ])('subscribers get all of the new one, which has %s events', async (_what, events) => {
-    newSpace();
     const a = node();
     const seen = await a.subscribe();
     for (const each of numbers(1, 5)) await a.publish('orders', each);
@@ -86,7 +69,6 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
   });
 
   test('who has BLOCK, or replays, or is in a group, gets all of the new one, too', async () => {
-    newSpace();
     const a = node();
     for (const each of numbers(1, 5)) await a.publish('orders', each);
     const interest = (options: object) =>
@@ -125,7 +107,6 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
   });
 
   test('it is noticed without anybody publishing here, and made anew if nobody has done so', async () => {
-    newSpace();
     const a = node();
     await a.publish('orders', '1');
     await remove();
@@ -139,8 +120,7 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
   });
 
   test('from outside: subscribers go on, members of groups are told', async () => {
-    newSpace();
-    const process = await startNatsNode({ space, nats: { servers: server.address } });
+    const process = await startNatsNode(nats.settings);
     const client = pubSubClient(process);
     const events = await subscribe(client, { pattern: 'orders', maxPending: 1000 });
     const workers = await subscribe(client, { pattern: 'orders', group: 'workers' });

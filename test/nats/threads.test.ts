@@ -1,8 +1,8 @@
 // Pub/sub over NATS in a server with two threads, each of which has a connection of its own.
 
-import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { describe, expect, test } from 'vitest';
+import { natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
 import {
   consume,
   publish,
@@ -20,18 +20,10 @@ const EACH = 100;
 const TOTAL = CLIENTS * EACH;
 
 describe.skipIf(!installed)('a server with two threads', () => {
-  let server: NatsServer;
-
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterAll(async () => {
-    await server?.stop();
-  });
+  const nats = natsSetting();
 
   async function clients() {
-    const space = `threads-${randomBytes(6).toString('hex')}`;
-    const node = await startNatsNode({ space, threads: 2, nats: { servers: server.address } });
+    const node = await startNatsNode({ ...nats.settings, threads: 2 });
     return Array.from({ length: CLIENTS }, () => pubSubClient(node));
   }
 

@@ -1,9 +1,10 @@
 // Pub/sub over NATS from outside: server processes that have nothing in common but nats-server.
 
-import { randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { NatsServer, natsServerInstalled } from '../support/nats-server.js';
+import { natsSetting } from '../support/nats-setting.js';
+import { numbers } from '../support/numbers.js';
 import {
   consume,
   publish,
@@ -21,24 +22,11 @@ const installed = natsServerInstalled('pub/sub over NATS');
 const earliest = { earliest: true };
 const seconds = (count: number) => ({ seconds: count, nanos: 0 });
 
-function numbers(from: number, to: number): string[] {
-  return Array.from({ length: to - from + 1 }, (_, index) => String(from + index));
-}
-
 describe.skipIf(!installed)('two server processes joined by NATS', () => {
-  let server: NatsServer;
+  const nats = natsSetting();
 
-  beforeAll(async () => {
-    server = await NatsServer.start();
-  });
-  afterAll(async () => {
-    await server?.stop();
-  });
-
-  /** Server processes of a space of their own. */
   async function nodes(count: number, options: Record<string, unknown> = {}) {
-    const space = `e2e-${randomBytes(6).toString('hex')}`;
-    const start = () => startNatsNode({ space, nats: { servers: server.address }, ...options });
+    const start = () => startNatsNode({ ...nats.settings, ...options });
     const started = await Promise.all(Array.from({ length: count }, start));
     return { nodes: started, start };
   }
@@ -154,8 +142,8 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
     })();
     for (let restarts = 0; restarts < 2; restarts++) {
       await events.count(events.list.length + 100);
-      await server.kill();
-      await server.start();
+      await nats.server.kill();
+      await nats.server.start();
     }
     stop = true;
     await publishing;
@@ -164,7 +152,7 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
   });
 
   test('the limit of the stream, and duplicates', async () => {
-    const options = { nats: { servers: server.address, retention: { count: 10 } } };
+    const options = { nats: { ...nats.settings.nats, retention: { count: 10 } } };
     const { nodes: started } = await nodes(2, options);
     const [one, other] = started.map(pubSubClient);
     expect(await publish(one!, { topic: 'a', messageId: 'x' })).toMatchObject({ sequence: '1' });
