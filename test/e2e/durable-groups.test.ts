@@ -15,11 +15,10 @@ import {
 } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
 import { uniqueName } from '../support/topics.js';
 
 type Events = Topics<Event, Parameters<typeof Event.encode>[0]>;
-
-const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 function retained(count = 100_000, limits: TopicsLimits = {}): Events {
   return topics(Event, {

@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { Status } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
 import {
   consume,
   type EventMessage,
-  type PublishMessage,
+  messages,
   publish,
   publishAll,
   pubSubClient,
@@ -23,17 +24,13 @@ import { startServer } from '../support/server.js';
 
 const milliseconds = (ms: number) => ({ seconds: 0, nanos: ms * 1_000_000 });
 
-function numbered(topic: string, count: number): PublishMessage[] {
-  return Array.from({ length: count }, (_, index) => ({ topic, payload: text(String(index)) }));
-}
-
 test('what is acknowledged is done with, also for who comes back', async () => {
   const server = await servePubSub();
   const client = pubSubClient(server);
   const open = { pattern: 'jobs.*', group: 'workers', ackWait: milliseconds(900) };
   const first = consume(client, { open });
   await first.headers;
-  await publishAll(client, numbered('jobs.a', 10));
+  await publishAll(client, messages('jobs.a', range(0, 10)));
   const given = await first.count(10);
   expect(texts(given).map(Number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   expect(given.every(({ deliveryAttempt }) => deliveryAttempt === 1)).toBe(true);
@@ -144,7 +141,7 @@ test('without a dead-letter topic it is given up, and counted', async () => {
 test('no more than the credit is on its way; credit adds', async () => {
   const server = await servePubSub();
   const client = pubSubClient(server);
-  await publishAll(client, numbered('jobs.a', 100));
+  await publishAll(client, messages('jobs.a', range(0, 100)));
   const consumer = consume(client, {
     open: { pattern: 'jobs.*', group: 'workers', maxPending: 3, start: { earliest: true } },
   });
@@ -161,9 +158,7 @@ test('no more than the credit is on its way; credit adds', async () => {
   );
   expect(consumer.list).toHaveLength(5);
   consumer.call.write({ credit: 95 });
-  expect(texts(await consumer.count(100)).map(Number)).toEqual(
-    Array.from({ length: 100 }, (_, index) => index),
-  );
+  expect(texts(await consumer.count(100)).map(Number)).toEqual(range(0, 100));
 });
 
 test('an acknowledgement of what is not the consumer’s changes nothing, and is counted', async () => {
@@ -203,14 +198,14 @@ test('members share, and what one leaves goes to others at once', async () => {
   const open = { pattern: 'jobs.*', group: 'workers' };
   const first = consume(leaving, { open });
   await first.headers;
-  await publishAll(staying, numbered('jobs.a', 50));
+  await publishAll(staying, messages('jobs.a', range(0, 50)));
   await first.count(50);
   const second = consume(staying, { open });
   await second.headers;
   // Its ack_wait is 30 s: only its going gives them free.
   first.call.cancel();
   const given = await second.count(50);
-  expect(texts(given).map(Number)).toEqual(Array.from({ length: 50 }, (_, index) => index));
+  expect(texts(given).map(Number)).toEqual(range(0, 50));
   expect(given.every(({ deliveryAttempt }) => deliveryAttempt === 2)).toBe(true);
 });
 
@@ -276,7 +271,7 @@ test('at least once, though consumers are killed in the middle', async () => {
   let deliveries = 0;
   let redelivered = 0;
   let unacknowledgedAtKills = 0;
-  const publishing = publishAll(client, numbered('jobs.a', total));
+  const publishing = publishAll(client, messages('jobs.a', range(0, total)));
   while (acknowledged.size < total) {
     let held = 0;
     const kill = pick.between(1, 800);
@@ -331,7 +326,9 @@ test('threads share groups', async () => {
     }
   });
   await Promise.all(
-    clients.map((client, index) => publishAll(client, numbered(`jobs.${index}`, total / 8))),
+    clients.map((client, index) =>
+      publishAll(client, messages(`jobs.${index}`, range(0, total / 8))),
+    ),
   );
   await done;
   expect(new Set(seen).size).toBe(total);

@@ -2,7 +2,9 @@
 
 import { Status } from 'millrace';
 import { expect, test } from 'vitest';
+import { range } from '../support/numbers.js';
 import {
+  messages,
   publish,
   publishAll,
   pubSubClient,
@@ -13,23 +15,16 @@ import {
 } from '../support/pubsub-client.js';
 import { servePubSub } from '../support/pubsub-server.js';
 
-function* numbered(topic: string, from: number, to: number) {
-  for (let index = from; index < to; index++) yield { topic, payload: text(String(index)) };
-}
-
-const range = (from: number, to: number) =>
-  Array.from({ length: to - from }, (_, index) => from + index);
-
 test('from the earliest, a sequence, a time, and the latest', async () => {
   const server = await servePubSub();
   const client = pubSubClient(server);
-  await publishAll(client, numbered('r.a', 0, 10));
+  await publishAll(client, messages('r.a', range(0, 10)));
   // Times are in milliseconds.
   let now = Date.now();
   const { sequence } = await publish(client, { topic: 'r.other' });
   while (Date.now() <= now + 1) await publish(client, { topic: 'r.other' });
   now = Date.now();
-  await publishAll(client, numbered('r.a', 10, 20));
+  await publishAll(client, messages('r.a', range(10, 20)));
   const time = { seconds: Math.floor(now / 1000), nanos: (now % 1000) * 1_000_000 };
 
   const earliest = await subscribe(client, { pattern: 'r.a', start: { earliest: true } });
@@ -49,7 +44,7 @@ test('from the earliest, a sequence, a time, and the latest', async () => {
 test('a replay joins what is published meanwhile, without a gap or a repetition', async () => {
   const server = await servePubSub();
   const total = 20_000;
-  const publishing = publishAll(pubSubClient(server), numbered('r.a', 0, total));
+  const publishing = publishAll(pubSubClient(server), messages('r.a', range(0, total)));
   const client = pubSubClient(server);
   const subscribers = [];
   for (let round = 0; round < 20; round++) {
@@ -85,11 +80,11 @@ test('a slow reader of a long replay gets it all, by the policy only what comes 
 test('a subscriber resumes where it was', async () => {
   const server = await servePubSub();
   const client = pubSubClient(server);
-  await publishAll(client, numbered('r.a', 0, 100));
+  await publishAll(client, messages('r.a', range(0, 100)));
   const first = await subscribe(client, { pattern: 'r.a', start: { earliest: true } });
   const seen = (await first.count(50)).slice(0, 50);
   first.call.cancel();
-  await publishAll(client, numbered('r.a', 100, 150));
+  await publishAll(client, messages('r.a', range(100, 150)));
   const sequence = Number(seen.at(-1)?.sequence) + 1;
   const second = await subscribe(client, { pattern: 'r.a', start: { sequence } });
   expect(texts([...seen, ...(await second.count(100))]).map(Number)).toEqual(range(0, 150));

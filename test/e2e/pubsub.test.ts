@@ -4,7 +4,9 @@ import { type Event, PublishReply, PublishRequest, PubSub } from '@millrace/pubs
 import { connect, connection } from 'millrace';
 import { fromBinary, toBinary } from 'millrace/codec';
 import { expect, onTestFinished, test } from 'vitest';
+import { range } from '../support/numbers.js';
 import {
+  messages,
   publish,
   publishAll,
   pubSubClient,
@@ -89,14 +91,10 @@ test('our own client, both ways', async () => {
   stream.end();
   const replies = [];
   for await (const reply of stream) replies.push(reply);
-  expect(replies.map(({ sequence }) => sequence)).toEqual(
-    Array.from({ length: 100 }, (_, index) => BigInt(index + 1)),
-  );
+  expect(replies.map(({ sequence }) => sequence)).toEqual(range(1, 101).map(BigInt));
   const seen: Event[] = [];
   for await (const event of events) if (seen.push(event) === 100) break;
-  expect(seen.map(({ payload }) => payload[0])).toEqual(
-    Array.from({ length: 100 }, (_, index) => index),
-  );
+  expect(seen.map(({ payload }) => payload[0])).toEqual(range(0, 100));
 });
 
 test('order holds for each topic of each publisher, and replies are in order', async () => {
@@ -147,14 +145,11 @@ test('a group shares, and counts as one', async () => {
   );
   const other = await subscribe(client, { pattern: 'g.*', group: 'other', maxPending: 1000 });
   const alone = await subscribe(client, { pattern: 'g.*', maxPending: 1000 });
-  const replies = await publishAll(
-    client,
-    Array.from({ length: 300 }, (_, index) => ({ topic: 'g.a', payload: text(String(index)) })),
-  );
+  const replies = await publishAll(client, messages('g.a', range(0, 300)));
   expect(new Set(replies.map(({ delivered }) => delivered))).toEqual(new Set([3]));
   await Promise.all([other.count(300), alone.count(300)]);
   const shared = members.flatMap(({ list }) => texts(list).map(Number));
-  expect(shared.sort((a, b) => a - b)).toEqual(Array.from({ length: 300 }, (_, index) => index));
+  expect(shared.sort((a, b) => a - b)).toEqual(range(0, 300));
   for (const { list } of members) {
     const numbers = texts(list).map(Number);
     expect(numbers.length).toBeGreaterThan(0);
@@ -280,13 +275,7 @@ test('threads share events, sequences and identifiers', async () => {
   const each = 500;
   const replies = await Promise.all(
     clients.map((client, publisher) =>
-      publishAll(
-        client,
-        Array.from({ length: each }, (_, index) => ({
-          topic: `t.${publisher}`,
-          payload: text(String(index)),
-        })),
-      ),
+      publishAll(client, messages(`t.${publisher}`, range(0, each))),
     ),
   );
   const total = clients.length * each;

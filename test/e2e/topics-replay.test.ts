@@ -16,11 +16,10 @@ import {
 import pino from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
 import { statusOf } from '../support/our-client.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { eventsOf, numberOf, rawSubscription, uniqueName } from '../support/topics.js';
-
-const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 /** The next subscription starts as `how` says. */
 async function replaying(

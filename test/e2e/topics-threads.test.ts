@@ -6,10 +6,9 @@ import { type Client, connect, connection, Status, serve, type Topics, topics } 
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
 import { statusOf } from '../support/our-client.js';
 import { numberOf } from '../support/topics.js';
-
-const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 // As test/support/server/topics-services.ts has them.
 const threadTopics = { name: 'topics on threads', dropped: 'dropped', blockTimeoutMs: 2_000 };

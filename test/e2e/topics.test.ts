@@ -5,6 +5,7 @@ import { attach, Status, StatusError, service, topics } from 'millrace';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
 import { statusOf } from '../support/our-client.js';
 import {
   eventsOf,
@@ -24,8 +25,6 @@ function withResolver() {
   });
   return { promise, resolve };
 }
-
-const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('who gets what', () => {
   test('a subscriber gets what matches its pattern from its headers on, in order', async () => {

@@ -6,7 +6,7 @@ import { administer, ever, type Node, type Recorded } from '../support/nats-link
 import { natsServerInstalled } from '../support/nats-server.js';
 import { natsSetting } from '../support/nats-setting.js';
 import { numbers } from '../support/numbers.js';
-import { publishAll, pubSubClient, subscribe, text } from '../support/pubsub-client.js';
+import { messages, publishAll, pubSubClient, subscribe } from '../support/pubsub-client.js';
 import { startNatsNode } from '../support/pubsub-nats-node.js';
 
 const installed = natsServerInstalled('queue groups over NATS');
@@ -160,10 +160,9 @@ describe.skipIf(!installed)('a queue group over NATS', () => {
         patterns.map((pattern) => subscribe(client, { pattern, group: 'g', maxPending: 10_000 })),
       ),
     );
-    const message = (each: string) => ({ topic: 'orders.eu', payload: text(each) });
     await Promise.all([
-      publishAll(one!, numbers(1, 600).map(message)),
-      publishAll(other!, numbers(601, 1200).map(message)),
+      publishAll(one!, messages('orders.eu', numbers(1, 600))),
+      publishAll(other!, messages('orders.eu', numbers(601, 1200))),
     ]);
     const all = () => members.flatMap(({ list }) => list.map(({ payload }) => payload.toString()));
     await eventually('all have come', () => all().length >= 1200);

@@ -11,6 +11,7 @@ import { natsSetting } from '../support/nats-setting.js';
 import { numbers } from '../support/numbers.js';
 import {
   consume,
+  messages,
   publish,
   publishAll,
   pubSubClient,
@@ -126,9 +127,7 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
     const workers = await subscribe(client, { pattern: 'orders', group: 'workers' });
     const consumer = consume(client, { open: { pattern: 'orders', group: 'billing' } });
     await consumer.headers;
-    const messages = (from: number, to: number) =>
-      numbers(from, to).map((each) => ({ topic: 'orders', payload: text(each) }));
-    await publishAll(client, messages(1, 50));
+    await publishAll(client, messages('orders', numbers(1, 50)));
     await events.count(50);
     await consumer.count(50);
     await workers.count(50);
@@ -151,7 +150,7 @@ describe.skipIf(!installed)('a stream that is deleted and made anew', () => {
     // A replay of the new stream goes over into its local events.
     const start = { sequence: 40 };
     const late = await subscribe(client, { pattern: 'orders', start, maxPending: 1000 });
-    await publishAll(client, messages(151, 160));
+    await publishAll(client, messages('orders', numbers(151, 160)));
     await late.count(71);
     expect(late.list.map(({ sequence }) => sequence)).toEqual(numbers(40, 110));
   });

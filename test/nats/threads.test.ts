@@ -3,13 +3,14 @@
 import { describe, expect, test } from 'vitest';
 import { natsServerInstalled } from '../support/nats-server.js';
 import { natsSetting } from '../support/nats-setting.js';
+import { range } from '../support/numbers.js';
 import {
   consume,
+  messages,
   publish,
   publishAll,
   pubSubClient,
   subscribe,
-  text,
 } from '../support/pubsub-client.js';
 import { startNatsNode } from '../support/pubsub-nats-node.js';
 
@@ -30,13 +31,7 @@ describe.skipIf(!installed)('a server with two threads', () => {
   const publishFrom = (all: Awaited<ReturnType<typeof clients>>) =>
     Promise.all(
       all.map((client, publisher) =>
-        publishAll(
-          client,
-          Array.from({ length: EACH }, (_, index) => ({
-            topic: `t.${publisher}`,
-            payload: text(String(index)),
-          })),
-        ),
+        publishAll(client, messages(`t.${publisher}`, range(0, EACH))),
       ),
     );
 
@@ -117,9 +112,7 @@ describe.skipIf(!installed)('a server with two threads', () => {
     await publishFrom(all);
     for (const subscriber of subscribers) {
       const events = await subscriber.count(2 * TOTAL);
-      expect(events.map(({ sequence }) => Number(sequence))).toEqual(
-        Array.from({ length: 2 * TOTAL }, (_, index) => index + 1),
-      );
+      expect(events.map(({ sequence }) => Number(sequence))).toEqual(range(1, 2 * TOTAL + 1));
     }
   });
 });

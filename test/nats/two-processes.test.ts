@@ -7,6 +7,7 @@ import { natsSetting } from '../support/nats-setting.js';
 import { numbers } from '../support/numbers.js';
 import {
   consume,
+  messages,
   publish,
   publishAll,
   pubSubClient,
@@ -31,18 +32,15 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
     return { nodes: started, start };
   }
 
-  const messages = (topic: string, from: number, to: number) =>
-    numbers(from, to).map((each) => ({ topic, payload: text(each) }));
-
   test('a subscriber of one sees what is published on the other, in order, with sequences', async () => {
     const [a, b] = (await nodes(2)).nodes;
     const [one, other] = [pubSubClient(a!), pubSubClient(b!)];
     const all = await subscribe(other, { pattern: 'orders.>', maxPending: 1000 });
     const some = await subscribe(one, { pattern: 'orders.*.created', maxPending: 1000 });
     const replies = await publishAll(one, [
-      ...messages('orders.eu.created', 1, 200),
-      ...messages('orders.eu.paid', 201, 300),
-      ...messages('other', 301, 310),
+      ...messages('orders.eu.created', numbers(1, 200)),
+      ...messages('orders.eu.paid', numbers(201, 300)),
+      ...messages('other', numbers(301, 310)),
     ]);
     expect(replies.map(({ sequence }) => sequence)).toEqual(numbers(1, 310));
     expect(replies[0]).toMatchObject({ delivered: 1, duplicate: false });
@@ -110,8 +108,8 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
 
   test('replay from a sequence across a restart of both', async () => {
     const { nodes: before, start } = await nodes(2);
-    await publishAll(pubSubClient(before[0]!), messages('orders', 1, 60));
-    await publishAll(pubSubClient(before[1]!), messages('orders', 61, 100));
+    await publishAll(pubSubClient(before[0]!), messages('orders', numbers(1, 60)));
+    await publishAll(pubSubClient(before[1]!), messages('orders', numbers(61, 100)));
     await Promise.all(before.map((node) => node.kill()));
     const [a, b] = await Promise.all([start(), start()]);
     const events = await subscribe(pubSubClient(a), {
@@ -120,7 +118,7 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
       maxPending: 1000,
     });
     await events.count(51);
-    await publishAll(pubSubClient(b), messages('orders', 101, 150));
+    await publishAll(pubSubClient(b), messages('orders', numbers(101, 150)));
     await events.count(101);
     expect(texts(events.list)).toEqual(numbers(50, 150));
     expect(events.list.map(({ sequence }) => sequence)).toEqual(numbers(50, 150));
@@ -160,7 +158,7 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
       sequence: '1',
       duplicate: true,
     });
-    await publishAll(one!, messages('a', 2, 10));
+    await publishAll(one!, messages('a', numbers(2, 10)));
     const refused = await publish(other!, { topic: 'a' }).catch((error: unknown) => error);
     expect(refused).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
     // In a stream the refusal says which request it was.
@@ -186,7 +184,7 @@ describe.skipIf(!installed)('two server processes joined by NATS', () => {
       deadLetterTopic: 'dead',
       maxPending: 4,
     };
-    await publishAll(one!, messages('orders.x', 1, 12));
+    await publishAll(one!, messages('orders.x', numbers(1, 12)));
     const first = consume(one!, { open });
     await first.count(4);
     const second = consume(other!, { open: { ...open, maxPending: 100 } });

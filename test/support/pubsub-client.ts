@@ -214,5 +214,8 @@ export function consume(client: PubSubClient, ...messages: ConsumeMessage[]): Co
 
 /** Texts as payloads and back. */
 export const text = (payload: string) => Buffer.from(payload);
+/** One message for each payload, which is written as a text. */
+export const messages = (topic: string, payloads: readonly (string | number)[]): PublishMessage[] =>
+  payloads.map((each) => ({ topic, payload: text(String(each)) }));
 export const texts = (events: readonly EventMessage[]) =>
   events.map(({ payload }) => payload.toString());
