@@ -88,6 +88,28 @@ fn begun(server: &mut Script, clients: &mut [Client], calls: usize) {
     });
 }
 
+/// A server, and a client of which so many calls have begun, with their references.
+fn watched<const CALLS: usize>(options: Options) -> (Script, [Client; 1], [u32; CALLS]) {
+    let mut server = server(options);
+    let mut clients = [Client::connect(server.port, None)];
+    for _ in 0..CALLS {
+        clients[0].call(WATCH, Vec::new());
+    }
+    begun(&mut server, &mut clients, CALLS);
+    let calls: Vec<u32> = server.calls.keys().copied().collect();
+    (server, clients, calls.try_into().unwrap())
+}
+
+/// How often publishers were woken.
+fn wake_ups(topics: &Topics) -> impl Fn() -> usize {
+    let woken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&woken);
+    topics.on_writable(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    move || woken.load(Ordering::SeqCst)
+}
+
 fn run(
     server: &mut Script,
     clients: &mut [Client],
@@ -295,11 +317,7 @@ fn a_subscriber_that_blocks_is_cut_off_though_it_has_read_a_little() {
         },
     )
     .unwrap();
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let call = *server.calls.keys().next().unwrap();
+    let (mut server, mut clients, [call]) = watched(Options::default());
     let wanted = Subscribe {
         max_pending: 2,
         ..everything(Start::Latest)
@@ -324,30 +342,21 @@ fn a_subscriber_that_blocks_is_cut_off_though_it_has_read_a_little() {
 #[test]
 fn a_member_that_joins_a_blocked_group_wakes_publishers() {
     let topics = open("a member joins");
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 2);
+    let (mut server, _clients, [first, second]) = watched(Options::default());
     let member = Subscribe {
         group: Some("workers"),
         max_pending: 1,
         ..everything(Start::Latest)
     };
-    let calls: Vec<u32> = server.calls.keys().copied().collect();
-    let woken = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&woken);
-    topics.on_writable(Box::new(move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-    }));
-    server.engine.subscribe(calls[0], &topics, &member).unwrap();
+    let woken = wake_ups(&topics);
+    server.engine.subscribe(first, &topics, &member).unwrap();
     let topic = topics.topic("a").unwrap();
     topics.publish(topic, b"one", Retain::No);
     assert!(!topics.are_writable(topic));
-    let before = woken.load(Ordering::SeqCst);
-    server.engine.subscribe(calls[1], &topics, &member).unwrap();
+    let before = woken();
+    server.engine.subscribe(second, &topics, &member).unwrap();
     assert!(topics.are_writable(topic));
-    assert!(woken.load(Ordering::SeqCst) > before);
+    assert!(woken() > before);
 }
 
 #[test]
@@ -355,15 +364,10 @@ fn who_got_from_the_past_what_had_no_room_on_its_way_is_not_cut_off_for_it() {
     /// More than a lane takes.
     const MANY: usize = 5_000;
     let topics = open("no room");
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 2);
-    let calls: Vec<u32> = server.calls.keys().copied().collect();
+    let (mut server, mut clients, [replayed, live]) = watched(Options::default());
     for (call, pattern, start) in [
-        (calls[0], "replayed", Start::Earliest),
-        (calls[1], "live", Start::Latest),
+        (replayed, "replayed", Start::Earliest),
+        (live, "live", Start::Latest),
     ] {
         let wanted = Subscribe {
             pattern,
@@ -400,21 +404,14 @@ fn a_subscriber_that_blocks_holds_no_more_than_memory_admits() {
     const EVENT: usize = 100_000;
     const MOST: u64 = 1024 * 1024;
     let topics = open("memory");
-    let mut server = server(Options {
+    let (mut server, mut clients, [call]) = watched(Options {
         unsent_bytes_max: MOST,
         ..Options::default()
     });
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let mut known = HashSet::new();
-    subscribe(&mut server, &topics, &mut known, Start::Latest);
+    let wanted = everything(Start::Latest);
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
     let topic = topics.topic("a").unwrap();
-    let woken = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&woken);
-    topics.on_writable(Box::new(move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-    }));
+    let woken = wake_ups(&topics);
     let mut published = 0;
     // The client reads nothing meanwhile.
     while topics.are_writable(topic) {
@@ -424,23 +421,19 @@ fn a_subscriber_that_blocks_holds_no_more_than_memory_admits() {
         server.turn(Duration::ZERO);
     }
     assert!(published > 1);
-    let before = woken.load(Ordering::SeqCst);
+    let before = woken();
     run(&mut server, &mut clients, 65_536, |server, _| {
         stat(server, "eventsDelivered") == published
     });
     assert!(topics.are_writable(topic));
-    assert!(woken.load(Ordering::SeqCst) > before);
+    assert!(woken() > before);
     assert_eq!(stat(&server, "eventBytesWaiting"), 0);
 }
 
 #[test]
 fn an_engine_that_is_given_up_leaves_no_subscription_behind() {
     let topics = open("given up");
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let call = *server.calls.keys().next().unwrap();
+    let (mut server, _clients, [call]) = watched(Options::default());
     let wanted = Subscribe {
         max_pending: 1,
         ..everything(Start::Latest)
@@ -461,12 +454,9 @@ fn what_finds_no_room_on_its_way_to_one_that_blocks_holds_up_its_publisher() {
     /// More than a lane takes.
     const MANY: u64 = 20_000;
     let topics = open("no way");
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let mut known = HashSet::new();
-    subscribe(&mut server, &topics, &mut known, Start::Latest);
+    let (mut server, mut clients, [call]) = watched(Options::default());
+    let wanted = everything(Start::Latest);
+    server.engine.subscribe(call, &topics, &wanted).unwrap();
     let published = thread::spawn(|| {
         let topics = open("no way");
         let topic = topics.topic("a").unwrap();
@@ -499,14 +489,7 @@ fn a_publisher_cuts_off_who_blocks_on_a_thread_that_does_nothing() {
         ..TopicsOptions::default()
     };
     let topics = Topics::open("judged", &options).unwrap();
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    for _ in 0..2 {
-        clients[0].call(WATCH, Vec::new());
-    }
-    begun(&mut server, &mut clients, 2);
-    let mut calls = server.calls.keys();
-    let (blocks, drops) = (*calls.next().unwrap(), *calls.next().unwrap());
+    let (mut server, mut clients, [blocks, drops]) = watched(Options::default());
     for (call, slow_consumer) in [
         (blocks, SlowConsumer::Block),
         (drops, SlowConsumer::DropOldest),
@@ -558,11 +541,7 @@ fn who_blocks_and_gets_on_is_left_alone_by_publishers() {
         ..TopicsOptions::default()
     };
     let topics = Topics::open("gets on", &options).unwrap();
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let call = *server.calls.keys().next().unwrap();
+    let (mut server, mut clients, [call]) = watched(Options::default());
     let wanted = Subscribe {
         max_pending: 1,
         ..everything(Start::Latest)
@@ -603,11 +582,7 @@ fn flooded_before_the_past_is_read(
     done: impl Fn(&Script) -> bool,
 ) -> (String, u64) {
     let topics = open(name);
-    let mut server = server(Options::default());
-    let mut clients = [Client::connect(server.port, None)];
-    clients[0].call(WATCH, Vec::new());
-    begun(&mut server, &mut clients, 1);
-    let call = *server.calls.keys().next().unwrap();
+    let (mut server, mut clients, [call]) = watched(Options::default());
     let wanted = Subscribe {
         slow_consumer: policy,
         ..everything(Start::Earliest)
