@@ -61,7 +61,7 @@ export declare class NativeDurables {
   /** A member that has left is not asked for anything any more. */
   forget(member: number): void;
   /** The members that should ask again. */
-  woken(): number[];
+  woken(): Array<number>;
 }
 
 /**

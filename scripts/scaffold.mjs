@@ -221,13 +221,14 @@ async function tryOut(bench, program, packages, { template, method, request, rep
  * @param {Bench} bench
  * @param {string} program
  * @param {string} packages
+ * @param {string} template
  */
-async function tryWorkspace(bench, program, packages) {
+async function tryWorkspace(bench, program, packages, template) {
   const workspace = join(bench.folder, 'workspace');
   mkdirSync(workspace);
   writeFileSync(join(workspace, 'package.json'), '{ "private": true, "workspaces": ["my-*"] }\n');
   say(bold('a workspace'));
-  const words = [program, 'my-member', '--template', 'blank', '--packages', packages];
+  const words = [program, 'my-member', '--template', template, '--packages', packages];
   await bench.step(workspace, process.execPath, words);
   await bench.step(join(workspace, 'my-member'), 'npm', ['test']);
 }
@@ -259,8 +260,8 @@ await main(async () => {
     await bench.step(tool, 'npm', ['install', ...ours.map((file) => join(packages, file))]);
     const program = join(tool, 'node_modules/create-millrace/index.js');
     for (const row of rows) await tryOut(bench, program, packages, row);
-    if (values.template.includes('blank')) await tryWorkspace(bench, program, packages);
-    say(`scaffold: ${rows.length} of ${rows.length} templates`);
+    await tryWorkspace(bench, program, packages, String(rows[0]?.template));
+    say(`scaffold: ${rows.length} of ${rows.length} templates, and a member of a workspace`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

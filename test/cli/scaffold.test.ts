@@ -14,5 +14,5 @@ test('npm create millrace, from tarballs to a service that answers', () => {
     timeout: 590_000,
   });
   expect(status, stdout + stderr).toBe(0);
-  expect(stdout).toContain('scaffold: 1 of 1 templates');
+  expect(stdout).toContain('scaffold: 1 of 1 templates, and a member of a workspace');
 }, 600_000);

@@ -101,6 +101,28 @@ test('LISTEN_FDS and LISTEN_PID go before what the program says', async () => {
   await expectServed(port);
 });
 
+test('what LISTEN_FDS gave to one server is there for the next, also after one that failed', async () => {
+  const { descriptor, port } = await listener({ host: '127.0.0.1', port: 0 });
+  const script = `
+    import { serve } from 'millrace';
+    const options = { services: [], log: { level: 'silent' }, port: 0 };
+    await serve({ ...options, services: new URL('file:///no-such-module.js') }).catch(() => {});
+    for (let round = 0; round < 2; round++) {
+      const server = await serve(options);
+      console.log(server.port);
+      await server.close();
+    }`;
+  const command = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --input-type=module --eval "$1"';
+  const child = spawn('sh', ['-c', command, process.execPath, script], {
+    cwd: import.meta.dirname,
+    stdio: ['ignore', 'pipe', 'inherit', descriptor],
+  });
+  const said: string[] = [];
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => said.push(text));
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(said.join('')).toBe(`${port}\n${port}\n`);
+});
+
 test('LISTEN_PID of another process is not for this one', async () => {
   const socket = await listener({ host: '127.0.0.1', port: 0 });
   const server = activate(socket, '1');

@@ -63,7 +63,6 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   readonly #subscribed = new Map<CallContext<Route>, TopicSubscription<unknown>>();
   /** With what they end from the beginning, once a drain has begun. */
   #subscriptionsEnd: StatusError | undefined;
-  #idle: (() => void) | undefined;
   port!: Engine;
   closed = false;
 
@@ -103,12 +102,6 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
   /** The paths of the calls whose handlers run, for a last message. */
   unfinished(): string[] {
     return this.#calls.flatMap((call) => (call === undefined ? [] : [call.method.path]));
-  }
-
-  /** Calls back once, when no handler runs. */
-  whenIdle(callback: () => void): void {
-    if (this.#running === 0) callback();
-    else this.#idle = callback;
   }
 
   /** Ends all calls with UNAVAILABLE; their handlers are cancelled. Returns how many there were. */
@@ -467,11 +460,6 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     }
     this.#running--;
     this.#finished++;
-    if (this.#running === 0 && this.#idle !== undefined) {
-      const idle = this.#idle;
-      this.#idle = undefined;
-      idle();
-    }
   }
 
   // --- grace ---

@@ -5,27 +5,36 @@ import type { Endpoint } from './endpoint.js';
 /** The first one that is handed over (SD_LISTEN_FDS_START). */
 const FIRST = 3;
 
-let next = FIRST;
-let count: number | undefined;
+/** Those that no server has, in order. */
+let free: number[] | undefined;
 
 /**
  * The next descriptor of those that the service manager handed to this process by the LISTEN_FDS
- * protocol (sd_listen_fds(3)), each once; `undefined` where there is none. Reads the variables when
- * it is first called and removes them, so that processes which this one starts do not take them for
- * theirs.
+ * protocol (sd_listen_fds(3)); `undefined` where there is none. Reads the variables when it is first
+ * called and removes them, so that processes which this one starts do not take them for theirs.
  */
-export function inheritedDescriptor(): number | undefined {
-  count ??= handedOver();
-  return next < FIRST + count ? next++ : undefined;
+export function takeInherited(): number | undefined {
+  free ??= handedOver();
+  return free.shift();
 }
 
-function handedOver(): number {
+/**
+ * Its server is closed: the next one may have it. It stays open, since the service manager has it listen
+ * for this process, and a server on the same port could not be opened beside it.
+ */
+export function giveBackInherited(descriptor: number): void {
+  free?.push(descriptor);
+  free?.sort((one, other) => one - other);
+}
+
+function handedOver(): number[] {
   const { LISTEN_PID, LISTEN_FDS } = process.env;
   // Workers share the process, and its number, but the descriptors are those of the main thread.
-  if (!isMainThread || LISTEN_PID !== String(process.pid)) return 0;
+  if (!isMainThread || LISTEN_PID !== String(process.pid)) return [];
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
   const number = Number(LISTEN_FDS);
-  return Number.isInteger(number) && number > 0 ? number : 0;
+  if (!Number.isInteger(number) || number <= 0) return [];
+  return Array.from({ length: number }, (_, index) => FIRST + index);
 }
 
 /**

@@ -4,7 +4,7 @@ import { loadNative } from '../bridge/native.js';
 import { MillraceError } from '../errors.js';
 import { always } from '../logging/logger.js';
 import { isLocal } from './endpoint.js';
-import { adopt, inheritedDescriptor } from './inherited.js';
+import { adopt, giveBackInherited, takeInherited } from './inherited.js';
 import { type CheckedOptions, checkOptions, type ServeOptions } from './options.js';
 import { loadServices } from './services-module.js';
 import { type Signalled, unwatchSignals, watchSignals } from './signals.js';
@@ -57,10 +57,20 @@ export interface Server extends AsyncDisposable {
  * the port is taken, the host unknown, the driver unavailable or a certificate of no use
  */
 export async function serve(options: ServeOptions): Promise<Server> {
-  const checked = await adoptDescriptor(checkOptions(options));
+  const given = checkOptions(options);
+  const inherited = given.descriptor === undefined ? takeInherited() : undefined;
+  const descriptor = given.descriptor ?? inherited;
+  const giveBack = () => {
+    if (inherited !== undefined) giveBackInherited(inherited);
+  };
+  const checked =
+    descriptor === undefined ? given : { ...given, endpoint: await adopt(descriptor) };
   const { logger } = checked;
-  const [threads, port] = await start(checked);
-  const server = new RunningServer(threads, checked, port);
+  const [threads, port] = await start(checked).catch((error: unknown) => {
+    giveBack();
+    throw error;
+  });
+  const server = new RunningServer(threads, checked, port, giveBack);
   always(
     logger,
     {
@@ -84,13 +94,6 @@ export async function serve(options: ServeOptions): Promise<Server> {
   }
   // With the method that is defined below, by a symbol that the compiler cannot follow.
   return server as RunningServer & AsyncDisposable;
-}
-
-/** Takes the socket that the options name, or one that the process was handed. */
-async function adoptDescriptor(checked: CheckedOptions): Promise<CheckedOptions> {
-  const descriptor = checked.descriptor ?? inheritedDescriptor();
-  if (descriptor === undefined) return checked;
-  return { ...checked, endpoint: await adopt(descriptor) };
 }
 
 async function start(checked: CheckedOptions): Promise<[Threads, number]> {
@@ -144,10 +147,12 @@ export class RunningServer implements Signalled {
   readonly #drainTimeoutMs: number;
   readonly #tls: TlsOptions | undefined;
   readonly #unwatchTls: (() => void) | undefined;
+  readonly #closed: () => void;
   #closing: Promise<CloseResult> | undefined;
 
-  constructor(threads: Threads, checked: CheckedOptions, port: number) {
+  constructor(threads: Threads, checked: CheckedOptions, port: number, closed: () => void) {
     this.#threads = threads;
+    this.#closed = closed;
     this.#drainTimeoutMs = checked.drainTimeoutMs;
     this.host = 'unix' in checked.endpoint ? checked.endpoint.unix : checked.endpoint.host;
     this.port = port;
@@ -209,6 +214,7 @@ export class RunningServer implements Signalled {
       return result;
     } finally {
       unwatchSignals(this);
+      this.#closed();
     }
   }
 }

@@ -144,8 +144,7 @@ export class RequestChecks {
       throw illegal('slow_consumer', 'Consume has no policy but credit; leave it out');
     }
     if (deadLetterTopic !== '') this.#checkDeadLetters(pattern, deadLetterTopic);
-    this.#countDurable(group);
-    return {
+    const options = {
       pattern,
       group,
       start: startOf(request.start),
@@ -155,6 +154,9 @@ export class RequestChecks {
       maxUnacknowledged: this.#options.limits.unacknowledged,
       credit: this.#pending(request.maxPending),
     };
+    // Last: a request that is refused makes no group.
+    this.#countDurable(group);
+    return options;
   }
 
   /** A durable group stays when its members have gone, so that it is bounded how many there are. */

@@ -56,10 +56,10 @@ export class TypeCheck {
       // It has not started, or has ended: then nobody is to be spared.
     }
     child.on('error', () => {});
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       if (this.#child !== child) return;
       this.#child = undefined;
-      this.#report(code === 0 ? '' : output.trim());
+      this.#report(code === 0 ? '' : reportOf(output, signal ?? `code ${code}`));
     });
   }
 
@@ -75,17 +75,21 @@ export class TypeCheck {
     }
   }
 
-  #report(output: string): void {
-    if (output === this.#said) return;
-    this.#said = output;
-    if (output === '') {
-      this.#say('no type errors any more');
-      return;
-    }
-    const lines = output.split('\n');
-    const errors = lines.filter((line) => /\berror TS\d+:/.test(line)).length;
-    const more = lines.length > LINES_MAX ? [`… ${lines.length - LINES_MAX} lines more`] : [];
-    const found = errors === 1 ? '1 type error' : `${errors} type errors`;
-    this.#say([`${found}; the service goes on`, ...lines.slice(0, LINES_MAX), ...more].join('\n'));
+  #report(text: string): void {
+    if (text === this.#said) return;
+    this.#said = text;
+    this.#say(text === '' ? 'no type errors any more' : text);
   }
+}
+
+/** @param end how the compiler ended, where it did not find the types in order */
+function reportOf(output: string, end: string): string {
+  const lines = output.trim().split('\n');
+  const errors = lines.filter((line) => /\berror TS\d+:/.test(line)).length;
+  const head =
+    errors === 0
+      ? `types were not checked: the compiler ended with ${end}`
+      : `${errors} type error${errors === 1 ? '' : 's'}; the service goes on`;
+  const more = lines.length > LINES_MAX ? [`… ${lines.length - LINES_MAX} lines more`] : [];
+  return [head, ...lines.slice(0, LINES_MAX), ...more].join('\n').trimEnd();
 }

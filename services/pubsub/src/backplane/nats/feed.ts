@@ -106,7 +106,13 @@ export class Feed implements Follower {
       if (session !== this.#session) throw new Error('the session is over');
       this.#opening ??= this.#open(session);
       const opening = this.#opening;
-      await opening;
+      try {
+        await opening;
+      } catch (error) {
+        // Who comes next asks again: the server may take it then.
+        if (opening === this.#opening) this.#drop();
+        throw error;
+      }
       // Unless it was opened again meanwhile.
       if (opening === this.#opening) return;
     }

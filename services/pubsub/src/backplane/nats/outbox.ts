@@ -60,6 +60,8 @@ export class Outbox implements Follower {
   #unsent: Outgoing[] = [];
   readonly #calls = new Map<AbortSignal, WaitingCall>();
   #bytes = 0;
+  /** Publications without an outcome; of the unsent some may have had theirs. */
+  #underWay = 0;
   #token = 0;
   #inbox = '';
   #session: Session | undefined;
@@ -79,12 +81,16 @@ export class Outbox implements Follower {
   }
 
   get underWay(): number {
-    return this.#sent.size + this.#unsent.length;
+    return this.#underWay;
+  }
+
+  get #hasRoom(): boolean {
+    return this.#underWay < UNDER_WAY_MOST && this.#bytes < BYTES_UNDER_WAY_MOST;
   }
 
   /** `true`, or a promise that settles when there is room for another publication. */
   writable(): true | Promise<void> {
-    if (this.underWay < UNDER_WAY_MOST && this.#bytes < BYTES_UNDER_WAY_MOST) return true;
+    if (this.#hasRoom) return true;
     if (this.#room === undefined) {
       let open = () => {};
       const promise = new Promise<void>((resolve) => {
@@ -116,6 +122,7 @@ export class Outbox implements Follower {
         waiting: undefined,
       };
       this.#bytes += data.length;
+      this.#underWay++;
       if (this.#session === undefined || this.#unsent.length > 0) this.#queue(outgoing);
       else this.#send(this.#session, outgoing);
     });
@@ -207,8 +214,9 @@ export class Outbox implements Follower {
       session.fail('JetStream does not take publications at the moment');
       return;
     }
-    this.#sent.delete(token);
+    // What is no answer ends the session, and that the publication.
     const { seq, duplicate, error } = message.json<Answer>();
+    this.#sent.delete(token);
     if (error === undefined && seq !== undefined) {
       this.#settle(outgoing);
       outgoing.resolve({ sequence: seq, duplicate: duplicate === true });
@@ -313,8 +321,9 @@ export class Outbox implements Follower {
     outgoing.settled = true;
     this.#stopWaiting(outgoing);
     this.#bytes -= outgoing.data.length;
+    this.#underWay--;
     const room = this.#room;
-    if (room !== undefined && this.#bytes < BYTES_UNDER_WAY_MOST) {
+    if (room !== undefined && this.#hasRoom) {
       this.#room = undefined;
       room.open();
     }
