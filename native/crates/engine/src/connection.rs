@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, ops::Range, sync::Arc};
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
 
-use crate::{call::NOBODY, client::Link, tls::Tls};
+use crate::{call::NOBODY, client::Link, send_progress::SendProgress, tls::Tls};
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +184,7 @@ pub(crate) struct Connection {
     pub(crate) sending: bool,
     pub(crate) sending_bytes: usize,
     pub(crate) sending_since: u64,
+    pub(crate) send_progress: SendProgress,
     /// Bytes being built and in flight, as the thread's sum has them.
     pub(crate) framed_counted: u64,
     /// Calls that have something to send, in turn.
@@ -245,6 +246,7 @@ impl Connection {
             sending: false,
             sending_bytes: 0,
             sending_since: 0,
+            send_progress: SendProgress::default(),
             framed_counted: 0,
             ready: VecDeque::new(),
             framed_calls: Vec::new(),

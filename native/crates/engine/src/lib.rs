@@ -22,6 +22,7 @@ mod outbound;
 mod overflow;
 mod pressure;
 mod retirement;
+mod send_progress;
 mod shared;
 mod slots;
 mod stats;

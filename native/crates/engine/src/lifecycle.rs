@@ -408,6 +408,9 @@ impl Engine {
             if connection.tls.is_some() && self.end_slow_handshake(index) {
                 continue;
             }
+            if self.end_stalled_send(index) {
+                continue;
+            }
             let Some(connection) = self
                 .connections
                 .get_mut(index as usize)
@@ -415,21 +418,6 @@ impl Engine {
             else {
                 continue;
             };
-            if connection.sending
-                && now - connection.sending_since > self.options.send_progress_timeout_ms
-            {
-                self.totals.send_timeouts += 1;
-                let peer = Some(connection.peer_name());
-                let message = format!(
-                    "the peer has not read for {} seconds; the connection was cut",
-                    self.options.send_progress_timeout_ms / 1000
-                );
-                self.blame(index, &message);
-                self.notices
-                    .push(Severity::Warn, "send_timeout", peer, message);
-                self.close_connection(index, true);
-                continue;
-            }
             if connection.state == State::Open
                 && connection
                     .http2

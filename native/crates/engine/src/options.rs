@@ -59,7 +59,8 @@ pub struct Options {
     pub header_list_bytes: u32,
     /// How long a stream may stay unread while the budget is full.
     pub stalled_stream_timeout_ms: u64,
-    /// How long bytes given to the kernel may make no progress.
+    /// How long a peer may take nothing of what was sent to it; while the memory for unsent bytes is full,
+    /// how long a send may last. It is up to half as long again until this is noticed.
     pub send_progress_timeout_ms: u64,
     /// Connections of this thread at most.
     pub connections: u32,

@@ -199,6 +199,11 @@ pub trait Driver {
     /// by [`Completion::Sent`]. Panics otherwise.
     fn send(&mut self, socket: SocketId, chunks: &mut VecDeque<Chunk>, count: usize);
 
+    /// A number that changes when the peer takes some of what was sent to it: what its kernel has
+    /// acknowledged, and so no sign that it reads while its receive buffer has room. Takes a system
+    /// call. `None`: nobody knows.
+    fn progress(&self, socket: SocketId) -> Option<u64>;
+
     /// Stops receiving, lets a send in flight finish, then sends FIN and closes. Ends in
     /// [`Completion::Closed`]. A peer that never reads keeps the send in flight: watch the time
     /// and [`Driver::abort`].

@@ -70,6 +70,7 @@ suite! {
     the_descriptor_is_readable_when_something_came,
     shutting_down_closes_everything,
     a_peer_that_reads_a_byte_at_a_time_gets_every_byte,
+    progress_is_seen_in_the_middle_of_a_send,
     a_descriptor_replaced_under_a_stalled_send_is_let_go_of,
     nothing_is_lost_when_everybody_leaves_at_any_time,
 }
@@ -990,6 +991,43 @@ fn a_peer_that_reads_a_byte_at_a_time_gets_every_byte(tier: Tier) {
         let waits = matches!(tier, Tier::Classic | Tier::Portable);
         assert_eq!(counters.send_restarts > 0, waits, "{counters:?}");
         assert_eq!(counters.send_bytes, TOTAL as u64);
+    }
+}
+
+/// What a peer takes of a send changes the number, long before the send is over; and nothing else does.
+fn progress_is_seen_in_the_middle_of_a_send(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (unix, far) = UnixStream::pair().unwrap();
+    let unix = turns.driver.attach(OwnedFd::from(unix)).unwrap();
+    let (tcp, near) = turns.pair(|_, client| {
+        SockRef::from(client).set_recv_buffer_size(4096).unwrap();
+    });
+    for (socket, peer) in [(unix, OwnedFd::from(far)), (tcp, OwnedFd::from(near))] {
+        const BYTES: usize = 16 << 20;
+        turns.send_all(socket, 1, BYTES, 64 * 1024);
+        let mut progress = turns.driver.progress(socket);
+        let mut same = 0;
+        while same < 5 {
+            assert!(turns.turn(SHORT).is_empty());
+            let now = turns.driver.progress(socket);
+            same = if now == progress { same + 1 } else { 0 };
+            progress = now;
+        }
+        let mut bytes = [0; 1024];
+        let mut read = 0;
+        while turns.driver.progress(socket) == progress {
+            read += (&mut &std::fs::File::from(peer.try_clone().unwrap()))
+                .read(&mut bytes)
+                .unwrap();
+            assert!(read < BYTES / 16, "nothing was seen");
+            assert!(turns.turn(Duration::ZERO).is_empty());
+        }
+        turns.driver.abort(socket);
+        turns.until_closed(socket);
+        assert_eq!(turns.driver.progress(socket), None);
     }
 }
 

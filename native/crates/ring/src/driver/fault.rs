@@ -214,6 +214,10 @@ impl Driver for Fault {
         }
     }
 
+    fn progress(&self, socket: SocketId) -> Option<u64> {
+        self.inner.progress(socket)
+    }
+
     fn close(&mut self, socket: SocketId) {
         self.discard(socket);
         if self.reset.contains(&socket) {

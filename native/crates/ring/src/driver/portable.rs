@@ -477,6 +477,12 @@ impl Outgoing {
         self.active = true;
     }
 
+    /// Bytes that have not left.
+    fn left(&self) -> u64 {
+        let bytes: usize = self.chunks.iter().map(Chunk::len).sum();
+        (bytes - self.offset) as u64
+    }
+
     /// So many bytes have left.
     pub(super) fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.chunks.front() {
@@ -612,6 +618,12 @@ impl Driver for Portable {
         }
         outgoing.load(taken);
         self.advance_send(socket.0);
+    }
+
+    fn progress(&self, socket: SocketId) -> Option<u64> {
+        let tenant = self.sockets.get(socket.0)?;
+        // Where the kernel says nothing: what it has taken of the send in flight.
+        socket::progress(tenant.descriptor.as_ref()?).or_else(|| Some(tenant.outgoing.left()))
     }
 
     fn close(&mut self, socket: SocketId) {

@@ -1,9 +1,10 @@
 //! What every driver asks of a socket outside the hot path.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef};
@@ -39,6 +40,42 @@ pub(super) fn pending_error(descriptor: &OwnedFd, fallback: i32) -> i32 {
         Ok(Some(error)) => error.raw_os_error().unwrap_or(fallback),
         _ => fallback,
     }
+}
+
+/// A number that changes when the peer takes bytes: of a TCP connection, how many it has acknowledged
+/// (`tcpi_bytes_acked`, Linux 4.1); of another socket, how many wait for it.
+#[cfg(target_os = "linux")]
+pub(super) fn progress(descriptor: &OwnedFd) -> Option<u64> {
+    const KNOWN: usize = std::mem::offset_of!(libc::tcp_info, tcpi_bytes_acked) + size_of::<u64>();
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let socket = descriptor.as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which has as many.
+    let answer = unsafe {
+        let info = info.as_mut_ptr().cast();
+        libc::getsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info,
+            &raw mut length,
+        )
+    };
+    if answer == 0 {
+        // SAFETY: it was zeroed, and whatever the kernel wrote is numbers.
+        let info = unsafe { info.assume_init() };
+        return (length as usize >= KNOWN).then_some(info.tcpi_bytes_acked);
+    }
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int.
+    let answer = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut waiting) };
+    (answer == 0).then_some(waiting as u64)
+}
+
+/// Nobody asks other systems.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn progress(_descriptor: &OwnedFd) -> Option<u64> {
+    None
 }
 
 /// Closes so that the peer sees every byte and then the end of the stream.

@@ -318,6 +318,10 @@ impl Driver for Uring {
         }
     }
 
+    fn progress(&self, socket: SocketId) -> Option<u64> {
+        socket::progress(self.sockets.get(socket.0)?.descriptor.as_ref()?)
+    }
+
     fn close(&mut self, socket: SocketId) {
         let Some(key) = self.sockets.key(socket.0) else {
             debug_assert!(false, "an unknown socket is closed");
