@@ -85,10 +85,7 @@ export interface Limits {
   readonly headerListBytes: number;
   /** How long a stream may stay unread, or give no window, while that budget is full. Default 60 s. */
   readonly stalledStreamTimeoutMs: number;
-  /**
-   * How long a peer may take nothing of what was sent to it; while `unsentBytesMax` is full, how long a send of
-   * up to 256 KiB may last. Up to half as long again passes before it is noticed. Default 30 s.
-   */
+  /** How long a peer may take nothing of what was sent; while `unsentBytesMax` is full, not all of it. Default 30 s. */
   readonly sendProgressTimeoutMs: number;
   /** Connections of the thread. Default 65,536. */
   readonly connections: number;

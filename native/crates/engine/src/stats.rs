@@ -35,7 +35,7 @@ totals! {
     tls_handshakes => "tlsHandshakes";
     /// Connections that ended because of their TLS.
     tls_failures => "tlsFailures";
-    /// Connections cut because their peer did not read.
+    /// Connections cut because their peer did not take what was sent (`sendProgressTimeoutMs`), or sent requests and did not read their answers.
     send_timeouts => "sendTimeouts";
     /// Calls begun.
     calls => "calls";
