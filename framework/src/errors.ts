@@ -76,6 +76,10 @@ const table = {
     message: 'the stream has ended',
     remedy: 'Do not write after end() or fail().',
   },
+  MILLRACE_WRITE_NESTED: {
+    message: 'a getter of a request writes to the stream that the request is for',
+    remedy: 'Write the one message before or after the other.',
+  },
   MILLRACE_REPLY_COUNT: {
     message: 'this method replies with exactly one message',
     remedy: 'Call writer.write() once before writer.end().',

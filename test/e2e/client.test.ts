@@ -227,6 +227,47 @@ test('backpressure of requests: write() says false, writable() waits for the rea
   expect((await reading).length).toBeGreaterThan(4);
 });
 
+test('a getter of a request may make calls, but not write to the stream of its request', async () => {
+  const server = await startServer();
+  const client = ourClient(server.port);
+  const replies: Promise<{ text: string }>[] = [];
+  const asking = (text: string) => ({
+    text,
+    get data() {
+      replies.push(client.say({ text: `before ${text}` }));
+      return new Uint8Array(100);
+    },
+  });
+  expect((await client.say(asking('one'))).text).toBe('one');
+  const chat = client.chat();
+  const nested = {
+    text: 'nested',
+    get data() {
+      chat.write({ text: 'inner' });
+      return new Uint8Array(10);
+    },
+  };
+  // Before the server answers requests are kept to be sent again, then they are not.
+  for (const text of ['two', 'three', 'four']) {
+    expect(() => chat.write(nested)).toThrow('MILLRACE_WRITE_NESTED');
+    chat.write(asking(text));
+    const { value } = await chat.next();
+    expect([value?.text, value?.data.length]).toEqual([text, 100]);
+  }
+  const given: { end?: () => void } = { end: () => chat.cancel() };
+  const cancelling = {
+    text: 'last',
+    get data() {
+      given.end?.();
+      return new Uint8Array(10);
+    },
+  };
+  chat.write(cancelling);
+  await expect(chat.next()).rejects.toMatchObject({ code: Status.CANCELLED });
+  const said = (await Promise.all(replies)).map(({ text }) => text);
+  expect(said).toEqual(['one', 'two', 'three', 'four'].map((text) => `before ${text}`));
+});
+
 test('backpressure of responses: an unread stream stops its server', async () => {
   const server = await startServer();
   const client = ourClient(server.port);

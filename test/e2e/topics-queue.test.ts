@@ -16,6 +16,15 @@ import {
 const MANY = 2_000;
 const RETENTION = { count: 10_000, bytes: 1 << 30, ageMs: 3_600_000 };
 
+/** One attribute, whose value is made when it is read. */
+function attributes(value: () => string): Map<string, string> {
+  return new (class extends Map<string, string> {
+    override *[Symbol.iterator](): MapIterator<[string, string]> {
+      yield ['late', value()];
+    }
+  })();
+}
+
 /** The payload by which `numberOf` knows an event. */
 function numbered(number: number, bytes = 4): Uint8Array {
   const payload = new Uint8Array(bytes);
@@ -129,4 +138,70 @@ test('under block a publisher that asks is told to wait in the middle of a tick,
   await stream.receivedMessages(200);
   expect(eventsOf(stream).map(numberOf)).toEqual(Array.from({ length: 200 }, (_, at) => at));
   expect(events.stats()).toMatchObject({ dropped: 0, disconnected: 0 });
+});
+
+test('what a getter publishes comes before its own event, and neither is spoilt', async () => {
+  const name = uniqueName('getters');
+  const options = { name, dropped: 'dropped', sequence: 'sequence', retention: RETENTION } as const;
+  const { server, events } = await topicsServer({ maxPending: 2 * MANY }, options);
+  const others = topics(Event, options);
+  const stream = subscriber(server).subscribe({ pattern: '>' });
+  await stream.headers;
+  const elsewhere = topics(Event, { name: uniqueName('elsewhere') });
+  let number = 0;
+  const event = (bytes: number) => ({ payload: numbered(number++, bytes) });
+  const nested: (() => void)[] = [
+    () => events.publish('b', event(10), { retain: false }),
+    () => events.publish('b', event(10)),
+    () => events.publish('b', event(200_000), { retain: false }),
+    () => others.publish('b', event(10), { retain: false }),
+    () => others.publish('b', event(10)),
+    () => expect(events.stats().subscriptions).toBe(1),
+    () => elsewhere.publish('b', {}),
+    () => expect(events.writable('c')).toBe(true),
+  ];
+  for (let round = 0; round < 400; round++) {
+    const act = nested[round % nested.length]!;
+    const bytes = round % 13 === 0 ? 100_000 : 4 + (round % 200);
+    const retain = (round & 16) !== 0;
+    if (round % 3 === 0) events.publish('a', event(20), { retain: false });
+    const early = (round & 32) !== 0;
+    const outer = {
+      topic: `outer ${round}`,
+      get payload() {
+        if (early) act();
+        return early ? event(bytes).payload : new Uint8Array(bytes);
+      },
+      // Read when most of the message is encoded.
+      attributes: attributes(() => {
+        if (!early) act();
+        return early ? '' : String(number++);
+      }),
+    };
+    events.publish('a', outer, { retain });
+  }
+  let next = 0;
+  for await (const got of stream) {
+    const late = got.attributes.get('late') || undefined;
+    expect(late === undefined ? numberOf(got) : Number(late)).toBe(next);
+    expect(got.attributes.has('late')).toBe(got.topic !== '');
+    if (++next === number) break;
+  }
+});
+
+test('a getter that publishes to more topics than are kept found leaves its own where it is', async () => {
+  const { server, events, publish } = await topicsServer({}, { limits: { topics: 2 } });
+  const stream = subscriber(server).subscribe({ pattern: 'a' });
+  await stream.headers;
+  const outer = {
+    get payload() {
+      for (let topic = 0; topic < 5; topic++) publish(`b.${topic}`, 100 + topic);
+      return numbered(1);
+    },
+  };
+  expect(events.publish('a', outer).delivered).toBe(1);
+  for await (const event of stream) {
+    expect(numberOf(event)).toBe(1);
+    break;
+  }
 });

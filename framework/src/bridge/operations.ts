@@ -1,4 +1,5 @@
 import { Writer } from '../codec/arena-writer.js';
+import { toBinary } from '../codec/message.js';
 import type { MessageType } from '../codec/message-type.js';
 import { MillraceError } from '../errors.js';
 import { Status } from '../status/status.js';
@@ -36,7 +37,8 @@ const startFlags = [0, START_GZIP, START_DEFLATE];
  * messages are encoded. Both are emptied once a turn, or by `flush` when one of them is full.
  *
  * It is the codec's Writer over the arena. A message that outgrows the arena moves to the heap and
- * goes by `sendLarge`.
+ * goes by `sendLarge`. So does one whose getters send something themselves while it is encoded: that
+ * comes first, and has the arena.
  */
 export class Operations extends Writer {
   readonly #native: NativeEngine;
@@ -45,6 +47,8 @@ export class Operations extends Writer {
   readonly #capacity: number;
   readonly #arena: Uint8Array;
   readonly #messageBytesMax: number;
+  /** A message lies behind what the arena has, or on the heap, whose getters may come back here. */
+  #encoding = false;
 
   constructor(
     native: NativeEngine,
@@ -75,6 +79,7 @@ export class Operations extends Writer {
    * Nothing is sent then.
    */
   message<Init>(call: number, type: MessageType<unknown, Init>, message: Init): number {
+    if (this.#encoding) return this.encoded(call, this.#encodeAside(type, message));
     const length = this.#encode(type, message);
     if (this.bytes !== this.#arena) {
       this.#sendLarge(call, length, false);
@@ -87,6 +92,10 @@ export class Operations extends Writer {
 
   /** Ends a call with its only message and status OK. @throws like `message` */
   reply<Init>(call: number, type: MessageType<unknown, Init>, message: Init): void {
+    if (this.#encoding) {
+      this.#sendEncoded(OPERATION_REPLY, call, this.#encodeAside(type, message), true);
+      return;
+    }
     const length = this.#encode(type, message);
     if (this.bytes !== this.#arena) {
       this.#sendLarge(call, length, true);
@@ -127,10 +136,16 @@ export class Operations extends Writer {
     type: MessageType<unknown, Init>,
     message: Init,
   ): void {
-    // Room for all three first: a flush between them would empty the arena under the message.
-    if (this.#control[CONTROL_OPERATION_COUNT]! + 3 > this.#capacity) this.#native.flush();
+    if (this.#encoding) {
+      const bytes = this.#encodeAside(type, message);
+      this.startCall(call, connection, method, timeoutMs, encoding, block);
+      this.#sendEncoded(OPERATION_MESSAGE | (MESSAGE_END << 8), call, bytes, true);
+      return;
+    }
     const length = this.#encode(type, message);
     const { start } = this;
+    // Room for all three: a flush between them would empty the arena under the message.
+    if (this.#control[CONTROL_OPERATION_COUNT]! + 3 > this.#capacity) this.#native.flush();
     if (
       this.bytes !== this.#arena ||
       (block !== undefined && this.pos + block.length > this.#arena.length)
@@ -168,12 +183,7 @@ export class Operations extends Writer {
 
   /** Sends a message that is encoded already. Returns the bytes that the arena holds of it. */
   encoded(call: number, bytes: Uint8Array): number {
-    if (bytes.length > this.#arena.length) {
-      this.#native.sendLarge(call, bytes, false);
-      return 0;
-    }
-    this.#pushBlock(OPERATION_MESSAGE, call, bytes);
-    return bytes.length;
+    return this.#sendEncoded(OPERATION_MESSAGE, call, bytes, false);
   }
 
   /** Ends a client's request stream. */
@@ -212,16 +222,20 @@ export class Operations extends Writer {
 
   /** Leaves the message between `start` and `pos`, in the arena or on the heap. */
   #encode<Init>(type: MessageType<unknown, Init>, message: Init): number {
-    // The queue must have room first: a flush for it would empty the arena under the message.
-    if (this.#control[CONTROL_OPERATION_COUNT]! >= this.#capacity) this.#native.flush();
     this.pos = this.#control[CONTROL_ARENA_USED]!;
     this.begin();
+    this.#encoding = true;
     try {
       type.encode(message, this);
     } catch (error) {
+      this.#encoding = false;
       this.#backToArena();
       throw error;
     }
+    this.#encoding = false;
+    // The queue must have room before the message counts as used: a flush then would empty the arena
+    // under it.
+    if (this.#control[CONTROL_OPERATION_COUNT]! >= this.#capacity) this.#native.flush();
     const length = this.finish();
     if (length > this.#messageBytesMax) {
       this.#backToArena();
@@ -234,6 +248,25 @@ export class Operations extends Writer {
   #backToArena(): void {
     this.bytes = this.#arena;
     this.end = this.#arena.length;
+  }
+
+  /** Encodes what a getter sends whose own message has the arena. @throws like `message` */
+  #encodeAside<Init>(type: MessageType<unknown, Init>, message: Init): Uint8Array {
+    const bytes = toBinary(type, message);
+    if (bytes.length > this.#messageBytesMax) {
+      throw tooLarge(type.typeName, bytes.length, this.#messageBytesMax);
+    }
+    return bytes;
+  }
+
+  /** Returns the bytes that the arena holds of it. */
+  #sendEncoded(operation: number, call: number, bytes: Uint8Array, ends: boolean): number {
+    if (bytes.length > this.#arena.length) {
+      this.#native.sendLarge(call, bytes, ends);
+      return 0;
+    }
+    this.#pushBlock(operation, call, bytes);
+    return bytes.length;
   }
 
   /** Native code drains the queue first: what this call has said before comes first on the wire. */
@@ -254,9 +287,13 @@ export class Operations extends Writer {
         return;
       }
     }
-    const grown = Buffer.allocUnsafeSlow(
-      Math.max(2 * length, length + need, 2 * this.#arena.length),
-    );
+    this.#toHeap(Math.max(2 * length, length + need, 2 * this.#arena.length));
+  }
+
+  /** Moves the message that is being encoded. */
+  #toHeap(capacity: number): void {
+    const length = this.pos - this.start;
+    const grown = Buffer.allocUnsafeSlow(capacity);
     grown.set(this.bytes.subarray(this.start, this.pos));
     this.bytes = grown;
     this.start = 0;
@@ -270,6 +307,8 @@ export class Operations extends Writer {
       return;
     }
     const control = this.#control;
+    // The bytes go where a message is being encoded, whose getter has said this.
+    if (this.#encoding && this.bytes === this.#arena) this.#toHeap(2 * this.#arena.length);
     this.#reserve(1, block.length);
     const at = control[CONTROL_ARENA_USED]!;
     this.#arena.set(block, at);

@@ -1,5 +1,6 @@
 import { load } from '@millrace/native/load';
 import { Writer } from '../codec/arena-writer.js';
+import { toBinary } from '../codec/message.js';
 import type { MessageType } from '../codec/message-type.js';
 import {
   TOPICS_EVENT_CAPACITY,
@@ -52,7 +53,8 @@ export interface KnownTopic {
 
 /**
  * Topics as native code has them: encodes into memory that both sides see, and publishes from there.
- * A message that outgrows it moves to the heap.
+ * A message that outgrows it moves to the heap; so does one whose getters publish themselves while it is
+ * encoded, which comes first.
  *
  * What is not retained is queued, and published when the tick ends or the memory is full: a crossing for
  * all of it. How many get it is known beforehand, and changes only with the version that native code shows.
@@ -66,6 +68,8 @@ export class TopicsPort extends Writer {
   readonly #staging: Uint8Array;
   readonly #words: Uint32Array;
   readonly #sequences: BigUint64Array;
+  /** A message lies behind those of the queue, or on the heap, whose getters may come back here. */
+  #encoding = false;
 
   /** @throws Error with the code MILLRACE_TOPICS_CONFLICT */
   constructor(options: NativeTopicsOptions) {
@@ -85,6 +89,11 @@ export class TopicsPort extends Writer {
   /** What the event published last got; 0 if it is not retained. */
   get sequence(): bigint {
     return this.#sequences[TOPICS_SEQUENCE / 2]!;
+  }
+
+  /** Whether a getter of a message asks, which is for a topic that must not be forgotten. */
+  get isEncoding(): boolean {
+    return this.#encoding;
   }
 
   /** @throws Error with the code MILLRACE_TOPIC_ILLEGAL */
@@ -111,6 +120,8 @@ export class TopicsPort extends Writer {
 
   /** Publishes what is queued. */
   flush(): void {
+    // The queue is read from its beginning: a message behind it would not be there any more.
+    if (this.#encoding && this.bytes === this.#staging) this.#toHeap(2 * this.#staging.length);
     this.#publishQueued(this.#number);
   }
 
@@ -141,6 +152,10 @@ export class TopicsPort extends Writer {
   ): number {
     const words = this.#words;
     if (topic.version !== words[TOPICS_VERSION]) this.#lookUp(topic);
+    if (this.#encoding) {
+      this.#publishAside(topic, type, message, bytesMax, false);
+      return topic.delivered;
+    }
     if (queuing !== this) {
       publishQueued();
       queuing = this;
@@ -177,8 +192,11 @@ export class TopicsPort extends Writer {
     bytesMax: number,
     sequence: bigint,
   ): number {
-    if (queuing !== this) publishQueued();
+    if (this.#encoding) {
+      return this.#publishAside(topic, type, message, bytesMax, true, sequence);
+    }
     const length = this.#encode(type, message, bytesMax);
+    if (queuing !== this) publishQueued();
     this.#sequences[TOPICS_SEQUENCE_GIVEN / 2] = sequence;
     countPublished(length);
     if (this.bytes === this.#staging) {
@@ -191,20 +209,43 @@ export class TopicsPort extends Writer {
   #encode<Init>(type: MessageType<unknown, Init>, message: Init, bytesMax: number): number {
     this.pos = TOPICS_MESSAGES_AT + this.#words[TOPICS_USED]!;
     this.begin();
+    this.#encoding = true;
     try {
       type.encode(message, this);
+      this.#encoding = false;
       const length = this.finish();
       if (length > bytesMax) throw new TooLarge(length);
       return length;
     } catch (error) {
+      this.#encoding = false;
       this.#backToStaging();
       throw error;
     }
   }
 
+  /** Publishes what a getter does whose own message lies behind the queue. @throws as `#encode` */
+  #publishAside<Init>(
+    topic: KnownTopic,
+    type: MessageType<unknown, Init>,
+    message: Init,
+    bytesMax: number,
+    retain: boolean,
+    sequence = 0n,
+  ): number {
+    const bytes = toBinary(type, message);
+    if (bytes.length > bytesMax) throw new TooLarge(bytes.length);
+    publishQueued();
+    this.flush();
+    this.#sequences[TOPICS_SEQUENCE_GIVEN / 2] = sequence;
+    countPublished(bytes.length);
+    return this.native.publishLarge(topic.number, bytes, retain);
+  }
+
   #publishLarge(topic: number, retain: boolean): number {
     const message = this.bytes.subarray(this.start, this.pos);
     this.#backToStaging();
+    // Its getters may have published to others.
+    if (queuing !== this) publishQueued();
     return this.native.publishLarge(topic, message, retain);
   }
 
@@ -233,7 +274,7 @@ export class TopicsPort extends Writer {
   protected override overflow(need: number): void {
     const length = this.pos - this.start;
     if (this.bytes === this.#staging && this.#words[TOPICS_USED] !== 0) {
-      this.flush();
+      this.#publishQueued(this.#number);
       if (TOPICS_MESSAGES_AT + length + need <= this.end) {
         this.bytes.copyWithin(TOPICS_MESSAGES_AT, this.start, this.pos);
         this.start = TOPICS_MESSAGES_AT;
@@ -241,7 +282,13 @@ export class TopicsPort extends Writer {
         return;
       }
     }
-    const grown = Buffer.allocUnsafeSlow(Math.max(2 * length, length + need));
+    this.#toHeap(Math.max(2 * length, length + need));
+  }
+
+  /** Moves the message that is being encoded. */
+  #toHeap(capacity: number): void {
+    const length = this.pos - this.start;
+    const grown = Buffer.allocUnsafeSlow(capacity);
     grown.set(this.bytes.subarray(this.start, this.pos));
     this.bytes = grown;
     this.start = 0;

@@ -25,6 +25,8 @@ export class RequestStream {
   /** What the attempts under way were told: that of the last message. */
   #packs = true;
   #ended = false;
+  /** A message is being encoded, whose getters may come back here. */
+  #encoding = false;
   #failure: StatusError | undefined;
   #isWritable = true;
   #writable: Promise<void> | undefined;
@@ -46,11 +48,21 @@ export class RequestStream {
    * Sends a message; `false`: it was taken, but await `writable()` before the next.
    *
    * @throws EncodeError; StatusError RESOURCE_EXHAUSTED for a message beyond `sendMessageBytes`;
-   * MillraceError MILLRACE_WRITE_AFTER_END, MILLRACE_WRITE_OVERRUN
+   * MillraceError MILLRACE_WRITE_AFTER_END, MILLRACE_WRITE_OVERRUN, MILLRACE_WRITE_NESTED
    */
   write(message: unknown): boolean {
     if (this.#failure !== undefined) return false;
     if (this.#ended) throw new MillraceError('MILLRACE_WRITE_AFTER_END');
+    if (this.#encoding) throw new MillraceError('MILLRACE_WRITE_NESTED');
+    this.#encoding = true;
+    try {
+      return this.#write(message);
+    } finally {
+      this.#encoding = false;
+    }
+  }
+
+  #write(message: unknown): boolean {
     if (this.#buffer !== undefined) return this.#writeBuffered(this.#buffer, message);
     const outbound = this.#outbounds[0]!;
     if (!this.#isWritable) this.#checkOverrun(outbound.unsent);
@@ -159,6 +171,8 @@ export class RequestStream {
     if (!this.#isWritable) this.#checkOverrun(this.#unsent());
     const { packs } = this.#call;
     const length = buffer.append(method.input, message, packs);
+    // A getter of the message may have ended the call.
+    if (this.#failure !== undefined) return false;
     if (length > channel.sendMessageBytes) {
       buffer.pop();
       throw new StatusError(

@@ -273,8 +273,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   }
 
   #add(topic: string): KnownTopic {
-    if (this.#known.size >= this.#topicsMax) {
-      // Those that are still in use are found anew.
+    // Those that are still in use are found anew; but not while a message is encoded for one of them.
+    if (this.#known.size >= this.#topicsMax && !this.#port.isEncoding) {
       this.#forgotten += this.#known.size;
       this.#known.clear();
       this.#port.forget();
