@@ -323,6 +323,13 @@ impl<E: Clone> DurableGroup<E> {
         again
     }
 
+    /// How many bytes the group would have to be allowed for [`has_room_again`](Self::has_room_again) to
+    /// answer so; `None` if nothing was held back, or bytes are not what it is short of.
+    pub fn needs(&self) -> Option<usize> {
+        let bytes = self.held_back?;
+        (self.unsettled() < self.options.unsettled_max).then(|| self.bytes.saturating_add(bytes))
+    }
+
     /// Tells the group of an event whose sequence came late, behind some that it may have taken already:
     /// if so, it is taken with the next. `first` is the first sequence that is retained: late ones below
     /// are lost.

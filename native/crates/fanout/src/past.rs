@@ -84,6 +84,8 @@ pub struct Past<E> {
     unsettled_bytes_max: usize,
     /// How many groups have events in their hands.
     holding: AtomicUsize,
+    /// How many groups wait for a larger share: those whose `needs` says so.
+    held_back: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl<E: Clone> Past<E> {
             hungry: AtomicUsize::new(0),
             unsettled_bytes_max,
             holding: AtomicUsize::new(0),
+            held_back: AtomicUsize::new(0),
         }
     }
 
@@ -179,7 +182,9 @@ impl<E: Clone> Past<E> {
         drop(state);
         if late {
             for group in lock(&self.groups).values() {
-                lock(&group.0).durable.insert_late(sequence, topic, first);
+                lock(&group.state)
+                    .durable
+                    .insert_late(sequence, topic, first);
             }
         }
         if self.hungry.load(Ordering::SeqCst) > 0 {
@@ -232,7 +237,7 @@ impl<E: Clone> Past<E> {
         let mut groups = lock(&self.groups);
         let group = match groups.get(name) {
             Some(group) => {
-                let mut state = lock(&group.0);
+                let mut state = lock(&group.state);
                 if state.durable.pattern() != asked.pattern {
                     return Err(DurableError::OtherPattern {
                         pattern: state.durable.pattern().clone(),
@@ -248,17 +253,20 @@ impl<E: Clone> Past<E> {
                 let first = self
                     .start(now, asked.start)
                     .map_err(DurableError::OutOfRange)?;
-                let group = Arc::new(Group(Mutex::new(GroupState {
-                    durable: DurableGroup::new(asked.pattern.clone(), first, options),
-                    seats: Vec::new(),
-                    holds: false,
-                })));
+                let group = Arc::new(Group {
+                    state: Mutex::new(GroupState {
+                        durable: DurableGroup::new(asked.pattern.clone(), first, options),
+                        seats: Vec::new(),
+                        holds: false,
+                    }),
+                    needs: AtomicUsize::new(usize::MAX),
+                });
                 groups.insert(name.into(), Arc::clone(&group));
                 group
             }
         };
         drop(groups);
-        let mut state = lock(&group.0);
+        let mut state = lock(&group.state);
         let id = state.durable.join();
         state.seats.push(Seat {
             id,
@@ -282,7 +290,7 @@ impl<E: Clone> Past<E> {
             ..Durables::default()
         };
         for group in groups.values() {
-            let durable = &lock(&group.0).durable;
+            let durable = &lock(&group.state).durable;
             sum.unsettled += durable.unsettled();
             sum.unsettled_bytes += durable.unsettled_bytes();
             sum.counters = sum.counters + durable.counters();
@@ -293,7 +301,21 @@ impl<E: Clone> Past<E> {
     /// Wakes every member that waits for events.
     fn wake(&self) {
         for group in lock(&self.groups).values() {
-            lock(&group.0).wake(&self.hungry);
+            lock(&group.state).wake(&self.hungry);
+        }
+    }
+
+    /// Wakes the members of groups that were held back, and for which the share of each is enough now
+    /// that one group less has events in its hands.
+    fn share_out(&self) {
+        if self.held_back.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let share = self.unsettled_bytes_max / self.holding.load(Ordering::SeqCst).max(1);
+        for group in lock(&self.groups).values() {
+            if group.needs.load(Ordering::SeqCst) <= share {
+                group.settle(&mut lock(&group.state), self);
+            }
         }
     }
 
@@ -354,7 +376,12 @@ impl fmt::Display for DurableError {
 impl std::error::Error for DurableError {}
 
 #[derive(Debug)]
-struct Group<E>(Mutex<GroupState<E>>);
+struct Group<E> {
+    state: Mutex<GroupState<E>>,
+    /// The least share at which it takes the event that was held back; `usize::MAX`: none was, or it is not
+    /// bytes that it is short of. Written under the lock.
+    needs: AtomicUsize,
+}
 
 #[derive(Debug)]
 struct GroupState<E> {
@@ -393,27 +420,8 @@ impl<E: Clone> GroupState<E> {
 
     /// How many bytes it may have in its hands.
     fn share(&self, past: &Past<E>) -> usize {
-        let others = past.holding.load(Ordering::Relaxed) - usize::from(self.holds);
+        let others = past.holding.load(Ordering::SeqCst) - usize::from(self.holds);
         past.unsettled_bytes_max / (others + 1)
-    }
-
-    /// After something may have come into its hands, or gone.
-    fn settle(&mut self, past: &Past<E>) {
-        let holds = self.durable.unsettled() > 0;
-        match (std::mem::replace(&mut self.holds, holds), holds) {
-            (false, true) => past.holding.fetch_add(1, Ordering::Relaxed),
-            (true, false) => past.holding.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
-    }
-
-    /// After something has gone out of its hands.
-    fn wake_if_room(&mut self, past: &Past<E>) {
-        self.settle(past);
-        let share = self.share(past);
-        if self.durable.has_room_again(share) {
-            self.wake(&past.hungry);
-        }
     }
 
     /// After something may have been put back for any member.
@@ -421,6 +429,40 @@ impl<E: Clone> GroupState<E> {
         if self.durable.waiting() > 0 {
             self.wake(hungry);
         }
+    }
+}
+
+impl<E: Clone> Group<E> {
+    /// After something may have come into its hands, or gone, or its share has grown: its members are woken
+    /// if there is room now for what was held back. Whether the share of the others has grown by it:
+    /// [`Past::share_out`] sees to them, under no group's lock.
+    fn settle(&self, state: &mut GroupState<E>, past: &Past<E>) -> bool {
+        let holds = state.durable.unsettled() > 0;
+        let held = std::mem::replace(&mut state.holds, holds);
+        match (held, holds) {
+            (false, true) => past.holding.fetch_add(1, Ordering::SeqCst),
+            (true, false) => past.holding.fetch_sub(1, Ordering::SeqCst),
+            _ => 0,
+        };
+        // What it needs is shown before it looks at its share: a share that grows afterwards is not missed.
+        self.show_needs(state, past);
+        if state.durable.has_room_again(state.share(past)) {
+            state.wake(&past.hungry);
+            self.show_needs(state, past);
+        }
+        held && !holds
+    }
+
+    fn show_needs(&self, state: &GroupState<E>, past: &Past<E>) {
+        let needs = state.durable.needs().unwrap_or(usize::MAX);
+        if needs == self.needs.load(Ordering::Relaxed) {
+            return;
+        }
+        match (self.needs.swap(needs, Ordering::SeqCst), needs) {
+            (_, usize::MAX) => past.held_back.fetch_sub(1, Ordering::SeqCst),
+            (usize::MAX, _) => past.held_back.fetch_add(1, Ordering::SeqCst),
+            _ => 0,
+        };
     }
 }
 
@@ -437,7 +479,7 @@ impl<E: Clone> Member<E> {
     /// and it was given less than it asked for, it is woken when it should ask again. While it holds
     /// as many as it may, it should ask again after an answer.
     pub fn take(&self, now: u64, max: usize, into: &mut Vec<Delivery<Kept<E>>>) -> bool {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         let share = state.share(&self.past);
         let GroupState { durable, seats, .. } = &mut *state;
         let Some(seat) = seats.iter_mut().find(|seat| seat.id == self.id) else {
@@ -461,7 +503,7 @@ impl<E: Clone> Member<E> {
             seat.hungry = false;
             self.past.hungry.fetch_sub(1, Ordering::SeqCst);
         }
-        state.settle(&self.past);
+        self.group.settle(&mut state, &self.past);
         // Its own that have timed out may be for others.
         state.wake_if_waiting(&self.past.hungry);
         more && (most == max || given < most)
@@ -469,17 +511,18 @@ impl<E: Clone> Member<E> {
 
     /// [`DurableGroup::acknowledge`]
     pub fn acknowledge(&self, sequence: u64) -> bool {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         let its_own = state.durable.acknowledge(self.id, sequence);
-        if its_own {
-            state.wake_if_room(&self.past);
+        if its_own && self.group.settle(&mut state, &self.past) {
+            drop(state);
+            self.past.share_out();
         }
         its_own
     }
 
     /// [`DurableGroup::reject`]
     pub fn reject(&self, sequence: u64) -> bool {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         let its_own = state.durable.reject(self.id, sequence);
         state.wake_if_waiting(&self.past.hungry);
         its_own
@@ -487,7 +530,7 @@ impl<E: Clone> Member<E> {
 
     /// Has what was delivered too long ago wait for members again. When there is something to do next.
     pub fn expire(&self, now: u64) -> Option<u64> {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         state.durable.expire(now);
         state.wake_if_waiting(&self.past.hungry);
         state.durable.next_due()
@@ -496,7 +539,7 @@ impl<E: Clone> Member<E> {
     /// Leaves: what it has not acknowledged waits for others, or is dead, at once. It is given nothing
     /// any more, but may still take dead letters.
     pub fn leave(&self) {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         state.durable.leave(self.id);
         if let Some(place) = state.seats.iter().position(|seat| seat.id == self.id) {
             let seat = state.seats.swap_remove(place);
@@ -509,10 +552,11 @@ impl<E: Clone> Member<E> {
 
     /// [`DurableGroup::dead_letter`]
     pub fn dead_letter(&self) -> Option<DeadLetter<Kept<E>>> {
-        let mut state = lock(&self.group.0);
+        let mut state = lock(&self.group.state);
         let letter = state.durable.dead_letter();
-        if letter.is_some() {
-            state.wake_if_room(&self.past);
+        if letter.is_some() && self.group.settle(&mut state, &self.past) {
+            drop(state);
+            self.past.share_out();
         }
         letter
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
@@ -208,6 +208,89 @@ fn groups_share_the_bytes_that_they_may_hold() {
     assert_eq!(woken.try_iter().count(), 1);
     assert_eq!(ask(&first, 20), 6);
     assert_eq!(past.durables().unsettled_bytes, 10);
+}
+
+#[test]
+fn a_group_whose_share_grows_is_woken_when_it_does() {
+    let past = Arc::new(Past::new(ROOMY, 12));
+    let all = pattern(">");
+    for _ in 0..30 {
+        publish(&past, "a", None);
+    }
+    let asked = Durable {
+        unacknowledged_max: 100,
+        deliveries_max: 1,
+        ..durable(&all)
+    };
+    let take = |member: &Member<u64>| {
+        let mut deliveries = Vec::new();
+        assert!(!member.take(0, 20, &mut deliveries));
+        sequences(&mut deliveries).len()
+    };
+    let (wake, woken) = bell();
+    let heard = || woken.try_iter().count();
+    let group = |name| past.join(0, name, &asked, bell().0).unwrap();
+    let (second, third) = (group("second"), group("third"));
+    let waits = past.join(0, "waits", &asked, wake).unwrap();
+    let mut deliveries = Vec::new();
+    second.take(0, 1, &mut deliveries);
+    third.take(0, 2, &mut deliveries);
+    assert_eq!(take(&waits), 4, "a third");
+    assert_eq!(heard(), 0);
+    assert!(second.acknowledge(1));
+    assert_eq!(heard(), 1, "a half is its now");
+    assert_eq!(take(&waits), 2);
+    assert!(third.acknowledge(1));
+    assert_eq!(heard(), 0, "the third group holds something still");
+    // What is dead is held until somebody has taken it.
+    assert!(third.reject(2));
+    assert_eq!(heard(), 0);
+    assert!(third.dead_letter().is_some());
+    assert_eq!(heard(), 1, "it is alone");
+    assert_eq!(take(&waits), 6);
+    // Whoever waits for more than there would be is left alone.
+    second.take(0, 1, &mut deliveries);
+    assert!(second.acknowledge(2));
+    assert_eq!(heard(), 0);
+}
+
+/// One group asks for more in the moment in which another gives up its share.
+#[test]
+fn no_growth_of_a_share_is_missed() {
+    const ROUNDS: u64 = 2_000;
+    let past = Arc::new(Past::new(ROOMY, 4));
+    let all = pattern(">");
+    for _ in 0..ROUNDS * 4 {
+        publish(&past, "a", None);
+    }
+    let (wake, woken) = bell();
+    let waits = past.join(0, "waits", &durable(&all), wake).unwrap();
+    let leaves = past.join(0, "leaves", &durable(&all), bell().0).unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..ROUNDS {
+        leaves.take(0, 1, &mut deliveries);
+        let own = sequences(&mut deliveries)[0].0;
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                assert!(leaves.acknowledge(own));
+            });
+            together.wait();
+            waits.take(0, 10, &mut deliveries);
+        });
+        if deliveries.len() < 4 {
+            assert_eq!(deliveries.len(), 2, "a half");
+            woken.try_recv().expect("it is woken");
+            waits.take(0, 10, &mut deliveries);
+        }
+        let held = sequences(&mut deliveries);
+        assert_eq!(held.len(), 4, "all");
+        for (sequence, _) in held {
+            assert!(waits.acknowledge(sequence));
+        }
+        while woken.try_recv().is_ok() {}
+    }
 }
 
 /// Members come and go on their threads, reject and forget, while others publish.
