@@ -572,3 +572,30 @@ impl<E: Clone> Drop for Member<E> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::SyntaxLimits;
+
+    #[test]
+    fn nothing_is_retained_while_a_replay_tells_its_end() {
+        let past = Arc::new(Past::new(
+            Retention {
+                count_max: 10,
+                bytes_max: 10,
+                age_ms_max: 10,
+            },
+            10,
+        ));
+        let pattern = Pattern::parse("a", &SyntaxLimits::default()).unwrap();
+        let replay = past.replay(0, Start::Earliest, pattern).unwrap();
+        past.retain(0, &Arc::from("a"), None, |sequence| (sequence, 1));
+        let mut told = None;
+        let piece = replay.read(10, &mut Vec::new(), |arrival| {
+            told = Some((arrival, past.state.try_lock().is_err()));
+        });
+        assert_eq!(told, Some((piece.arrival, true)));
+        assert!(past.state.try_lock().is_ok());
+    }
+}

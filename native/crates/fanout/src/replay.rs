@@ -184,9 +184,20 @@ impl<E: Clone> Past<E> {
 }
 
 impl<E: Clone> Replay<E> {
-    /// Appends the next events of its topics to `into`, at most `max`, with their sequences.
-    pub fn read(&self, max: usize, into: &mut Vec<(u64, Kept<E>)>) -> Piece {
-        self.past.state().read(self.number, max, into)
+    /// Appends the next events of its topics to `into`, at most `max`, with their sequences. At the end
+    /// `ended` is told [`Piece::arrival`], under the lock: whoever retains an event later finds that done.
+    pub fn read(
+        &self,
+        max: usize,
+        into: &mut Vec<(u64, Kept<E>)>,
+        ended: impl FnOnce(u64),
+    ) -> Piece {
+        let mut state = self.past.state();
+        let piece = state.read(self.number, max, into);
+        if piece.end {
+            ended(piece.arrival);
+        }
+        piece
     }
 }
 

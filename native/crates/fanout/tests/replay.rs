@@ -31,7 +31,9 @@ fn begin(past: &Arc<Past<u64>>, start: Start) -> Replay<u64> {
 
 fn read(replay: &Replay<u64>, max: usize) -> (Vec<u64>, Piece) {
     let mut events = Vec::new();
-    let piece = replay.read(max, &mut events);
+    let mut ended = None;
+    let piece = replay.read(max, &mut events, |arrival| ended = Some(arrival));
+    assert_eq!(ended, piece.end.then_some(piece.arrival));
     (
         events.iter().map(|&(sequence, _)| sequence).collect(),
         piece,

@@ -660,10 +660,10 @@ impl Event<'_> {
     /// There was no room on the way: what that means is for each subscriber's policy to say.
     #[cold]
     fn refuse(&mut self, part: &Part, lane: &Lane) {
-        let (mut overrun, mut missed) = (false, false);
-        let retained = self.arrival > 0;
+        let (mut overrun, mut missed) = (false, 0);
         for standing in &part.standings {
             match standing.policy {
+                _ if standing.replays(self.arrival) => {}
                 SlowConsumer::Block => {
                     standing.run_short();
                     // For a publisher that does not wait.
@@ -672,18 +672,17 @@ impl Event<'_> {
                     }
                 }
                 SlowConsumer::Disconnect => {
-                    standing.overrun(retained);
+                    standing.overrun();
                     overrun = true;
                 }
                 SlowConsumer::DropOldest | SlowConsumer::DropNewest => {
-                    standing.miss(retained);
-                    missed = true;
-                    // What is retained comes from the past.
-                    self.missed += u64::from(!(retained && standing.is_replaying()));
+                    standing.miss();
+                    missed += 1;
                 }
             }
         }
-        if missed {
+        self.missed += missed;
+        if missed > 0 {
             lane.seat().note_missed();
         }
         if overrun {
@@ -734,8 +733,83 @@ fn frame(message: &[u8], sequence_tag: u32, sequence: u64, out: &mut Vec<u8>) {
 mod tests {
     use std::os::unix::net::UnixStream;
 
+    use millrace_fanout::Retention;
+
     use super::*;
-    use crate::topics::feed::Standing;
+    use crate::topics::feed::{Feed, Standing};
+
+    /// A publisher that is held up between retaining an event and sending it, while the subscriber reads the past.
+    #[test]
+    fn what_the_past_has_brought_is_no_loss_where_it_had_no_room() {
+        for policy in [
+            SlowConsumer::Disconnect,
+            SlowConsumer::DropOldest,
+            SlowConsumer::Block,
+        ] {
+            let options = TopicsOptions {
+                retention: Some(Retention {
+                    count_max: 10,
+                    bytes_max: 1_000,
+                    age_ms_max: u64::MAX,
+                }),
+                ..TopicsOptions::default()
+            };
+            let topics = Topics::open(&format!("brought, {policy:?}"), &options).unwrap();
+            let (bell, _heard) = UnixStream::pair().unwrap();
+            let seat = Seat::new(&Arc::new(bell));
+            let space = topics.space();
+            let own = Standing::new(policy, u32::MAX, true);
+            let registration = space
+                .register("a", None, own, &seat, 1)
+                .unwrap_or_else(|error| panic!("{error}"));
+            let standing = Arc::clone(registration.standing());
+            let lost = || standing.is_overrun() || standing.has_missed() || standing.room() == 0;
+            let pattern = space.check_pattern("a", None).unwrap();
+            let replay = topics.replay(Start::Earliest, pattern).unwrap();
+            let mut feed = Feed::new(registration, 0, 0, Some(replay));
+            // Others fill the lane.
+            let lane = seat.lane();
+            topics
+                .desk
+                .lanes
+                .borrow_mut()
+                .insert(seat.id, Rc::new(lane));
+            let topic = topics.topic("a").unwrap();
+            let route = topics.route(topic).unwrap();
+            let Place::Away(lane) = &route.parts[0] else {
+                panic!("its engine is on no thread");
+            };
+            let other = || Carried {
+                framed: b"".as_slice().into(),
+                arrival: 0,
+                audience: [2].into(),
+            };
+            while lane.send(other()) {}
+
+            let event = |arrival| Event {
+                space,
+                framed: b"event",
+                arrival,
+                kept: None,
+                missed: 0,
+            };
+            let retain = || {
+                let past = topics.past().unwrap();
+                let placed = past.retain(0, &"a".into(), None, |_| (b"event".as_slice().into(), 5));
+                placed.unwrap().arrival
+            };
+            let mut brought = event(retain());
+            assert_eq!(feed.read_past(&Rc::default(), &mut Vec::new()), 0);
+            assert!(feed.has_waiting() && !feed.is_replaying());
+            topics.give(&route, &mut brought);
+            assert_eq!((brought.missed, lost()), (0, false), "{policy:?}");
+
+            let mut later = event(retain());
+            topics.give(&route, &mut later);
+            let dropped = u64::from(policy == SlowConsumer::DropOldest);
+            assert_eq!((later.missed, lost()), (dropped, true), "{policy:?}");
+        }
+    }
 
     #[test]
     fn subscribers_of_many_topics_are_not_all_kept() {
@@ -750,7 +824,7 @@ mod tests {
         let space = topics.space();
         let registrations: Vec<_> = (0..SUBSCRIBERS as u32)
             .map(|call| {
-                let standing = Standing::new(SlowConsumer::DropOldest, 1);
+                let standing = Standing::new(SlowConsumer::DropOldest, 1, false);
                 let registered = space.register(">", None, standing, &seat, call);
                 registered.unwrap_or_else(|error| panic!("{error}"))
             })

@@ -181,7 +181,11 @@ impl Engine {
         let space = topics.space();
         let rope = self.hang_bell()?;
         let number = self.hub.join(space, &rope);
-        let standing = Standing::new(subscribe.slow_consumer, subscribe.max_pending.max(1));
+        let standing = Standing::new(
+            subscribe.slow_consumer,
+            subscribe.max_pending.max(1),
+            subscribe.start != Start::Latest,
+        );
         let registered = match self.hub.joined(number) {
             Some(joined) => space.register(
                 subscribe.pattern,
@@ -624,12 +628,8 @@ impl Engine {
     /// publishers there have waited for too long.
     fn end_overrun(&mut self) {
         for index in self.calls.indices() {
-            let feed = &self.calls[index].feed;
-            let replays = feed.as_ref().is_some_and(|feed| feed.is_replaying());
-            let ends = feed
-                .as_ref()
-                .is_some_and(|feed| feed.standing.is_cut() || feed.standing.is_overrun(replays));
-            if ends {
+            let feed = self.calls[index].feed.as_deref();
+            if feed.is_some_and(|feed| feed.standing.is_cut() || feed.standing.is_overrun()) {
                 self.disconnect_slow(index);
             }
         }

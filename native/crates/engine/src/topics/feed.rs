@@ -48,23 +48,19 @@ pub(crate) struct Standing {
     waited_since: AtomicU64,
     /// It was cut off, by its engine or by a publisher.
     cut: AtomicBool,
-    /// It reads the past.
-    replaying: AtomicBool,
-    /// Events that were dropped before they reached its engine, and are not retained.
-    missed: Missed,
-    /// The same for those that are, which a replay brings all the same.
-    missed_retained: Missed,
-}
-
-#[derive(Default)]
-struct Missed {
-    count: AtomicU64,
+    /// What was retained up to this arrival comes from the past, or has come from there: everything while the past is
+    /// read. Its end is written while nothing can be retained, so that whoever retains an event finds here whether
+    /// the past has brought it.
+    replayed: AtomicU64,
+    /// Events that were dropped before they reached its engine, and that it was not told of.
+    missed: AtomicU64,
     /// One of them was more than the policy admits.
     overrun: AtomicBool,
 }
 
 impl Standing {
-    pub(crate) fn new(policy: SlowConsumer, max_pending: u32) -> Self {
+    /// `replays`: it begins with the past.
+    pub(crate) fn new(policy: SlowConsumer, max_pending: u32, replays: bool) -> Self {
         Self {
             policy,
             max_pending,
@@ -73,9 +69,9 @@ impl Standing {
             short: AtomicBool::new(false),
             waited_since: AtomicU64::new(0),
             cut: AtomicBool::new(false),
-            replaying: AtomicBool::new(false),
-            missed: Missed::default(),
-            missed_retained: Missed::default(),
+            replayed: AtomicU64::new(if replays { u64::MAX } else { 0 }),
+            missed: AtomicU64::new(0),
+            overrun: AtomicBool::new(false),
         }
     }
 
@@ -112,40 +108,29 @@ impl Standing {
         self.cut.load(Ordering::Acquire)
     }
 
-    /// Whether it reads the past, for statistics.
-    pub(crate) fn is_replaying(&self) -> bool {
-        self.replaying.load(Ordering::Relaxed)
+    /// Whether an event comes from the past, or has come from there; to be asked after it was retained. An
+    /// arrival of 0 is that of an event which is not.
+    pub(crate) fn replays(&self, arrival: u64) -> bool {
+        arrival > 0 && arrival <= self.replayed.load(Ordering::Relaxed)
     }
 
-    fn missed(&self, retained: bool) -> &Missed {
-        if retained {
-            &self.missed_retained
-        } else {
-            &self.missed
-        }
+    /// An event for it did not get as far as its engine, and does not come from the past.
+    pub(crate) fn miss(&self) {
+        self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An event for it did not get as far as its engine.
-    pub(crate) fn miss(&self, retained: bool) {
-        self.missed(retained).count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Events that did not, and that it has not been told of.
+    /// Whether there are such events that it has not been told of.
     pub(crate) fn has_missed(&self) -> bool {
-        let missed = |retained| self.missed(retained).count.load(Ordering::Relaxed) > 0;
-        missed(false) || missed(true)
+        self.missed.load(Ordering::Relaxed) > 0
     }
 
     /// The same where the subscriber has to go.
-    pub(crate) fn overrun(&self, retained: bool) {
-        let missed = self.missed(retained);
-        missed.overrun.store(true, Ordering::Release);
+    pub(crate) fn overrun(&self) {
+        self.overrun.store(true, Ordering::Release);
     }
 
-    /// Whether it has to go; while it replays, what is retained is no reason.
-    pub(crate) fn is_overrun(&self, replays: bool) -> bool {
-        let overrun = |retained| self.missed(retained).overrun.load(Ordering::Acquire);
-        overrun(false) || !replays && overrun(true)
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Acquire)
     }
 
     /// Of a subscriber that blocks: how many more events may be published for it.
@@ -246,12 +231,8 @@ impl Feed {
         dropped_tag: u32,
         replay: Option<Replay>,
     ) -> Self {
-        let standing = Arc::clone(registration.standing());
-        standing
-            .replaying
-            .store(replay.is_some(), Ordering::Relaxed);
         Self {
-            standing,
+            standing: Arc::clone(registration.standing()),
             registration: Some(registration),
             joined,
             runs: Vec::new(),
@@ -309,22 +290,19 @@ impl Feed {
         scratch: &mut Vec<(u64, Kept<Arc<[u8]>>)>,
     ) -> u64 {
         let most = REPLAY_AHEAD.min(self.standing.max_pending as usize);
-        let Some(replay) = &mut self.replay else {
-            return 0;
-        };
         if self.waiting.len() >= most.div_ceil(2) {
             return 0;
         }
-        // What is retained and had no room on its way until now was retained before that, and so comes
-        // from the past.
-        let missed = self.standing.missed(true);
-        missed.count.store(0, Ordering::Relaxed);
-        missed.overrun.store(false, Ordering::Relaxed);
-        let piece = replay.read(most - self.waiting.len(), scratch);
+        let Some(replay) = &self.replay else {
+            return 0;
+        };
+        let replayed = &self.standing.replayed;
+        let piece = replay.read(most - self.waiting.len(), scratch, |arrival| {
+            replayed.store(arrival, Ordering::Relaxed);
+        });
         if piece.end {
             self.replay = None;
             self.replayed = piece.arrival;
-            self.standing.replaying.store(false, Ordering::Relaxed);
         }
         self.dropped += piece.passed;
         for (_, Kept { event, .. }) in scratch.drain(..) {
@@ -351,16 +329,7 @@ impl Feed {
 
     /// Has an event wait, as far as the policy lets it; `full`: there is no memory for more.
     pub(crate) fn push(&mut self, event: &Rc<Shared>, full: bool) -> Outcome {
-        if self.standing.has_missed() {
-            let take = |retained| {
-                let missed = self.standing.missed(retained);
-                missed.count.swap(0, Ordering::Relaxed)
-            };
-            self.dropped += take(false);
-            if self.replay.is_none() {
-                self.dropped += take(true);
-            }
-        }
+        self.count_missed();
         let at_bound = self.pending() >= self.standing.max_pending as usize;
         let mut outcome = Outcome::Waits;
         if at_bound || full {
@@ -386,6 +355,13 @@ impl Feed {
         });
         self.show_bound();
         outcome
+    }
+
+    /// The next event says what had no room on its way.
+    fn count_missed(&mut self) {
+        if self.standing.has_missed() {
+            self.dropped += self.standing.missed.swap(0, Ordering::Relaxed);
+        }
     }
 
     /// Drops the oldest that has not begun to leave, if there is one.
