@@ -620,3 +620,66 @@ fn what_had_no_room_and_comes_from_the_past_is_not_dropped() {
     let (stats, _) = flooded_before_the_past_is_read("retained", policy, Retain::Counted, over);
     assert!(stats.contains("\"dropped\":0,"), "{stats}");
 }
+
+#[test]
+fn events_of_the_past_tell_what_was_not_retained_and_had_no_room() {
+    const RETAINED: u64 = 10;
+    const MISSED: u8 = 100;
+    /// Field 14, a varint.
+    const DROPPED_TAG: u8 = 14 << 3;
+    let options = TopicsOptions {
+        dropped_tag: u32::from(DROPPED_TAG),
+        sequence_tag: SEQUENCE_TAG,
+        retention: Some(Retention {
+            count_max: 1_000,
+            bytes_max: usize::MAX,
+            age_ms_max: u64::MAX,
+        }),
+        ..TopicsOptions::default()
+    };
+    let topics = Topics::open("told by the past", &options).unwrap();
+    let mut server = server(Options::default());
+    let mut clients = [Client::connect(server.port, None)];
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 1);
+    let replays = *server.calls.keys().next().unwrap();
+    clients[0].call(WATCH, Vec::new());
+    begun(&mut server, &mut clients, 2);
+    let live = *server.calls.keys().find(|&&call| call != replays).unwrap();
+    for (call, pattern, start) in [(replays, "a", Start::Earliest), (live, "b", Start::Latest)] {
+        let wanted = Subscribe {
+            pattern,
+            slow_consumer: SlowConsumer::DropOldest,
+            ..everything(start)
+        };
+        server.engine.subscribe(call, &topics, &wanted).unwrap();
+    }
+    thread::spawn(move || {
+        let topics = Topics::open("told by the past", &options).unwrap();
+        let (a, b) = (topics.topic("a").unwrap(), topics.topic("b").unwrap());
+        // As much as a lane takes is for the other: nothing that is published tells the one who replays.
+        for _ in 0..4_096 {
+            topics.publish(b, b"event", Retain::No);
+        }
+        for _ in 0..MISSED {
+            topics.publish(a, b"event", Retain::No);
+        }
+        for _ in 0..RETAINED {
+            topics.publish(a, b"event", Retain::Counted);
+        }
+    })
+    .join()
+    .unwrap();
+    let mut expected = framed(b"event", 1);
+    expected.extend([DROPPED_TAG, MISSED]);
+    expected[4] += 2;
+    for sequence in 2..=RETAINED {
+        expected.extend(framed(b"event", sequence));
+    }
+    run(&mut server, &mut clients, 65_536, |_, clients| {
+        clients[0].calls[0].incoming.len() >= expected.len()
+    });
+    assert_eq!(clients[0].calls[0].incoming, expected);
+    let dropped = format!("\"dropped\":{MISSED},");
+    assert!(topics.stats().contains(&dropped), "{}", topics.stats());
+}

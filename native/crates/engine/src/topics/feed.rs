@@ -305,6 +305,7 @@ impl Feed {
             self.replayed = piece.arrival;
         }
         self.dropped += piece.passed;
+        self.count_missed();
         for (_, Kept { event, .. }) in scratch.drain(..) {
             self.waiting.push_back(Waiting {
                 event: Shared::new(event, memory),
