@@ -1,11 +1,14 @@
 //! One connection as the engine sees it: its HTTP/2 state, and the frames that wait to leave.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::Range, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, ops::Range, rc::Rc, sync::Arc};
 
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
 
 use crate::{call::NOBODY, client::Link, send_progress::SendProgress, tls::Tls};
+
+/// Bytes of a frame's head.
+pub(crate) const HEAD_BYTES: usize = 9;
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Building {
     /// Begins a DATA frame whose payload the caller writes next.
     #[inline]
     pub(crate) fn data_head(&mut self, call: u32, head: [u8; 9], length: usize, extensible: bool) {
-        self.reserve(9);
+        self.reserve(HEAD_BYTES);
         let chunk = self.chunks.len() - 1;
         let at = self.chunks[chunk].len();
         self.write(&head);
@@ -98,6 +101,24 @@ impl Building {
         self.bytes += part.len();
         self.chunks
             .push_back(Chunk::from_shared(Arc::clone(bytes), part));
+    }
+
+    /// Appends a part of what several connections send, without a copy.
+    pub(crate) fn share_part(&mut self, block: &Rc<Chunk>, part: Range<usize>) {
+        self.bytes += part.len();
+        self.chunks
+            .push_back(Chunk::part_of(Rc::clone(block), part));
+    }
+
+    /// Takes memory from another pool for the little that stands in front of bytes that are shared.
+    pub(crate) fn reserve_head(&mut self, heads: &ChunkPool) {
+        if self
+            .chunks
+            .back()
+            .is_none_or(|chunk| chunk.spare() < HEAD_BYTES)
+        {
+            self.chunks.push_back(heads.take());
+        }
     }
 
     /// Enlarges the frame written last by `bytes`, if it is the call's and stays within `limit`.

@@ -11,14 +11,30 @@ const KEPT_BYTES: usize = 8 << 20;
 
 /// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], a block of
 /// its own made by [`Chunk::from_vec`], or a part of memory that others send, too, made by
-/// [`Chunk::from_shared`]. Its address never changes while it lives.
+/// [`Chunk::from_shared`] or [`Chunk::part_of`]. Its address never changes while it lives.
 /// Dropping a slab gives it back to its pool. Not `Send`.
 pub struct Chunk {
     /// Never grown beyond its capacity, so that the address stays.
     bytes: Vec<u8>,
     pool: Option<Rc<Pool>>,
     /// The bytes, if they are shared.
-    shared: Option<(Arc<[u8]>, Range<usize>)>,
+    shared: Option<(Shared, Range<usize>)>,
+}
+
+/// Memory of which several chunks send a part.
+enum Shared {
+    Bytes(Arc<[u8]>),
+    Chunk(Rc<Chunk>),
+}
+
+impl Shared {
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Chunk(chunk) => chunk.as_slice(),
+        }
+    }
 }
 
 impl Chunk {
@@ -38,7 +54,18 @@ impl Chunk {
         Self {
             bytes: Vec::new(),
             pool: None,
-            shared: Some((bytes, part)),
+            shared: Some((Shared::Bytes(bytes), part)),
+        }
+    }
+
+    /// A part of another chunk's bytes, without a copy: that one is given back when the last part of it
+    /// is gone. It has no spare room and is never changed. Panics if there is no such part.
+    pub fn part_of(chunk: Rc<Chunk>, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= chunk.len());
+        Self {
+            bytes: Vec::new(),
+            pool: None,
+            shared: Some((Shared::Chunk(chunk), part)),
         }
     }
 
@@ -77,7 +104,7 @@ impl Chunk {
     /// The filled bytes.
     pub fn as_slice(&self) -> &[u8] {
         match &self.shared {
-            Some((bytes, part)) => &bytes[part.clone()],
+            Some((shared, part)) => &shared.as_slice()[part.clone()],
             None => &self.bytes,
         }
     }
@@ -212,6 +239,21 @@ mod tests {
         assert!(chunk.as_mut_slice().is_empty());
         drop(chunk);
         assert_eq!(Arc::strong_count(&bytes), 1);
+    }
+
+    #[test]
+    fn a_slab_is_given_back_when_its_last_part_is_gone() {
+        let pool = ChunkPool::new(64);
+        let mut slab = pool.take();
+        slab.write(b"abcdef");
+        let slab = Rc::new(slab);
+        let first = Chunk::part_of(Rc::clone(&slab), 0..3);
+        let second = Chunk::part_of(slab, 2..6);
+        assert_eq!((first.as_slice(), first.spare()), (&b"abc"[..], 0));
+        drop(first);
+        assert_eq!((second.as_slice(), pool.taken()), (&b"cdef"[..], 1));
+        drop(second);
+        assert_eq!(pool.taken(), 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use millrace_ring::{Chunk, ChunkPool};
+
 /// Bytes of gRPC's message prefix.
 pub(crate) const PREFIX: usize = 5;
 /// Bytes of the longest field that is appended natively: a tag and a number.
@@ -61,7 +63,10 @@ pub(crate) fn field(tag: u32, value: u64, out: &mut [u8; FIELD_BYTES]) -> usize 
 
 /// An event of the log.
 struct Logged {
-    start: usize,
+    /// Where its bytes are.
+    block: u32,
+    start: u32,
+    end: u32,
     /// Counts what is retained; 0 if it is not.
     arrival: u64,
     /// The same bytes, where they are in memory that outlives the log already.
@@ -84,43 +89,58 @@ pub(crate) struct Run {
     pub(crate) audience: Audience,
 }
 
-/// Events that were published and not given to the subscribers of an engine yet, their bytes one after
-/// the other.
+/// Successive events of a log whose bytes lie one behind the other.
+pub(crate) struct Stretch<'a> {
+    pub(crate) block: &'a Rc<Chunk>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The event behind the last of them.
+    pub(crate) next: usize,
+}
+
+/// Events that were published and not given to the subscribers of an engine yet. Their bytes lie one
+/// behind the other in blocks, which may outlive the log: who sends a part of one holds all of it.
 pub(crate) struct Log {
-    bytes: Vec<u8>,
+    blocks: Vec<Rc<Chunk>>,
+    pool: ChunkPool,
+    /// Bytes of all blocks.
+    bytes: usize,
     events: Vec<Logged>,
     addressed: Vec<Addressed>,
     /// The least of those that are not 0.
     first_arrival: u64,
 }
 
-impl Default for Log {
-    fn default() -> Self {
+/// Bytes and events from which a log is full.
+const FULL_BYTES: usize = 1024 * 1024;
+const FULL_EVENTS: usize = 4096;
+
+/// Bytes of a block. Whoever sends a part of one holds all of it.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+
+/// What a log keeps of its memory when it is emptied.
+const KEPT_EVENTS: usize = 16 * 1024;
+
+impl Log {
+    /// An empty log, whose blocks come from there.
+    pub(crate) fn new(pool: ChunkPool) -> Self {
         Self {
-            bytes: Vec::new(),
+            blocks: Vec::new(),
+            pool,
+            bytes: 0,
             events: Vec::new(),
             addressed: Vec::new(),
             first_arrival: u64::MAX,
         }
     }
-}
 
-/// Bytes and events from which a log is full.
-const FULL_BYTES: usize = 1024 * 1024;
-const FULL_EVENTS: usize = 4096;
-
-/// What a log keeps of its memory when it is emptied.
-const KEPT_BYTES: usize = 1024 * 1024;
-const KEPT_EVENTS: usize = 16 * 1024;
-
-impl Log {
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     /// Whether its engine should take what is there before more is published.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= FULL_BYTES || self.events.len() >= FULL_EVENTS
+        self.bytes >= FULL_BYTES || self.events.len() >= FULL_EVENTS
     }
 
     /// Appends an event for nobody yet.
@@ -129,28 +149,53 @@ impl Log {
         if arrival > 0 {
             self.first_arrival = self.first_arrival.min(arrival);
         }
-        self.events.push(Logged {
-            start: self.bytes.len(),
-            arrival,
-            kept: kept.cloned(),
-            shared: OnceCell::new(),
-        });
-        self.bytes.extend_from_slice(framed);
+        self.append(&[], framed, arrival, kept.cloned());
     }
 
     /// Appends an event that is not retained, for nobody yet.
     #[inline]
     pub(crate) fn push_message(&mut self, message: &[u8]) {
-        self.events.push(Logged {
-            start: self.bytes.len(),
-            arrival: 0,
-            kept: None,
-            shared: OnceCell::new(),
-        });
         let mut prefix = [0; PREFIX];
         prefix[1..].copy_from_slice(&(message.len() as u32).to_be_bytes());
-        self.bytes.extend_from_slice(&prefix);
-        self.bytes.extend_from_slice(message);
+        self.append(&prefix, message, 0, None);
+    }
+
+    #[inline]
+    fn append(&mut self, prefix: &[u8], rest: &[u8], arrival: u64, kept: Option<Arc<[u8]>>) {
+        let length = prefix.len() + rest.len();
+        let start = match self.blocks.last_mut().and_then(Rc::get_mut) {
+            Some(block) if block.spare() >= length => {
+                let start = block.len();
+                block.write(prefix);
+                block.write(rest);
+                start
+            }
+            _ => {
+                self.begin_block(prefix, rest);
+                0
+            }
+        };
+        self.events.push(Logged {
+            block: self.blocks.len() as u32 - 1,
+            start: start as u32,
+            end: (start + length) as u32,
+            arrival,
+            kept,
+            shared: OnceCell::new(),
+        });
+        self.bytes += length;
+    }
+
+    fn begin_block(&mut self, prefix: &[u8], rest: &[u8]) {
+        let block = if prefix.len() + rest.len() > BLOCK_BYTES {
+            Chunk::from_vec([prefix, rest].concat())
+        } else {
+            let mut block = self.pool.take();
+            block.write(prefix);
+            block.write(rest);
+            block
+        };
+        self.blocks.push(Rc::new(block));
     }
 
     /// The last events, so many, are for them, too.
@@ -170,24 +215,37 @@ impl Log {
         }
     }
 
-    pub(crate) fn start(&self, event: usize) -> usize {
-        self.events
-            .get(event)
-            .map_or(self.bytes.len(), |logged| logged.start)
+    /// As many successive events as lie in one block and have at most so many bytes together.
+    pub(crate) fn stretch(&self, first: usize, end: usize, most: usize) -> Stretch<'_> {
+        let Logged { block, start, .. } = self.events[first];
+        let fits = |event: &Logged| event.block == block && (event.end - start) as usize <= most;
+        let candidates = &self.events[first..end];
+        // All of them, as a rule.
+        let count = match candidates.last() {
+            Some(last) if fits(last) => candidates.len(),
+            _ => candidates.partition_point(fits),
+        };
+        Stretch {
+            block: &self.blocks[block as usize],
+            start: start as usize,
+            end: candidates[..count].last().map_or(start, |last| last.end) as usize,
+            next: first + count,
+        }
     }
 
-    /// The bytes of successive events.
-    pub(crate) fn framed(&self, first: usize, end: usize) -> &[u8] {
-        &self.bytes[self.start(first)..self.start(end)]
+    /// The bytes of an event.
+    pub(crate) fn framed(&self, event: usize) -> &[u8] {
+        let Logged {
+            block, start, end, ..
+        } = self.events[event];
+        &self.blocks[block as usize].as_slice()[start as usize..end as usize]
     }
 
     /// The event in memory that outlives the log.
     pub(crate) fn shared(&self, event: usize, waiting: &Rc<Cell<u64>>) -> &Rc<Shared> {
         let Logged { shared, kept, .. } = &self.events[event];
         shared.get_or_init(|| {
-            let framed = kept
-                .clone()
-                .unwrap_or_else(|| self.framed(event, event + 1).into());
+            let framed = kept.clone().unwrap_or_else(|| self.framed(event).into());
             Shared::new(framed, waiting)
         })
     }
@@ -212,8 +270,8 @@ impl Log {
 
     pub(crate) fn clear(&mut self) {
         self.first_arrival = u64::MAX;
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
+        self.blocks.clear();
+        self.bytes = 0;
         self.events.clear();
         self.events.shrink_to(KEPT_EVENTS);
         self.addressed.clear();
@@ -238,7 +296,7 @@ mod tests {
     #[test]
     fn runs_are_of_successive_events_for_the_same_audience() {
         let (a, b): (Audience, Audience) = ([1, 2].into(), [3].into());
-        let mut log = Log::default();
+        let mut log = Log::new(ChunkPool::new(BLOCK_BYTES));
         for (bytes, audiences) in [
             (&b"one"[..], vec![&a]),
             (b"two", vec![&a]),
@@ -257,13 +315,50 @@ mod tests {
             .map(|run| (run.first, run.end, run.audience.len()))
             .collect();
         assert_eq!(found, [(0, 2, 2), (2, 3, 1), (2, 4, 2)]);
-        assert_eq!(log.framed(1, 3), b"twothree");
+        let stretch = log.stretch(1, 4, 8);
+        let bytes = &stretch.block.as_slice()[stretch.start..stretch.end];
+        assert_eq!((bytes, stretch.next), (&b"twothree"[..], 3));
+        assert_eq!(log.stretch(1, 4, 2).next, 1);
+        assert_eq!(log.framed(3), b"four");
+    }
+
+    #[test]
+    fn events_that_are_sent_outlive_the_log_and_are_not_written_over() {
+        let pool = ChunkPool::new(BLOCK_BYTES);
+        let mut log = Log::new(pool.clone());
+        log.push(&[1; BLOCK_BYTES - 1], 0, None);
+        log.push_message(b"next block");
+        let stretch = log.stretch(0, 2, usize::MAX);
+        assert_eq!((stretch.end, stretch.next), (BLOCK_BYTES - 1, 1));
+        let sent = Chunk::part_of(Rc::clone(stretch.block), 0..2);
+        log.clear();
+        assert_eq!(pool.taken(), 1);
+        log.push(&[2; 2], 0, None);
+        assert_eq!((sent.as_slice(), log.framed(0)), (&[1, 1][..], &[2, 2][..]));
+        drop(sent);
+        log.clear();
+        assert_eq!(pool.taken(), 0);
+    }
+
+    #[test]
+    fn an_event_larger_than_a_block_lies_alone() {
+        let mut log = Log::new(ChunkPool::new(BLOCK_BYTES));
+        log.push(b"before", 0, None);
+        log.push_message(&[7; BLOCK_BYTES]);
+        log.push(b"behind", 0, None);
+        let stretch = log.stretch(1, 3, usize::MAX);
+        assert_eq!(
+            (stretch.end - stretch.start, stretch.next),
+            (BLOCK_BYTES + PREFIX, 2)
+        );
+        assert_eq!(log.stretch(1, 3, BLOCK_BYTES).next, 1);
+        assert_eq!(log.framed(2), b"behind");
     }
 
     #[test]
     fn what_waits_counts_once_and_until_the_last_is_gone() {
         let waiting = Rc::new(Cell::new(0));
-        let mut log = Log::default();
+        let mut log = Log::new(ChunkPool::new(BLOCK_BYTES));
         log.push(b"12345", 0, None);
         let first = Rc::clone(log.shared(0, &waiting));
         let second = Rc::clone(log.shared(0, &waiting));

@@ -9,24 +9,35 @@ use std::{
 
 use millrace_fanout::past::Kept;
 use millrace_grpc::Code;
-use millrace_ring::SocketId;
+use millrace_http2::StreamKey;
+use millrace_ring::{ChunkPool, SocketId};
 
 use super::{
     Feed, SlowConsumer, Start, Subscribe, Topics, TopicsError,
     desk::place_log,
-    event::{Log, Run},
-    feed::{Outcome, Replay, SHARED_BYTES, Standing},
+    event::{BLOCK_BYTES, Log, Run, Stretch},
+    feed::{Outcome, Replay, Standing},
     lane::{Inlets, Seat},
     space::Space,
 };
-use crate::{Engine, connection::State, layout::CAUSE_SLOW, outbound::room};
+use crate::{
+    Engine,
+    connection::{Connection, HEAD_BYTES, State},
+    layout::CAUSE_SLOW,
+    outbound::room,
+};
 
 /// What an engine knows of the topics to which its calls have subscribed.
-#[derive(Default)]
 pub(crate) struct Hub {
     joined: Vec<Option<Joined>>,
     /// Bytes of events that wait for subscribers, each counted once.
     waiting: Rc<Cell<u64>>,
+    /// Memory for events until they have left, shared by those that they are sent to.
+    blocks: ChunkPool,
+    /// Bytes of blocks that are being sent.
+    lent: u64,
+    /// Memory for the heads of frames whose payload is shared.
+    heads: ChunkPool,
     /// Bytes framed since the connections were flushed.
     framed: u64,
     subscribed: usize,
@@ -39,6 +50,26 @@ pub(crate) struct Hub {
     bell: Option<Bell>,
     /// The lanes of other threads have more than a turn takes.
     more: bool,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            joined: Vec::new(),
+            waiting: Rc::default(),
+            blocks: ChunkPool::new(BLOCK_BYTES),
+            lent: 0,
+            heads: ChunkPool::new(HEAD_BYTES),
+            framed: 0,
+            subscribed: 0,
+            runs: Vec::new(),
+            touched: Vec::new(),
+            resting: Vec::new(),
+            past: Vec::new(),
+            bell: None,
+            more: false,
+        }
+    }
 }
 
 struct Bell {
@@ -82,9 +113,9 @@ impl Joined {
 }
 
 impl Hub {
-    /// Bytes of events that wait.
+    /// Bytes of events that wait, and of memory that cannot be used again before others have left.
     pub(crate) fn waiting_bytes(&self) -> u64 {
-        self.waiting.get()
+        self.waiting.get() + self.lent
     }
 
     /// Calls that are subscribed.
@@ -119,7 +150,7 @@ impl Hub {
             return found;
         }
         let seat = Seat::new(rope);
-        let log = Rc::default();
+        let log = Rc::new(RefCell::new(Log::new(self.blocks.clone())));
         place_log(&seat, &log);
         let joined = Some(Joined {
             space: Arc::clone(space),
@@ -445,56 +476,16 @@ impl Engine {
             && (!full || !connection.sending)
             && connection.state != State::Closing
         {
-            let frame = connection.http2.max_frame_size();
             let mut left = room(connection).min(connection.http2.send_window(stream));
             let before = connection.building.bytes;
-            let mut most = connection.building.tail_room(index, frame);
             while next < end {
-                let start = log.start(next);
-                let most_now = most.min(left);
-                let mut stop = next;
-                while stop < end && log.start(stop + 1) - start <= most_now {
-                    stop += 1;
+                let stretch = log.stretch(next, end, left);
+                if stretch.next == next {
+                    break;
                 }
-                if stop > next {
-                    let length = log.start(stop) - start;
-                    if connection.building.extend_tail(index, length, frame) {
-                        connection.http2.extend_data(stream, length);
-                    } else {
-                        let head = connection.http2.data_head(stream, length, false);
-                        connection.building.data_head(index, head, length, true);
-                    }
-                    connection.building.write(log.framed(next, stop));
-                    left -= length;
-                    next = stop;
-                    most = frame;
-                } else if most < frame {
-                    most = frame;
-                } else {
-                    let event = log.framed(next, next + 1);
-                    // An event may be larger than a frame, but begins only if all of it may leave.
-                    if event.len() <= frame || event.len() > left {
-                        break;
-                    }
-                    let shared = log.shared(next, &self.hub.waiting).framed();
-                    let mut start = 0;
-                    for piece in event.chunks(frame) {
-                        let head = connection.http2.data_head(stream, piece.len(), false);
-                        connection
-                            .building
-                            .data_head(index, head, piece.len(), true);
-                        if piece.len() >= SHARED_BYTES {
-                            connection
-                                .building
-                                .share(shared, start..start + piece.len());
-                        } else {
-                            connection.building.write(piece);
-                        }
-                        start += piece.len();
-                    }
-                    left -= event.len();
-                    next += 1;
-                }
+                left -= stretch.end - stretch.start;
+                next = stretch.next;
+                frame(connection, &self.hub.heads, index, stream, &stretch);
             }
             self.hub.framed += (connection.building.bytes - before) as u64;
         }
@@ -597,6 +588,7 @@ impl Engine {
     /// The connections have been flushed: what was framed for subscribers is counted with the rest.
     pub(crate) fn settle_topics(&mut self) {
         self.hub.framed = 0;
+        self.hub.lent = (self.hub.blocks.taken() * BLOCK_BYTES) as u64;
         for joined in self.hub.joined.iter_mut().flatten() {
             joined.settle();
         }
@@ -677,6 +669,50 @@ impl Engine {
         }
         self.totals.subscribers_disconnected += 1;
         self.fail_call(index, CAUSE_SLOW, Code::ResourceExhausted, text);
+    }
+}
+
+/// Bytes of a turn's events from which on they are sent by reference: what a subscriber that does not
+/// read holds of a block is used to a quarter at least.
+const SHARED_RUN_BYTES: usize = BLOCK_BYTES / 4;
+
+/// Frames events for a subscriber, by reference if they are many bytes; they fit into its window.
+fn frame(
+    connection: &mut Connection,
+    heads: &ChunkPool,
+    call: u32,
+    stream: StreamKey,
+    stretch: &Stretch<'_>,
+) {
+    let Connection {
+        http2, building, ..
+    } = connection;
+    let limit = http2.max_frame_size();
+    let shares = stretch.end - stretch.start >= SHARED_RUN_BYTES;
+    let mut start = stretch.start;
+    while start < stretch.end {
+        let rest = stretch.end - start;
+        // A message may begin in one frame and end in another.
+        let piece = match building.tail_room(call, limit) {
+            0 => limit.min(rest),
+            room => room.min(rest),
+        };
+        if building.extend_tail(call, piece, limit) {
+            http2.extend_data(stream, piece);
+        } else {
+            let head = http2.data_head(stream, piece, false);
+            if shares {
+                building.reserve_head(heads);
+            }
+            building.data_head(call, head, piece, true);
+        }
+        let part = start..start + piece;
+        if shares {
+            building.share_part(stretch.block, part);
+        } else {
+            building.write(&stretch.block.as_slice()[part]);
+        }
+        start += piece;
     }
 }
 
