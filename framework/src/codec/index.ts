@@ -2,7 +2,8 @@
  * `millrace/codec`: what generated modules import, the well-known types, and the errors.
  *
  * What the codecs do where protobuf leaves a choice:
- * - Unknown fields are skipped and not kept; unknown enum values are kept as their numbers.
+ * - Unknown fields are skipped and not kept: a message that is decoded and encoded again is without them.
+ *   Unknown enum values are kept as their numbers.
  * - A field whose wire type is not its own is skipped like an unknown one.
  * - Text that is not UTF-8 is a DecodeError; a lone surrogate is written as U+FFFD.
  * - A received map is a `Map`, with keys of their own type; string keys may be given as an object.
