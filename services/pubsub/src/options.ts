@@ -23,7 +23,7 @@ export interface PubSubLimits {
   readonly payloadBytes: number;
   /** Bytes of all names and values of an event's attributes. Default 64 KiB. */
   readonly attributeBytes: number;
-  /** Characters of a `message_id`. Default 128. */
+  /** Bytes of a `message_id`. Default 128. */
   readonly messageIdBytes: number;
   /**
    * Each `message_id` that the process remembers, in memory; beyond, the oldest are forgotten before
@@ -97,8 +97,8 @@ const day = 24 * 3600 * 1000;
 const limitRanges = {
   topicBytes: { default: 256, least: 1, most: 256 },
   topicTokens: { default: 32, least: 1, most: 32 },
-  topics: { default: 100_000, least: 1, most: U32 },
-  subscriptions: { default: 100_000, least: 1, most: U32 },
+  topics: { default: 100_000, least: 1, most: 1_000_000 },
+  subscriptions: { default: 100_000, least: 1, most: 10_000_000 },
   payloadBytes: { default: MiB, least: 0, most: 0x7fffffff },
   attributeBytes: { default: 64 * KiB, least: 0, most: 0x7fffffff },
   messageIdBytes: { default: 128, least: 1, most: KiB },
@@ -112,8 +112,8 @@ const limitRanges = {
 } as const satisfies Record<keyof PubSubLimits, Range>;
 
 const retentionRanges = {
-  count: { default: 100_000, least: 1, most: U32 },
-  bytes: { default: 64 * MiB, least: KiB, most: Number.MAX_SAFE_INTEGER },
+  count: { default: 100_000, least: 1, most: 1_000_000_000 },
+  bytes: { default: 64 * MiB, least: KiB, most: 2 ** 40 },
   ageMs: { default: 3600 * 1000, least: 1, most: 365 * day },
 } as const satisfies Record<keyof Retention, Range>;
 
