@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 const program = fileURLToPath(new URL('../dist/soak/soak/pubsub/main.js', import.meta.url));
 
 test.each(['drop-oldest', 'drop-newest', 'disconnect', 'block'])(
-  'slow subscribers under %s: bounded memory, and the others keep their rate',
+  'slow subscribers under %s: bounded memory, and the others get everything',
   async (policy) => {
     const size = [
       '--minutes',

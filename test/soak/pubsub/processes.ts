@@ -12,6 +12,7 @@ class Process {
   readonly #child: ChildProcess;
   readonly #file: string;
   readonly #exited: Promise<never>;
+  #answered: Promise<unknown> = Promise.resolve();
 
   constructor(file: string, words: readonly string[], environment: NodeJS.ProcessEnv) {
     this.#file = file;
@@ -47,9 +48,14 @@ class Process {
     }
   }
 
-  async ask<T>(question: object | string, property: string): Promise<T> {
-    const answer = this.said<T>(property);
-    this.#child.send(question);
+  /** Asks once what was asked before is answered. */
+  ask<T>(question: object | string, property: string): Promise<T> {
+    const answer = this.#answered.then(() => {
+      const said = this.said<T>(property);
+      this.#child.send(question);
+      return said;
+    });
+    this.#answered = answer.catch(() => {});
     return answer;
   }
 
