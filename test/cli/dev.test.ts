@@ -224,6 +224,38 @@ test('a program that died starts again with a change of which nothing is in the 
   expect((await clientOf(target).say({ text: '' })).text).toBe('first');
 });
 
+test('a program that takes long to listen takes over when it does, unless another change comes before', async () => {
+  const waits = `import { existsSync } from 'node:fs';
+console.log('waiting', process.pid);
+while (!existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 20));
+`;
+  const startSlowly = async () => {
+    const cwd = echoProject({ 'src/second.ts': services('second') });
+    const running = await dev(cwd);
+    await running.says(/^started in/m);
+    const main = `${waits}${MAIN.replace('services.js', 'second.js')}`;
+    writeFileSync(join(cwd, 'src/main.ts'), main);
+    await running.says(/^waiting \d+$/m);
+    await running.says('the program does not listen after 10 s');
+    expect((await clientOf(running.target).say({ text: '' })).text).toBe('first');
+    return { cwd, ...running };
+  };
+  const takesOver = async () => {
+    const { cwd, target, says } = await startSlowly();
+    writeFileSync(join(cwd, 'go'), '');
+    await says(/^restarted in/m);
+    expect((await clientOf(target).say({ text: '' })).text).toBe('second');
+  };
+  const isGivenUp = async () => {
+    const { cwd, output } = await startSlowly();
+    const pid = Number(/^waiting (\d+)$/m.exec(output.stdout)?.[1]);
+    writeFileSync(join(cwd, 'src/main.ts'), MAIN);
+    await eventually('it has ended', () => !existsSync(`/proc/${pid}`));
+    expect(output.stdout).not.toMatch(/^restarted in/m);
+  };
+  await Promise.all([takesOver(), isGivenUp()]);
+});
+
 test('the end of the supervisor is the end of the program', async () => {
   const { child, target, says } = await dev(echoProject());
   await says(/^started in/m);

@@ -111,7 +111,9 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
     ? TypeCheck.of(entry, (text) => void process.stderr.write(`${text}\n`))
     : undefined;
   let builds = 0;
+  // Signatures: of the program that listens, and of one that does not yet.
   let running = '';
+  let starting = '';
   let said = '';
   const job = async (): Promise<readonly string[]> => {
     const startedAt = performance.now();
@@ -124,19 +126,26 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
       const built = await builder.build(folder);
       said = '';
       const signature = `${built.signature} ${existsSync('.env') ? readFileSync('.env', 'utf8') : ''}`;
+      if (signature === starting) remove();
       // A program that has died starts again even where nothing of it has changed.
-      if (signature === running && supervisor.running) remove();
-      else {
-        const failure = await supervisor.replace(pathToFileURL(built.entry).href, remove);
-        if (failure === undefined) {
-          running = signature;
-          say(
-            `${builds === 1 ? 'started' : 'restarted'} in ${Math.round(performance.now() - startedAt)} ms`,
-          );
-        } else
-          process.stderr.write(
-            `${entry} ended before it listened (${failure})${kept(supervisor.running)}\n`,
-          );
+      else if (signature === running && supervisor.running) {
+        supervisor.abandon();
+        starting = '';
+        remove();
+      } else {
+        starting = signature;
+        const verb = builds === 1 ? 'started' : 'restarted';
+        const settled = (failure?: string) => {
+          starting = '';
+          if (failure === undefined) {
+            running = signature;
+            say(`${verb} in ${Math.round(performance.now() - startedAt)} ms`);
+          } else
+            process.stderr.write(
+              `${entry} ended before it listened (${failure})${kept(supervisor.running)}\n`,
+            );
+        };
+        await supervisor.replace(pathToFileURL(built.entry).href, settled, remove);
       }
       // After what it would slow, and not beside what the bundler says.
       types?.start();

@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { StatsReport } from './stats-line.js';
 
-/** A program that has not listened by then is taken for broken. */
+/** After that it is said that a program does not listen; what else is to be done goes on. */
 const PATIENCE_MS = 10_000;
 
 /** Runs one program after the other on a socket that stays open. */
@@ -17,6 +18,8 @@ export class Supervisor {
   readonly #stats: (report: StatsReport) => void;
   readonly #children = new Set<ChildProcess>();
   #current: ChildProcess | undefined;
+  /** Has not listened yet. */
+  #starting: ChildProcess | undefined;
   #ending = false;
   #ended: Promise<void> | undefined;
 
@@ -53,12 +56,19 @@ export class Supervisor {
 
   /**
    * Starts a program, and when it accepts, lets the one before drain. Where it ends without having
-   * listened, the one before goes on; resolves with how it ended.
+   * listened, the one before goes on. Resolves then, or when it takes long to listen: it takes over
+   * when it does, unless another is started before.
    *
+   * @param settled called with nothing when it accepts, with how it ended if it never did
    * @param ended called when the process is gone
    */
-  async replace(entry: string, ended: () => void): Promise<string | undefined> {
-    if (this.#ending) return 'it is to end';
+  async replace(
+    entry: string,
+    settled: (failure?: string) => void,
+    ended: () => void,
+  ): Promise<void> {
+    if (this.#ending) return;
+    this.abandon();
     const child = spawn(
       process.execPath,
       ['--enable-source-maps', '--import', this.#preload, fileURLToPath(new URL(entry))],
@@ -71,6 +81,7 @@ export class Supervisor {
       },
     );
     this.#children.add(child);
+    this.#starting = child;
     createInterface({ input: child.stdout! }).on('line', this.#line);
     const exited = once(child, 'exit').then(([code, signal]) => {
       this.#children.delete(child);
@@ -86,22 +97,40 @@ export class Supervisor {
       child.on('message', (report) => this.#stats(report as StatsReport));
       return undefined;
     });
-    const silent = setTimeout(() => {
-      this.#line(
-        `the program does not listen after ${PATIENCE_MS / 1000} s; does it call serve()?`,
-      );
-      child.kill('SIGKILL');
-    }, PATIENCE_MS);
-    const failure = await Promise.race([listening, exited]);
-    clearTimeout(silent);
-    if (failure !== undefined || this.#ending) return failure;
+    const outcome = Promise.race([listening, exited]).then((failure) => {
+      // Another one was started instead.
+      if (this.#starting !== child) return;
+      this.#starting = undefined;
+      if (this.#ending) return;
+      if (failure === undefined) this.#takeOver(child);
+      settled(failure);
+    });
+    const done = new AbortController();
+    const late = delay(PATIENCE_MS, undefined, { signal: done.signal }).then(
+      () => {
+        if (this.#ending) return;
+        this.#line(
+          `the program does not listen after ${PATIENCE_MS / 1000} s; does it call serve()? It takes over when it listens`,
+        );
+      },
+      () => {},
+    );
+    await Promise.race([outcome, late]);
+    done.abort();
+  }
+
+  /** Ends a program that has not listened yet; if it does just now, it drains. */
+  abandon(): void {
+    this.#starting?.kill('SIGTERM');
+    this.#starting = undefined;
+  }
+
+  #takeOver(child: ChildProcess): void {
     const before = this.#current;
     this.#current = child;
-    if (before !== undefined) {
-      before.kill('SIGTERM');
-      void once(before, 'exit').then(() => this.#wake());
-    }
-    return undefined;
+    if (before === undefined) return;
+    before.kill('SIGTERM');
+    void once(before, 'exit').then(() => this.#wake());
   }
 
   /**

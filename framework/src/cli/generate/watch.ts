@@ -1,5 +1,4 @@
-import { basename } from 'node:path';
-import { type FSWatcher, watch } from 'chokidar';
+import { FileWatch } from './file-watch.js';
 
 /** Editors and version control change several files at once; what comes within this is one change. */
 const SETTLE_MS = 50;
@@ -21,28 +20,10 @@ export async function watchProtos(
   job: () => Promise<readonly string[]>,
   wanted: (path: string) => boolean = (path) => path.endsWith('.proto'),
 ): Promise<Watch> {
-  let paths = new Set(await job());
   let running: Promise<void> | undefined;
   let again = false;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
-  const watcher: FSWatcher = watch([...paths], {
-    // What is found when watching begins counts as changed: it may have, since it was read.
-    ignoreInitial: false,
-    ignored: (path, stats) =>
-      stats?.isFile() === true
-        ? !wanted(path) && !paths.has(path)
-        : ['node_modules', '.git', '.millrace'].includes(basename(path)),
-  });
-  const run = async (): Promise<void> => {
-    do {
-      again = false;
-      const next = await job();
-      watcher.add(next.filter((path) => !paths.has(path)));
-      paths = new Set([...paths, ...next]);
-    } while (again && !closed);
-    running = undefined;
-  };
   const changed = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -50,17 +31,26 @@ export async function watchProtos(
       else running = run();
     }, SETTLE_MS);
   };
-  watcher.on('all', changed);
-  // A folder that cannot be watched is not worth ending for; the rest goes on.
-  watcher.on('error', (error) => process.stderr.write(`cannot watch: ${String(error)}\n`));
-  await new Promise<void>((resolve) => watcher.once('ready', resolve));
-  // What changed between the watcher's look at a file and the beginning of its watch, it has missed.
-  changed();
+  const files = new FileWatch(wanted, {
+    changed,
+    // A folder that cannot be watched is not worth ending for; the rest goes on.
+    failed: (error) => process.stderr.write(`cannot watch: ${String(error)}\n`),
+  });
+  const run = async (): Promise<void> => {
+    do {
+      again = false;
+      const next = await job();
+      if (!closed) files.add(next);
+    } while (again && !closed);
+    running = undefined;
+  };
+  // What changes before its folder is watched leads to a second run.
+  files.add(await job());
   return {
     async close() {
       closed = true;
       clearTimeout(timer);
-      await watcher.close();
+      files.close();
       await running;
     },
   };
