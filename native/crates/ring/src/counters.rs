@@ -50,7 +50,8 @@ pub struct Counters {
     pub lease_failures: u64,
     /// Cancels that found nothing to cancel: what they meant was completing just then.
     pub missed_cancels: u64,
-    /// Operations that ended with `EINTR` or `EAGAIN` and were made once more.
+    /// Operations, and calls that submit them, that ended with `EINTR`, `EAGAIN` or `EBUSY` and were
+    /// made once more.
     pub interruptions: u64,
     /// Times the completion queue was seen overflowing.
     pub completion_overflows: u64,

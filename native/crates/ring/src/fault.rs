@@ -15,6 +15,9 @@ pub(crate) enum Attempt {
     Cancel,
     #[cfg(target_os = "linux")]
     Provide,
+    /// A system call that gives the kernel submissions.
+    #[cfg(target_os = "linux")]
+    Enter,
 }
 
 #[cfg(feature = "__fault")]
@@ -57,6 +60,8 @@ mod plan {
         pub miss_chance: u8,
         /// Buffers cannot be provided (`ENOMEM`).
         pub refuse_chance: u8,
+        /// The kernel takes no submissions and gives no completions (`EINTR`, `EAGAIN`, `EBUSY`).
+        pub busy_chance: u8,
     }
 
     /// Decides by the plan.
@@ -91,6 +96,10 @@ mod plan {
                 Attempt::Cancel => (plan.miss_chance, libc::ENOENT),
                 #[cfg(target_os = "linux")]
                 Attempt::Provide => (plan.refuse_chance, libc::ENOMEM),
+                #[cfg(target_os = "linux")]
+                Attempt::Enter if random.chance(128) => (plan.busy_chance, libc::EBUSY),
+                #[cfg(target_os = "linux")]
+                Attempt::Enter => (plan.busy_chance, interruption),
             };
             random.chance(chance).then_some(-error)
         }

@@ -29,7 +29,7 @@ fn receive(turns: &mut Loop, position: u64, length: u64) -> Vec<(u16, u32)> {
     let mut filled = Vec::new();
     let mut received = 0;
     while received < length {
-        for completion in turns.turn(DEADLINE) {
+        for completion in turns.turn(patience()) {
             let Completion::Received { buffer, length, .. } = completion else {
                 panic!("{completion:?}")
             };

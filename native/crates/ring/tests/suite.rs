@@ -360,6 +360,7 @@ fn a_reset_while_a_send_is_stalled_fails_it(tier: Tier) {
             _ => None,
         });
         assert!([libc::ECONNRESET, libc::EPIPE].contains(&error), "{error}");
+        assert_eq!(turns.driver.counters().send_failures, 1);
         // The ring of the failed send serves the next one.
         let (next, mut client) = turns.pair(|_, _| {});
         turns.send_all(next, 9, 50_000, 1000);
@@ -710,7 +711,7 @@ fn unix_sockets_work_to_the_end(tier: Tier) {
     let mut turns = Loop::new(driver);
     for round in 0..20 {
         let (mut client, server) = UnixStream::pair().unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.set_read_timeout(Some(patience())).unwrap();
         let socket = turns.driver.attach(OwnedFd::from(server)).unwrap();
         let writer = std::thread::spawn(move || {
             client.write_all(&pattern(round, 0, 20_000)).unwrap();
@@ -925,7 +926,7 @@ fn the_descriptor_is_readable_when_something_came(tier: Tier) {
     while !turns.turn(Duration::ZERO).is_empty() || turns.driver.has_completions() {}
     assert!(!turns.poll(SHORT), "readable for nothing");
     client.write_all(b"x").unwrap();
-    assert!(turns.poll(DEADLINE), "bytes came and nobody was told");
+    assert!(turns.poll(patience()), "bytes came and nobody was told");
     let completions = turns.turn(Duration::ZERO);
     assert!(matches!(
         completions[..],
@@ -1066,6 +1067,21 @@ fn a_descriptor_replaced_under_a_stalled_send_is_let_go_of(tier: Tier) {
         check(7, 0, &bytes);
         assert!(ended.is_err() || bytes.len() < 600_000);
         assert_eq!(turns.driver.chunks().taken(), 0);
+        // The next connection is not concerned.
+        let (next, mut client) = turns.pair(|_, _| {});
+        turns.send_all(next, 8, 50_000, 1000);
+        let reader = std::thread::spawn(move || read_exactly(&mut client, 8, 50_000));
+        assert_eq!(turns.until(is_sent), 50_000);
+        turns.driver.close(next);
+        turns.until_closed(next);
+        join(vec![reader]);
+        let counters = turns.driver.counters();
+        let rings = if tier.sends_bundles() && send_rings > 0 {
+            2
+        } else {
+            0
+        };
+        assert_eq!(counters.leases, rings, "{counters:?}");
     }
 }
 

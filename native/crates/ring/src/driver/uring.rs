@@ -423,6 +423,7 @@ impl Driver for Uring {
     fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.enters = self.queue.enters;
+        counters.interruptions += self.queue.interruptions;
         counters.leases = self.pool.leases;
         counters.lease_failures = self.pool.failures;
         counters

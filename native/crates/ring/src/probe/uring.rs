@@ -40,14 +40,16 @@ pub(super) fn named(name: &str, options: &Options) -> Result<Selection, String> 
     Ok(selection)
 }
 
-/// The first that can be made. Its sentence tells why it is not a better one.
+/// The first that can be made. Its sentence tells why it is not one of the better ones: each may lack
+/// something else.
 fn first(mut make: impl FnMut(Preset) -> Result<Selection, String>) -> Result<Selection, String> {
     let mut shortfalls: Vec<String> = Vec::new();
     for preset in PRESETS {
         match make(preset) {
             Ok(mut selection) => {
-                if let Some(shortfall) = shortfalls.first() {
-                    selection.reason = format!("{}, since {shortfall}", selection.reason);
+                if !shortfalls.is_empty() {
+                    let shortfalls = shortfalls.join("; ");
+                    selection.reason = format!("{}, since {shortfalls}", selection.reason);
                 }
                 return Ok(selection);
             }
@@ -159,9 +161,17 @@ mod tests {
 
     #[test]
     fn the_first_that_can_be_made_tells_why_it_is_not_a_better_one() {
-        let best = first(|preset| Ok(stand_in(preset))).unwrap();
-        assert_eq!(best.reason, "bundle: made");
-        for (place, name) in ["bundle", "ring", "classic"].into_iter().enumerate() {
+        for (place, (name, reason)) in [
+            ("bundle", "bundle: made"),
+            ("ring", "ring: made, since bundle is refused"),
+            (
+                "classic",
+                "classic: made, since bundle is refused; ring is refused",
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let mut tried = 0;
             let found = first(|preset| {
                 tried += 1;
@@ -172,10 +182,7 @@ mod tests {
             });
             let found = found.unwrap();
             assert_eq!((found.name, tried), (name, place + 1));
-            if place > 0 {
-                let reason = format!("{name}: made, since bundle is refused");
-                assert_eq!(found.reason, reason);
-            }
+            assert_eq!(found.reason, reason);
         }
     }
 

@@ -134,6 +134,8 @@ pub(crate) struct Queue {
     in_flight: u64,
     /// System calls made.
     pub(crate) enters: u64,
+    /// Those that took nothing and are made once more.
+    pub(crate) interruptions: u64,
     saboteur: Saboteur,
     /// Completions that the saboteur gave in the kernel's place.
     answered: VecDeque<Reaped>,
@@ -188,6 +190,7 @@ impl Queue {
             backlog: VecDeque::new(),
             in_flight: 0,
             enters: 0,
+            interruptions: 0,
             saboteur: Saboteur::new(options),
             answered: VecDeque::new(),
         })
@@ -385,13 +388,18 @@ impl Queue {
             match self.enter(waiting as u32, 0, events) {
                 Ok(taken) if taken > 0 && !self.backlog.is_empty() => {}
                 Ok(_) => return Ok(()),
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINTR) => {}
-                    // Completions have to be reaped first, or memory is short: entries stay queued
-                    // and the next turn tries again.
-                    Some(libc::EBUSY | libc::EAGAIN) => return Ok(()),
-                    _ => return Err(error),
-                },
+                Err(error) => {
+                    let number = error.raw_os_error();
+                    if !matches!(number, Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) {
+                        return Err(error);
+                    }
+                    self.interruptions += 1;
+                    // But for a signal: completions have to be reaped first, or memory is short.
+                    // Entries stay queued and the next turn tries again.
+                    if number != Some(libc::EINTR) {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -410,6 +418,9 @@ impl Queue {
             EnterFlags::empty()
         };
         self.enters += 1;
+        if let Some(error) = self.saboteur.answer(Attempt::Enter) {
+            return Err(io::Error::from_raw_os_error(-error));
+        }
         // SAFETY: no argument is passed, and every queued entry's memory is owned until reaped.
         unsafe {
             self.ring

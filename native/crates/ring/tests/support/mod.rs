@@ -15,8 +15,13 @@ use millrace_ring::{
     Chunk, Completion, Driver, DriverChoice, ListenerId, Options, SocketId, select,
 };
 
-/// Far more than anything here takes, so that only what hangs runs into it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Far more than anything here takes, so that only what hangs runs into it; on an emulated machine
+/// as many times longer as `MILLRACE_TEST_PATIENCE` says.
+pub(crate) fn patience() -> Duration {
+    let factor = std::env::var("MILLRACE_TEST_PATIENCE").ok();
+    let factor: u32 = factor.and_then(|factor| factor.parse().ok()).unwrap_or(1);
+    Duration::from_secs(60) * factor.max(1)
+}
 
 /// What is tested: each driver, and the bundle driver as it is on kernels without sound bundles, and as
 /// it is told to be, without multishot receives.
@@ -140,7 +145,7 @@ impl Loop {
     /// Submits, waits until there is something or the time is over, and collects one batch.
     pub(crate) fn turn(&mut self, wait: Duration) -> Vec<Completion> {
         assert!(
-            self.started.elapsed() < DEADLINE,
+            self.started.elapsed() < patience(),
             "the test hangs; {} free buffers, {:?}",
             self.driver.buffers().free(),
             self.driver.counters()
@@ -206,8 +211,8 @@ impl Loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        client.set_write_timeout(Some(DEADLINE)).unwrap();
+        client.set_read_timeout(Some(patience())).unwrap();
+        client.set_write_timeout(Some(patience())).unwrap();
         prepare(&server, &client);
         let socket = self.driver.attach(OwnedFd::from(server)).unwrap();
         (socket, client)
@@ -420,8 +425,8 @@ pub(crate) fn echo_clients(
             std::thread::spawn(move || {
                 let mut random = Random::new(seed ^ stream << 32);
                 let mut reading = TcpStream::connect(address).unwrap();
-                reading.set_read_timeout(Some(DEADLINE)).unwrap();
-                reading.set_write_timeout(Some(DEADLINE)).unwrap();
+                reading.set_read_timeout(Some(patience())).unwrap();
+                reading.set_write_timeout(Some(patience())).unwrap();
                 let mut writing = reading.try_clone().unwrap();
                 let writer = std::thread::spawn(move || {
                     let mut sent = 0;
