@@ -1,17 +1,22 @@
 // `npm run test:kernel`: the tests of the ring crate and the end-to-end suite on another kernel, not
-// only on a driver that was forced: Debian's linux-image in a virtual machine under QEMU.
+// only on a driver that was forced: Debian's, 6.1 on Debian 12 and 6.12 on Debian 13.
 //
 //   npm run test:kernel                                    drivers ring, classic and portable
 //   npm run test:kernel -- --driver ring --files e2e/echo  one driver, some files
 //   npm run test:kernel -- --package linux-image-6.12.…    another kernel that apt knows
 //   npm run test:kernel -- --crate                         the ring crate's tests only
+//   npm run test:kernel -- --machine uml                   this machine, not the first that works
 //   npm run test:kernel -- --minutes 30                    the machine is stopped after that
 //
-// The guest sees this machine's whole file system through 9P and writes into its own memory
-// (overlayfs), so that Node, the checkout and what was built are there, and nothing here changes.
-// Without QEMU or what else it takes, it is skipped, aloud, with code 0. Where KVM is missing or boots
-// no ordinary kernel, the machine is emulated, aloud: the crate's tests take minutes then, and the
-// end-to-end suite runs into its limits of time.
+// There are three machines. `kvm`: linux-image in QEMU. `uml`, where KVM is missing or boots no
+// ordinary kernel: user-mode-linux, the same source as a program, on one processor, which runs user
+// code at full speed and system calls slowly. `tcg`, for what the others cannot boot: linux-image in
+// QEMU, emulated; enough for the crate's tests, very slow for the rest. On the last two, the limits
+// after which tests give up are longer, so that these tell right from wrong and not fast from slow.
+//
+// The guest sees this machine's whole file system read-only (9P, hostfs) and writes into its own
+// memory (overlayfs), so that Node, the checkout and what was built are there, and nothing here
+// changes. Without what it takes it is skipped, aloud, with code 0.
 
 import { spawn } from 'node:child_process';
 import {
@@ -21,6 +26,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,7 +37,7 @@ import { ask, bold, Failure, main, must, root, say, seconds } from './steps.mjs'
 
 /** Drivers that a kernel older than 6.10 has. */
 const DRIVERS = ['ring', 'classic', 'portable'];
-/** What mounts the file system, in the order in which one needs the other. */
+/** What mounts the file system, in the order in which one needs the other; not each kernel has all. */
 const MODULES = [
   ...['virtio', 'virtio_ring', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['netfs', 'fscache', '9pnet', '9pnet_virtio', '9p', 'overlay'],
@@ -39,36 +45,108 @@ const MODULES = [
 /** The first line of the guest, behind what the firmware leaves; with KVM it comes within seconds. */
 const UP = /millrace: up/;
 const BOOT_MS = 30_000;
+/** Memory of the guest. */
+const GIBIBYTES = 6;
+const SHARED_MEMORY = '/dev/shm';
 /** The last line of the guest, with the code of what ran. */
 const ENDED = /^millrace: the tests ended with code (\d+)\r?$/m;
+
+/**
+ * What a machine boots.
+ *
+ * @typedef {object} Kernel
+ * @property {string} name its package
+ * @property {string} image
+ * @property {string} modules the folder of its modules
+ */
+
+/**
+ * A machine, best first: how many times longer than usual tests wait on it before they give up, how
+ * long it may take to its first line, and what is to be started.
+ *
+ * @typedef {object} Machine
+ * @property {string} name
+ * @property {number} patience
+ * @property {number} [bootMs] none: as long as all of it
+ * @property {(wanted: string | undefined) => Promise<Kernel | undefined>} kernel none if it has none
+ * @property {(kernel: Kernel, files: string) => { command: string, words: string[] }} start
+ */
+
+/** @type {readonly Machine[]} */
+const MACHINES = [
+  {
+    name: 'kvm',
+    patience: 1,
+    bootMs: BOOT_MS,
+    kernel: async (wanted) => (existsSync('/dev/kvm') ? linuxImage(wanted) : undefined),
+    // QEMU 7 stumbles over a host whose capabilities it cannot set.
+    start: (kernel, files) => qemu(['kvm', '-cpu', 'host,arch-capabilities=off'], kernel, files),
+  },
+  {
+    name: 'uml',
+    patience: 10,
+    bootMs: BOOT_MS,
+    kernel: async (wanted) => (wanted === undefined ? userModeLinux() : undefined),
+    start: ({ image }, files) => ({
+      command: image,
+      words: [`mem=${GIBIBYTES}G`, `initrd=${files}`, 'con=null', 'con0=fd:0,fd:1', ...QUIET],
+    }),
+  },
+  {
+    name: 'tcg',
+    patience: 30,
+    kernel: linuxImage,
+    start: (kernel, files) => qemu(['tcg,thread=multi', '-cpu', 'max'], kernel, files),
+  },
+];
+const QUIET = ['quiet', 'panic=-1'];
+
+/**
+ * @param {readonly string[]} accelerator
+ * @param {Kernel} kernel
+ * @param {string} files
+ */
+function qemu(accelerator, { image }, files) {
+  return {
+    command: 'qemu-system-x86_64',
+    words: [
+      ...['-accel', ...accelerator, '-smp', '2', '-m', `${GIBIBYTES}G`, '-no-reboot', '-nographic'],
+      ...['-nic', 'none', '-kernel', image, '-initrd', files],
+      ...['-append', ['console=ttyS0', ...QUIET].join(' ')],
+      '-virtfs',
+      'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
+    ],
+  };
+}
 
 /** Why this cannot run here, or undefined. */
 async function obstacle() {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'it takes Linux on x86-64';
   for (const [command, name] of [
-    ['qemu-system-x86_64', 'qemu-system-x86'],
     ['busybox', 'busybox-static'],
     ['dpkg-deb', 'dpkg'],
     ['apt-get', 'apt'],
   ]) {
-    if ((await ask('sh', ['-c', `command -v ${command}`])) === undefined) {
+    if (!(await isThere(String(command)))) {
       return `${command} is missing: apt-get install --no-install-recommends ${name}`;
     }
   }
   return undefined;
 }
 
+/** @param {string} command */
+async function isThere(command) {
+  return (await ask('sh', ['-c', `command -v ${command}`])) !== undefined;
+}
+
 /**
- * A kernel and its modules, unpacked and kept under native/target.
+ * A package of apt's, unpacked and kept under native/target.
  *
- * @param {string | undefined} wanted
+ * @param {string} name
  */
-async function kernel(wanted) {
-  const depends = await ask('apt-cache', ['depends', 'linux-image-amd64']);
-  const name = wanted ?? /Depends: (linux-image-\S+)/.exec(depends ?? '')?.[1];
-  if (name === undefined) throw new Failure('apt knows no linux-image-amd64: run apt-get update.');
+async function unpacked(name) {
   const folder = join(root, 'native/target/kernel', name);
-  if (!existsSync(join(folder, 'boot'))) {
+  if (!existsSync(join(folder, 'usr'))) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     // As root, apt-get would like a folder that its own user may write to; it warns and goes on.
@@ -77,12 +155,45 @@ async function kernel(wanted) {
     await must('dpkg-deb', ['-x', String(packed), '.'], { cwd: folder });
     rmSync(join(folder, String(packed)));
   }
+  return folder;
+}
+
+/**
+ * Debian's kernel for QEMU, if there is QEMU.
+ *
+ * @param {string | undefined} wanted
+ * @returns {Promise<Kernel | undefined>}
+ */
+async function linuxImage(wanted) {
+  if (!(await isThere('qemu-system-x86_64'))) {
+    say('no QEMU: apt-get install --no-install-recommends qemu-system-x86');
+    return undefined;
+  }
+  const depends = await ask('apt-cache', ['depends', 'linux-image-amd64']);
+  const name = wanted ?? /Depends: (linux-image-\S+)/.exec(depends ?? '')?.[1];
+  if (name === undefined) throw new Failure('apt knows no linux-image-amd64: run apt-get update.');
+  const folder = await unpacked(name);
   const image = readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz-'));
   if (image === undefined) throw new Failure(`${name} has no kernel in it.`);
   const modules = ['lib', 'usr/lib']
     .map((library) => join(folder, library, 'modules', image.slice('vmlinuz-'.length)))
     .find(existsSync);
   return { name, image: join(folder, 'boot', image), modules: String(modules) };
+}
+
+/**
+ * Debian's kernel as a program, if apt has it.
+ *
+ * @returns {Promise<Kernel | undefined>}
+ */
+async function userModeLinux() {
+  const name = 'user-mode-linux';
+  if (!/Candidate: \d/.test((await ask('apt-cache', ['policy', name])) ?? '')) {
+    say(`apt has no ${name}, which would be much faster than emulation`);
+    return undefined;
+  }
+  const folder = await unpacked(name);
+  return { name, image: join(folder, 'usr/bin/linux.uml'), modules: join(folder, 'usr/lib/uml') };
 }
 
 /**
@@ -135,33 +246,36 @@ async function ringTests() {
  * Boots, shows what the guest says, and resolves with the code of its job; undefined when it did not
  * get as far as the first line in time.
  *
- * @param {readonly string[]} accelerator
- * @param {string} image
- * @param {string} files
+ * @param {{ command: string, words: string[] }} start
+ * @param {string} scratch
  * @param {{ bootMs: number, totalMs: number }} limits
  * @returns {Promise<number | undefined>}
  */
-function boot(accelerator, image, files, { bootMs, totalMs }) {
+function boot({ command, words }, scratch, { bootMs, totalMs }) {
   return new Promise((resolve, reject) => {
-    const machine = spawn(
-      'qemu-system-x86_64',
-      [
-        ...[...accelerator, '-smp', '2', '-m', '6G', '-no-reboot', '-nographic'],
-        ...['-nic', 'none', '-kernel', image, '-initrd', files],
-        ...['-append', 'console=ttyS0 quiet panic=-1'],
-        '-virtfs',
-        'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+    // A group of its own: the processes of user-mode-linux's guest are processes here.
+    const machine = spawn(command, words, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+      env: { ...process.env, HOME: scratch, TMPDIR: memoryFolder(scratch) },
+    });
     let output = '';
     machine.stdout.on('data', (chunk) => {
       output += chunk;
       process.stdout.write(chunk);
     });
-    const stop = () => machine.kill('SIGKILL');
+    const stop = () => {
+      try {
+        process.kill(-Number(machine.pid), 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    };
     const booting = setTimeout(() => UP.test(output) || stop(), bootMs);
     const running = setTimeout(stop, totalMs);
+    // Being in another group, it would survive the Ctrl-C that ends this.
+    process.on('exit', stop);
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
     machine.on('error', reject);
     machine.on('close', () => {
       clearTimeout(booting);
@@ -175,10 +289,22 @@ function boot(accelerator, image, files, { bootMs, totalMs }) {
   });
 }
 
+/**
+ * Where user-mode-linux keeps its guest's memory, as a file: in memory, if as much may be had.
+ *
+ * @param {string} otherwise
+ */
+function memoryFolder(otherwise) {
+  if (!existsSync(SHARED_MEMORY)) return otherwise;
+  const { bavail, bsize } = statfsSync(SHARED_MEMORY);
+  return bavail * bsize > GIBIBYTES * 2 ** 30 ? SHARED_MEMORY : otherwise;
+}
+
 await main(async () => {
   const { values } = parseArgs({
     options: {
       package: { type: 'string' },
+      machine: { type: 'string' },
       driver: { type: 'string', multiple: true },
       files: { type: 'string', multiple: true },
       crate: { type: 'boolean', default: false },
@@ -187,8 +313,11 @@ await main(async () => {
   });
   const missing = await obstacle();
   if (missing !== undefined) return say(`SKIPPED: no test on another kernel: ${missing}`);
+  const machines = MACHINES.filter(({ name }) => (values.machine ?? name) === name);
+  if (machines.length === 0) {
+    throw new Failure(`--machine is one of ${MACHINES.map(({ name }) => name).join(', ')}.`);
+  }
   await setup();
-  const { name, image, modules } = await kernel(values.package);
   const drivers = values.crate ? [] : (values.driver ?? DRIVERS);
   const files = values.files ?? ['e2e'];
   const commands = (await ringTests()).map((binary) => `run '${binary}' --quiet`);
@@ -196,37 +325,36 @@ await main(async () => {
     commands.push(`cd '${join(root, 'test')}'`);
     commands.push(`run npx vitest run --project ${driver} ${files.join(' ')}`);
   }
-  const job = [
-    `export PATH='${process.env['PATH']}' HOME=/root NO_COLOR=1 CI=1`,
-    'code=0',
-    'run() { echo "+ $*"; "$@" || code=1; }',
-    'uname -sr',
-    `cd '${join(root, 'native/crates/ring')}'`,
-    ...commands,
-    'exit $code',
-  ].join('\n');
-
   const more = values.crate ? '' : `, then ${files.join(' ')} on ${drivers.join(', ')}`;
-  say(`\n${bold(name)}: the ring crate${more}`);
   const start = performance.now();
-  const scratch = mkdtempSync(join(tmpdir(), 'millrace-kernel-'));
-  try {
-    const first = await firstFiles(scratch, modules, job);
-    const totalMs = Number(values.minutes) * 60_000;
-    // QEMU 7 stumbles over a host whose capabilities it cannot set.
-    const kvm = ['-accel', 'kvm', '-cpu', 'host,arch-capabilities=off'];
-    let code = await boot(kvm, image, first, { bootMs: BOOT_MS, totalMs });
-    if (code === undefined) {
-      say(
-        '\nNO KVM here that boots this kernel: the machine is emulated, which is many times slower',
-      );
-      const emulated = ['-accel', 'tcg,thread=multi', '-cpu', 'max'];
-      code = await boot(emulated, image, first, { bootMs: totalMs, totalMs });
+  const totalMs = Number(values.minutes) * 60_000;
+  for (const machine of machines) {
+    const kernel = await machine.kernel(values.package);
+    if (kernel === undefined) continue;
+    say(`\n${bold(`${kernel.name}, ${machine.name}`)}: the ring crate${more}`);
+    const job = [
+      `export PATH='${process.env['PATH']}' HOME=/root NO_COLOR=1 CI=1`,
+      `export MILLRACE_TEST_PATIENCE=${machine.patience}`,
+      'code=0',
+      'run() { echo "+ $*"; "$@" || code=1; }',
+      'uname -sr',
+      `cd '${join(root, 'native/crates/ring')}'`,
+      ...commands,
+      'exit $code',
+    ].join('\n');
+    const scratch = mkdtempSync(join(tmpdir(), 'millrace-kernel-'));
+    try {
+      const first = await firstFiles(scratch, kernel.modules, job);
+      const limits = { bootMs: machine.bootMs ?? totalMs, totalMs };
+      const code = await boot(machine.start(kernel, first), scratch, limits);
+      if (code === 0) {
+        return say(`\nall passed on ${kernel.name}, in ${seconds(performance.now() - start)}`);
+      }
+      if (code !== undefined) throw new Failure(`Tests failed on ${kernel.name}; see above.`);
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
     }
-    if (code === undefined) throw new Failure(`${name} did not boot; see above.`);
-    if (code !== 0) throw new Failure(`Tests failed on ${name}; see above.`);
-    say(`\nall passed on ${name}, in ${seconds(performance.now() - start)}`);
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    say(`\n${machine.name} does not boot ${kernel.name} here`);
   }
+  say(`SKIPPED: no test on another kernel: none of ${machines.map(({ name }) => name)} runs here`);
 });

@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { patience } from './support/patience.js';
 
 /** Files that depend on no driver. */
 const once: TestProjectConfiguration = {
   test: {
     name: 'structure',
     include: ['tidy/**/*.test.ts', 'support/**/*.test.ts'],
-    testTimeout: 60_000,
+    testTimeout: patience(60_000),
   },
 };
 
@@ -16,8 +17,8 @@ const commandLine: TestProjectConfiguration = {
     name: 'cli',
     include: ['cli/**/*.test.ts'],
     globalSetup: ['support/build.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: patience(60_000),
+    hookTimeout: patience(60_000),
   },
 };
 
@@ -27,7 +28,7 @@ const documents: TestProjectConfiguration = {
     name: 'docs',
     include: ['docs/**/*.test.ts'],
     globalSetup: ['support/build.ts'],
-    testTimeout: 60_000,
+    testTimeout: patience(60_000),
   },
 };
 
@@ -37,8 +38,8 @@ const overNats: TestProjectConfiguration = {
     name: 'nats',
     include: ['nats/**/*.test.ts'],
     globalSetup: ['support/build.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: patience(60_000),
+    hookTimeout: patience(60_000),
   },
 };
 
@@ -50,8 +51,8 @@ function endToEnd(driver: string): TestProjectConfiguration {
       include: ['e2e/**/*.test.ts'],
       env: { MILLRACE_DRIVER: driver },
       globalSetup: ['support/build.ts'],
-      testTimeout: 60_000,
-      hookTimeout: 60_000,
+      testTimeout: patience(60_000),
+      hookTimeout: patience(60_000),
     },
   };
 }

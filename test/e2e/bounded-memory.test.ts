@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { assertEchoed, chat, echoClient, grpc, say } from '../support/echo-client.js';
 import { decodeEcho, echoFrame, encodeEcho, frame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import { MIB } from '../support/probes.js';
 import { RawPeer, type RawStream } from '../support/raw-peer.js';
 import { type StartOptions, startServer, type TestServer } from '../support/server.js';
@@ -62,7 +63,7 @@ async function highestMemory(server: TestServer, work: () => Promise<void>): Pro
 /** Lets honest load run for a while: as many turns as it takes to be warm. */
 async function honestFor(server: TestServer, milliseconds: number): Promise<void> {
   const stop = honestLoad(server.port);
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  await new Promise((resolve) => setTimeout(resolve, patience(milliseconds)));
   expect(await stop()).toBeGreaterThan(10);
 }
 
@@ -204,8 +205,8 @@ describe.each<[string, number, 'sendTimeouts' | 'stalledStreams']>([
   test('hold the budget of the whole thread and no more, and not for long', async () => {
     const limits = {
       unsentBytesMax: 2 * MIB,
-      sendProgressTimeoutMs: 2000,
-      stalledStreamTimeoutMs: 2000,
+      sendProgressTimeoutMs: patience(2000),
+      stalledStreamTimeoutMs: patience(2000),
     };
     const server = await memoryServer({ limits });
     const stop = honestLoad(server.port);
@@ -314,8 +315,10 @@ test('a ring of 16 buffers never locks up under 200 streams that stop and go', a
   await server.backAt(start);
 });
 
-test('500 uploads of 4 MiB at once complete under a budget of 32 MiB', async () => {
-  const limits = { bufferedBytesMax: 32 * MIB };
+test('500 uploads of 4 MiB at once complete under a budget of 32 MiB', {
+  timeout: patience(120_000),
+}, async () => {
+  const limits = { bufferedBytesMax: 32 * MIB, stalledStreamTimeoutMs: patience(60_000) };
   const server = await memoryServer({ limits });
   const start = await server.stats();
   const connections = await peers(server, 10, { keep: true });
@@ -341,7 +344,7 @@ test('500 uploads of 4 MiB at once complete under a budget of 32 MiB', async () 
   console.info(`${server.driver}: 500 uploads, highest memory ${Math.round(highest / MIB)} MiB`);
   await Promise.all(connections.map((peer) => peer.close()));
   await server.backAt(start);
-}, 120_000);
+});
 
 test('unread streams do not hold up their neighbours on the connection', async () => {
   const server = await memoryServer();

@@ -7,7 +7,9 @@ import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
 import { all, ourClient, ourConnection, statusOf } from '../support/our-client.js';
+import { patience } from '../support/patience.js';
 import { startServer } from '../support/server.js';
+import { total } from '../support/stats.js';
 
 const servers: [string, () => Promise<{ port: number }>][] = [
   ['ours', () => startServer()],
@@ -208,6 +210,13 @@ test('backpressure of requests: write() says false, writable() waits for the rea
   const client = ourClient(server.port);
   const chat = client.chat(undefined, { metadata: { mode: 'gated-pull' } });
   const data = new Uint8Array(64 * 1024);
+  // The handler waits, and the window of its stream is full: from here on nothing leaves.
+  chat.write({ data });
+  await eventually(
+    'the handler waits',
+    () => server.stats(),
+    (stats) => total(stats, 'handlersRunning') === 1 && total(stats, 'receivedBytes') > 65_535,
+  );
   let written = 0;
   while (chat.write({ data })) written += data.length;
   expect(written).toBeLessThan(2 << 20);
@@ -646,10 +655,10 @@ test('pressure passes through a relay: the source is pulled no faster than the l
   const last = client.chat(client.chat(source()));
   const first = await last.next();
   expect(first.value?.data.length).toBe(data.length);
-  await delay(500);
+  await delay(patience(500));
   const stalled = pulled;
   expect(stalled).toBeLessThan(500);
-  await delay(300);
+  await delay(patience(300));
   expect(pulled).toBe(stalled);
   let count = 1;
   for await (const reply of last) {

@@ -16,6 +16,7 @@ import {
 } from '../support/echo-client.js';
 import { echoFrame, frame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import {
   exchange,
   Flag,
@@ -444,7 +445,9 @@ describe('handlers that fail', () => {
   test('a handler that ignores its cancellation is named in a warning', async () => {
     const { server, start } = await serverAtRest({ serve: { handlerGraceMs: 200 } });
     const client = clientOf(server);
-    const error = await failure(say(client, { text: 'x' }, { mode: 'ignore', timeoutMs: 100 }));
+    const error = await failure(
+      say(client, { text: 'x' }, { mode: 'ignore', timeoutMs: patience(100) }),
+    );
     expect(error.code).toBe(grpc.status.DEADLINE_EXCEEDED);
     const line = await server.log(
       'the handler that ignores its cancellation',

@@ -8,6 +8,7 @@ import { serve } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { echoClient, grpc, say } from '../support/echo-client.js';
 import { goTool } from '../support/go-tools.js';
+import { patience } from '../support/patience.js';
 import { FrameType, RawPeer } from '../support/raw-peer.js';
 import { startEcho } from '../support/server.js';
 
@@ -199,7 +200,7 @@ function run(program: string, programArguments: readonly string[], input = ''): 
     const child = execFile(
       program,
       programArguments,
-      { timeout: 30_000 },
+      { timeout: patience(30_000) },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : Number(error.code ?? -1);
         resolve({ code, output: stdout + stderr });

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { assertEchoed, chat, echoClient } from '../support/echo-client.js';
 import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { type Random, random, seedForTest } from '../support/seed.js';
 import { startServer } from '../support/server.js';
@@ -45,7 +46,9 @@ async function victim(port: number, choose: Random): Promise<void> {
   await peer.closed;
 }
 
-test(`${KILLS} connections killed mid-stream under load leave nothing behind`, async () => {
+test(`${KILLS} connections killed mid-stream under load leave nothing behind`, {
+  timeout: patience(120_000),
+}, async () => {
   const server = await startServer({ logLevel: 'warn' });
   const choose = random(seedForTest());
 
@@ -90,4 +93,4 @@ test(`${KILLS} connections killed mid-stream under load leave nothing behind`, a
   expect(counters.endedBeforeAbort).toBe(0);
   expect(counters.truncated).toBe(0);
   await eventually('descriptors are closed', () => server.openDescriptors() <= descriptors);
-}, 120_000);
+});

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { type EchoMessage, type EchoReply, echoClient, openChat } from '../support/echo-client.js';
 import { decodeEcho, echoFrame } from '../support/echo-wire.js';
+import { patience } from '../support/patience.js';
 import { Flag, FrameType, RawPeer, rawFrame } from '../support/raw-peer.js';
 import { startRelay } from '../support/relay.js';
 import { type Random, random, seedForTest } from '../support/seed.js';
@@ -70,7 +71,9 @@ async function smallServer(): Promise<TestServer> {
   return startServer({ limits: { ringBuffers: 16 }, logLevel: 'warn' });
 }
 
-test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', async () => {
+test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', {
+  timeout: patience(120_000),
+}, async () => {
   const server = await smallServer();
   const start = await server.stats();
   const relay = await startRelay(server.port);
@@ -86,7 +89,7 @@ test('100 streams echo messages of 0 B to 1 MiB through a ring of 16 buffers', a
   const stats = await server.stats();
   expect(total(stats, 'ringLowestFree')).toBeLessThan(4);
   await server.backAt(start);
-}, 120_000);
+});
 
 test('frames of every small size, cut and padded, arrive as one stream of messages', async () => {
   const server = await smallServer();

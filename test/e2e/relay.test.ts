@@ -9,6 +9,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Content } from '../support/content.js';
 import { eventually } from '../support/eventually.js';
 import { type OurClient, ourConnection } from '../support/our-client.js';
+import { patience } from '../support/patience.js';
 import { MIB } from '../support/probes.js';
 import { startRelay } from '../support/relay.js';
 import { type Random, random, seedForTest } from '../support/seed.js';
@@ -279,12 +280,14 @@ async function relayed(value: number): Promise<void> {
   await relay.exited;
 }
 
-test('whatever the timing and the windows, all arrives once and in order, and little is under way', async () => {
+test('whatever the timing and the windows, all arrives once and in order, and little is under way', {
+  timeout: patience(120_000),
+}, async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer(), (value) => relayed(value)),
     { seed: seedForTest(), numRuns: 15, endOnFailure: true },
   );
-}, 120_000);
+});
 
 test.each(['collect', 'expand', 'chat'])(
   'a long stream (%s) costs the relay no more memory than its windows',

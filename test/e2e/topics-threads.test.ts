@@ -8,6 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
 import { statusOf } from '../support/our-client.js';
+import { patience } from '../support/patience.js';
 import { numberOf } from '../support/topics.js';
 
 // As test/support/server/topics-services.ts has them.
@@ -135,7 +136,7 @@ test('while a thread is busy, what has no room on the way to it is dropped and c
   ]) {
     const stream = subscriber.subscribe({ pattern: 'a.b', slowConsumer, maxPending: 100_000 });
     await stream.headers;
-    const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
+    const stalled = subscriber.publish({ topic: 'stall', messageId: `${patience(500)}` });
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (const number of range(0, count)) publish(events, number);
     await stalled;

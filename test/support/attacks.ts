@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeFields } from './hpack.js';
+import { patience } from './patience.js';
 import {
   Flag,
   FrameType,
@@ -312,7 +313,7 @@ export async function run(attack: Attack, port: number): Promise<RawPeer> {
   const peer = await RawPeer.connect(port, { keep: false, ...attack.peer });
   try {
     attack.begin?.(peer);
-    const end = performance.now() + GIVE_UP_MS;
+    const end = performance.now() + patience(GIVE_UP_MS);
     while (peer.goAway === undefined && !peer.isClosed) {
       if (performance.now() > end) throw new Error(`${attack.name}: not cut`);
       attack.more(peer);

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { onTestFinished } from 'vitest';
+import { patience } from './patience.js';
 
 export interface PublishMessage {
   readonly topic: string;
@@ -105,7 +106,7 @@ export function publish(
   timeoutMs = 20_000,
 ): Promise<PublishReply> {
   return new Promise((resolve, reject) => {
-    client.publish(message, { deadline: Date.now() + timeoutMs }, (error, reply) =>
+    client.publish(message, { deadline: Date.now() + patience(timeoutMs) }, (error, reply) =>
       error === null ? resolve(reply!) : reject(error),
     );
   });

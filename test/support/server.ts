@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { ConnectionStats } from 'millrace';
 import { onTestFailed, onTestFinished } from 'vitest';
 import { eventually } from './eventually.js';
+import { patience } from './patience.js';
 import { openDescriptors, residentBytes } from './probes.js';
 import type {
   Answered,
@@ -97,8 +98,8 @@ export class ServerProcess {
             reject(new Error(`the server ended before it logged ${what}`));
         };
         timer = setTimeout(
-          () => reject(new Error(`no log line within ${timeoutMs} ms: ${what}`)),
-          timeoutMs,
+          () => reject(new Error(`no log line within ${patience(timeoutMs)} ms: ${what}`)),
+          patience(timeoutMs),
         );
         this.#lineWaiters.add(look);
         look();

@@ -10,13 +10,14 @@ import { eventually } from '../../support/eventually.js';
 import { encodeFields } from '../../support/hpack.js';
 import { startNegative } from '../../support/negative-server.js';
 import { ourClient, ourConnection, statusOf } from '../../support/our-client.js';
+import { patience } from '../../support/patience.js';
 import { Flag, FrameType, Reset, rawFrame, word } from '../../support/raw-peer.js';
 import { startServer } from '../../support/server.js';
 
 const MAX_CONCURRENT_STREAMS = 3;
 const SETTINGS = rawFrame(FrameType.SETTINGS, 0, 0);
 const LAST_STREAM = 2 ** 31 - 1;
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = patience(20_000);
 
 /** Does the same to every connection; counts them. */
 async function hostile(harm: (socket: Socket) => void): Promise<{ port: number; met: Socket[] }> {

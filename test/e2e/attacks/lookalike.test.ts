@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { attacks, run } from '../../support/attacks.js';
+import { patience } from '../../support/patience.js';
 import { startServer } from '../../support/server.js';
 import { http2Total, total } from '../../support/stats.js';
 
@@ -46,7 +47,7 @@ function lookalike(): string | undefined {
 }
 
 test(`grpc-go with PINGs, hedging and 5 % of its calls cancelled, for ${SECONDS} s`, {
-  timeout: SECONDS * 1000 + 120_000,
+  timeout: patience(SECONDS * 1000 + 120_000),
 }, async ({ skip }) => {
   const program = lookalike();
   if (program === undefined) return skip('Go is not installed');
