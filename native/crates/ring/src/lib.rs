@@ -221,8 +221,8 @@ pub trait Driver {
     /// The receive buffers.
     fn buffers(&self) -> &BufferGroup;
 
-    /// Gives released buffers back, re-arms receives that wait for buffers (in turn, at most a
-    /// quarter of the free buffers at a time) and enters the kernel once.
+    /// Gives released buffers back, re-arms receives that wait for buffers (in turn, at most one for
+    /// four free buffers, and fewer where each fills more) and enters the kernel once.
     ///
     /// # Errors
     /// Only what makes the driver unusable.

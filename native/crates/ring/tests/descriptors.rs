@@ -17,6 +17,7 @@ fn accepting_goes_on_when_descriptors_come_back() {
     let before = limit_descriptors(200);
     for tier in TIERS {
         run(tier);
+        stop(tier);
     }
     limit_descriptors(before);
 }
@@ -54,6 +55,41 @@ fn run(tier: Tier) {
     turns.driver.close(sockets.pop().unwrap());
     accept(&mut turns, 1);
     assert!(turns.driver.counters().accept_failures >= 2);
+}
+
+/// A listener that is stopped takes a connection that it was woken for, as soon as it can; else others
+/// who share it would not hear of it. It waits no longer than there are sockets whose end would help.
+fn stop(tier: Tier) {
+    for has_socket in [true, false] {
+        let Some(driver) = driver(tier, &Options::default()).filter(|_| tier.is_io_uring()) else {
+            return;
+        };
+        let mut turns = Loop::new(driver);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = turns
+            .driver
+            .listen(OwnedFd::from(listener.try_clone().unwrap()));
+        turns.turn(Duration::ZERO);
+        let served = has_socket.then(|| turns.pair(|_, _| {}));
+        turns.turn(Duration::ZERO);
+
+        let (_files, _clients) = exhaust(address, 1);
+        assert_eq!(turns.until(failure), (stopped, libc::EMFILE));
+        turns.driver.stop_listening(stopped);
+        for _ in 0..5 {
+            let completions = turns.turn(Duration::from_millis(10));
+            assert!(completions.is_empty(), "{completions:?}");
+        }
+        assert_eq!(turns.driver.is_listening(), has_socket);
+        if let Some((socket, _client)) = served {
+            turns.driver.close(socket);
+            accept(&mut turns, 1);
+            while turns.driver.is_listening() {
+                turns.turn(Duration::from_millis(10));
+            }
+        }
+    }
 }
 
 /// Makes sockets for `count` clients, takes every descriptor that is left, and connects them.

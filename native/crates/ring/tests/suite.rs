@@ -42,6 +42,7 @@ suite! {
     reports_one_completion_at_a_time,
     a_tiny_group_parks_and_recovers,
     a_group_that_nobody_releases_stays_quiet,
+    few_receives_end_for_want_of_buffers,
     a_paused_socket_pushes_back_and_resumes,
     pausing_at_random_loses_nothing,
     levels_follow_the_held_buffers,
@@ -126,6 +127,43 @@ fn a_tiny_group_parks_and_recovers(tier: Tier) {
     // A bundle that empties the group ends without ENOBUFS.
     assert!(tier == Tier::Bundle || counters.enobufs > 0, "{counters:?}");
     assert_eq!(echo.turns.driver.buffers().lowest_free(), 0);
+}
+
+/// Where each could fill the whole group, no more are let go than find something.
+fn few_receives_end_for_want_of_buffers(tier: Tier) {
+    const SOCKETS: u64 = 32;
+    const BYTES: usize = 1 << 20;
+    let options = Options {
+        buffers: 64,
+        buffer_bytes: 1024,
+        ..Options::default()
+    };
+    let Some(driver) = driver(tier, &options) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let clients: Vec<TcpStream> = (0..SOCKETS).map(|_| turns.pair(|_, _| {}).1).collect();
+    let senders = clients
+        .into_iter()
+        .map(|mut client| std::thread::spawn(move || client.write_all(&vec![1; BYTES]).unwrap()));
+    let senders = senders.collect();
+    let mut ended = 0;
+    while ended < SOCKETS {
+        for completion in turns.turn(SHORT) {
+            match completion {
+                Completion::Received { buffer, .. } => turns.driver.release(buffer),
+                Completion::ReceiveEnded { error: 0, .. } => ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    join(senders);
+    let counters = turns.driver.counters();
+    assert_eq!(counters.receive_bytes, SOCKETS * BYTES as u64);
+    assert!(
+        counters.enobufs <= SOCKETS + counters.receives,
+        "{counters:?}"
+    );
 }
 
 /// Waiting for buffers must neither spin nor forget anyone.

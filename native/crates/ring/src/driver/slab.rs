@@ -95,6 +95,11 @@ impl<T> Slab<T> {
         self.places.get_mut(index as usize)?.tenant.as_mut()
     }
 
+    pub(super) fn any(&self, test: impl FnMut(&T) -> bool) -> bool {
+        let mut tenants = self.places.iter().filter_map(|place| place.tenant.as_ref());
+        tenants.any(test)
+    }
+
     /// The numbers of all tenants.
     pub(super) fn indices(&self) -> Vec<u32> {
         let places = 0..self.places.len() as u32;

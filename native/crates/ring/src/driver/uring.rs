@@ -207,6 +207,7 @@ impl Driver for Uring {
             accept: Accept::Waiting,
             stopping: false,
             cancels: 0,
+            starved: false,
             last_looks: accept::LAST_LOOKS,
         };
         let key = self.listeners.insert(listener);

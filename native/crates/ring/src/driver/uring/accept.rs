@@ -6,13 +6,15 @@ use super::Uring;
 use crate::driver::slab::Key;
 use crate::driver::socket;
 use crate::uring::{Kind, Reaped, Token, is_readable};
-use crate::{Completion, ListenerId};
+use crate::{Completion, Driver, ListenerId};
 
 pub(super) struct Listener {
     pub(super) descriptor: OwnedFd,
     pub(super) accept: Accept,
     pub(super) stopping: bool,
     pub(super) cancels: u32,
+    /// The system has nothing to accept with; looking again is of use when a socket was closed.
+    pub(super) starved: bool,
     /// How often it may still look for connections after it was stopped.
     pub(super) last_looks: u8,
 }
@@ -85,9 +87,7 @@ impl Uring {
         let goes_on =
             result >= 0 || result == -libc::ECANCELED || socket::concerns_one_connection(-result);
         if listener.stopping {
-            if !goes_on {
-                listener.last_looks = 0;
-            }
+            listener.starved = !goes_on;
             self.finish_listener(key);
         } else if goes_on {
             let interrupted = matches!(-result, libc::EINTR | libc::EAGAIN);
@@ -108,22 +108,43 @@ impl Uring {
     ///
     /// Others may wait at the same listener, and for each connection the kernel wakes one of all
     /// that wait. An accept that is cancelled after it was woken takes nothing, and wakes nobody in
-    /// its place; so does one that failed. What waits then is taken here. Whatever comes later
-    /// wakes somebody else, since this no longer waits. The accept is cancelled at once, as it
-    /// would wait where another one was faster.
+    /// its place; so does one that failed. What waits then is taken here, if need be as soon as a
+    /// socket that is closed leaves a descriptor for it. Whatever comes later wakes somebody else,
+    /// since this no longer waits. The accept is cancelled at once, as it would wait where another
+    /// one was faster.
     pub(super) fn finish_listener(&mut self, key: Key) {
         let listener = &mut self.listeners[key.index];
         if !listener.stopping || listener.accept == Accept::Armed || listener.cancels > 0 {
             return;
         }
         let descriptor = listener.descriptor.as_fd();
-        if listener.last_looks > 0 && is_readable(descriptor) {
+        if listener.last_looks == 0 || !is_readable(descriptor) {
+            self.listeners.remove(key.index);
+        } else if !listener.starved {
             listener.last_looks -= 1;
             listener.accept = Accept::Armed;
             self.queue.accept(accept(key), descriptor);
             self.cancel_accept(key);
-        } else {
+        } else if !self.sockets.any(|socket| socket.descriptor.is_some()) {
+            // Nobody is left whose end would leave a descriptor.
             self.listeners.remove(key.index);
+        }
+    }
+
+    /// A socket was closed: there is a descriptor for accepting.
+    pub(super) fn feed_listeners(&mut self) {
+        for index in self.listeners.indices() {
+            let listener = &mut self.listeners[index];
+            if listener.accept != Accept::Failed {
+                continue;
+            }
+            if std::mem::take(&mut listener.starved)
+                && let Some(key) = self.listeners.key(index)
+            {
+                self.finish_listener(key);
+            } else {
+                self.retry_accept(ListenerId(index));
+            }
         }
     }
 }

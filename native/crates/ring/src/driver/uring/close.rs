@@ -1,12 +1,11 @@
 //! Cancelling, and closing once nothing is in flight.
 
 use super::Uring;
-use super::accept::Accept;
 use super::state::{Phase, Receive};
 use crate::driver::slab::Key;
 use crate::driver::socket;
 use crate::uring::{Kind, Token};
-use crate::{Completion, Driver, ListenerId, SocketId};
+use crate::{Completion, SocketId};
 
 impl Uring {
     /// Closes a socket that is to be closed, once nothing of it is in flight.
@@ -28,11 +27,7 @@ impl Uring {
         self.done.push_back(Completion::Closed {
             socket: SocketId(key.index),
         });
-        for index in self.listeners.indices() {
-            if self.listeners[index].accept == Accept::Failed {
-                self.retry_accept(ListenerId(index));
-            }
-        }
+        self.feed_listeners();
     }
 
     /// Cancels the receive if there is one, and everything when aborting. The completion of what is

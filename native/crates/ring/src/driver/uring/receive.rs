@@ -66,18 +66,28 @@ impl Uring {
     }
 
     /// Arms what may be armed. A receive on an empty group fails at once, so there have to be free
-    /// buffers; and those that had to wait for them are let go in turn, a few at a time.
+    /// buffers; and those that had to wait for them are let go in turn, as far as there is one for
+    /// each that they are likely to fill. One bundle may fill them all, and who comes after it ends
+    /// for nothing.
     pub(super) fn arm_receives(&mut self) {
-        let free = self.buffers.free() as usize;
+        let free = self.buffers.free();
         if free == 0 {
             self.counters.parked += self.fresh.len() as u64;
             self.parked.append(&mut self.fresh);
             return;
         }
-        for _ in 0..self.parked.len().min((free / 4).max(1)) {
-            if let Some(key) = self.parked.pop_front() {
-                self.arm(key);
+        let mut room = free;
+        while let Some(&key) = self.parked.front() {
+            let likely = match self.sockets.get(key.index) {
+                Some(socket) => socket.filled.max(FILLED_LEAST),
+                None => 0,
+            };
+            if room < free && room < likely {
+                break;
             }
+            room = room.saturating_sub(likely);
+            self.parked.pop_front();
+            self.arm(key);
         }
         while let Some(key) = self.fresh.pop_front() {
             self.arm(key);
@@ -157,9 +167,9 @@ impl Uring {
         let (done, counters) = (&mut self.done, &mut self.counters);
         counters.receives += 1;
         counters.receive_bytes += u64::from(length);
-        let (mut neighbour, mut shuffled) = (first, false);
+        let (mut neighbour, mut shuffled, mut filled) = (first, false, 0);
         let taken = self.buffers.take_filled(first, length, |buffer, length| {
-            counters.receive_buffers += 1;
+            filled += 1;
             shuffled |= buffer != neighbour;
             neighbour = buffer.wrapping_add(1);
             done.push_back(Completion::Received {
@@ -168,6 +178,7 @@ impl Uring {
                 length,
             });
         });
+        counters.receive_buffers += u64::from(filled);
         counters.receive_bundles += u64::from(length > self.buffers.buffer_bytes());
         counters.shuffled_bundles += u64::from(shuffled);
         if let Err(NotFree(buffer)) = taken {
@@ -178,8 +189,13 @@ impl Uring {
                 error: libc::EIO,
             });
         }
-        if self.sockets[key.index].phase != Phase::Open {
+        let socket = &mut self.sockets[key.index];
+        socket.filled = filled.max(socket.filled / 2);
+        if socket.phase != Phase::Open {
             self.discard_done(id);
         }
     }
 }
+
+/// Buffers that a receive is taken to fill at least: it goes on with what comes meanwhile.
+const FILLED_LEAST: u32 = 4;

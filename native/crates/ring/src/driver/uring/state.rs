@@ -15,6 +15,8 @@ pub(super) struct Socket {
     pub(super) polling: bool,
     /// It stands in `fresh` or `parked`.
     pub(super) queued: bool,
+    /// Buffers that its receives filled lately, each.
+    pub(super) filled: u32,
     /// Its receive was armed before.
     pub(super) armed_before: bool,
     /// Where the connect in flight goes to.
@@ -62,6 +64,7 @@ impl Socket {
             receive: Receive::Waiting,
             polling: false,
             queued: false,
+            filled: 0,
             armed_before: false,
             connecting: None,
             outbox: Outbox::default(),
