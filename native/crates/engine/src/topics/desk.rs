@@ -439,16 +439,13 @@ impl Topics {
         let parts = route.parts.iter().zip(&route.matches.parts);
         let members = route.groups.iter().zip(&route.matches.groups);
         let members = members.flat_map(|(places, group)| places.iter().zip(&group.members));
-        for (place, part) in parts.chain(members) {
-            if matches!(place, Place::Here(_)) || part.blocking.is_empty() {
-                continue;
-            }
-            for standing in &part.standings {
-                if standing.blocks() && standing.is_at_bound() && standing.waited(now) >= timeout {
-                    space.cut(standing);
-                }
-            }
-        }
+        let away = parts
+            .chain(members)
+            .filter(|(place, part)| matches!(place, Place::Away(_)) && !part.blocking.is_empty());
+        let standings = away.flat_map(|(_, part)| &part.standings);
+        space.cut(standings.filter(|standing| {
+            standing.blocks() && standing.is_at_bound() && standing.waited(now) >= timeout
+        }));
         // What leaves in between begins the time anew: so it is at most this much late.
         self.route(topic)
             .is_some_and(|route| route.matches.room() == Some(0))
@@ -660,16 +657,14 @@ impl Event<'_> {
     /// There was no room on the way: what that means is for each subscriber's policy to say.
     #[cold]
     fn refuse(&mut self, part: &Part, lane: &Lane) {
-        let (mut overrun, mut missed) = (false, 0);
+        let (mut late, mut overrun, mut missed) = (false, false, 0);
+        let (now, timeout) = (monotonic(), self.space.options.block_timeout_ms);
         for standing in &part.standings {
             match standing.policy {
                 _ if standing.replays(self.arrival) => {}
                 SlowConsumer::Block => {
                     standing.run_short();
-                    // For a publisher that does not wait.
-                    if standing.waited(monotonic()) >= self.space.options.block_timeout_ms {
-                        self.space.cut(standing);
-                    }
+                    late |= standing.waited(now) >= timeout;
                 }
                 SlowConsumer::Disconnect => {
                     standing.overrun();
@@ -680,6 +675,15 @@ impl Event<'_> {
                     missed += 1;
                 }
             }
+        }
+        if late {
+            // For a publisher that does not wait.
+            let standings = part.standings.iter();
+            self.space.cut(standings.filter(|standing| {
+                standing.blocks()
+                    && !standing.replays(self.arrival)
+                    && standing.waited(now) >= timeout
+            }));
         }
         self.missed += missed;
         if missed > 0 {
@@ -731,7 +735,7 @@ fn frame(message: &[u8], sequence_tag: u32, sequence: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{os::unix::net::UnixStream, sync::atomic::AtomicU32};
 
     use millrace_fanout::Retention;
 
@@ -809,6 +813,47 @@ mod tests {
             let dropped = u64::from(policy == SlowConsumer::DropOldest);
             assert_eq!((later.missed, lost()), (dropped, true), "{policy:?}");
         }
+    }
+
+    #[test]
+    fn subscribers_that_are_cut_off_together_are_looked_for_once() {
+        const SUBSCRIBERS: u32 = 1_000;
+        let options = TopicsOptions {
+            block_timeout_ms: 0,
+            retention: None,
+            ..TopicsOptions::default()
+        };
+        let topics = Topics::open("cut", &options).unwrap();
+        let (bell, _heard) = UnixStream::pair().unwrap();
+        let seat = Seat::new(&Arc::new(bell));
+        let space = topics.space();
+        let registrations: Vec<_> = (0..SUBSCRIBERS)
+            .map(|call| {
+                let standing = Standing::new(SlowConsumer::Block, 1, false);
+                let registered = space.register("a", None, standing, &seat, call);
+                registered.unwrap_or_else(|error| panic!("{error}"))
+            })
+            .collect();
+        let wakes = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&wakes);
+        topics.on_writable(Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+        let topic = topics.topic("a").unwrap();
+        assert_eq!(
+            topics.publish(topic, b"", Retain::No).delivered,
+            SUBSCRIBERS
+        );
+        assert_eq!(topics.judge(topic), None);
+        assert!(seat.take_overrun());
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert!(registrations.iter().all(|each| each.standing().is_cut()));
+        assert_eq!(topics.publish(topic, b"", Retain::No).delivered, 0);
+        let disconnected = &space.counters.disconnected;
+        assert_eq!(disconnected.load(Ordering::Relaxed), SUBSCRIBERS.into());
+        // Their places are free once, when their calls are over.
+        drop(registrations);
+        assert_eq!(space.subscriptions(), 0);
     }
 
     #[test]

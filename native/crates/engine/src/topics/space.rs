@@ -354,32 +354,35 @@ impl Space {
         })
     }
 
-    /// Ends a subscription for which publishers have waited for too long. Its engine, which may be busy or
-    /// dead, is told to end the call; its place is free when that is over.
+    /// Ends subscriptions for which publishers have waited for too long. Their engines, which may be busy or
+    /// dead, are told to end the calls; their places are free when that is over.
     #[cold]
-    pub(crate) fn cut(&self, standing: &Arc<Standing>) {
-        if !standing.cut() {
+    pub(crate) fn cut<'a>(&self, standings: impl Iterator<Item = &'a Arc<Standing>>) {
+        let count = standings.filter(|standing| standing.cut()).count();
+        if count == 0 {
             return;
         }
-        self.counters.disconnected.fetch_add(1, Ordering::Relaxed);
+        let disconnected = &self.counters.disconnected;
+        disconnected.fetch_add(count as u64, Ordering::Relaxed);
         let mut state = self.state();
         let State {
             routes,
             subscribers,
             ..
         } = &mut *state;
-        let found = subscribers.iter_mut().find(|each| {
-            each.as_ref()
-                .is_some_and(|each| Arc::ptr_eq(&each.standing, standing))
-        });
-        // Without one the call has just ended.
-        let Some(Subscriber { seat, id, .. }) = found.and_then(Option::take) else {
-            return;
-        };
-        routes.unsubscribe(id);
+        // One look at all of them, however many go. Whose call has just ended is not there any more.
+        let gone: Vec<Subscriber> = subscribers
+            .iter_mut()
+            .filter_map(|each| each.take_if(|each| each.standing.is_cut()))
+            .collect();
+        for subscriber in &gone {
+            routes.unsubscribe(subscriber.id);
+        }
         self.publish_version(&state);
         drop(state);
-        seat.note_overrun();
+        for subscriber in gone {
+            subscriber.seat.note_overrun();
+        }
         self.wake_publishers();
     }
 
