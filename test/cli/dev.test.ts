@@ -276,6 +276,15 @@ test('the end of the supervisor is the end of the program', async () => {
   );
 });
 
+test('Ctrl-C while the program starts', async () => {
+  const cwd = echoProject({ 'src/main.ts': "console.log('begins'); setInterval(() => {}, 1000);" });
+  const { says, output, child } = await dev(cwd);
+  await says(/begins/);
+  child.kill('SIGINT');
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(output.stderr).toBe('');
+});
+
 test('no entry', async () => {
   const cwd = project({});
   const { code, stderr } = await millrace(['dev'], { cwd });

@@ -83,9 +83,8 @@ export class Supervisor {
     this.#children.add(child);
     this.#starting = child;
     createInterface({ input: child.stdout! }).on('line', this.#line);
-    const exited = once(child, 'exit').then(([code, signal]) => {
+    const exited = endOf(child).then((how) => {
       this.#children.delete(child);
-      const how = signal === null ? `exit code ${code}` : String(signal);
       if (this.#current === child) {
         this.#current = undefined;
         if (!this.#ending) this.#line(`the program ended (${how}); a change starts it again`);
@@ -93,9 +92,11 @@ export class Supervisor {
       ended();
       return how;
     });
-    const listening = once(child, 'message').then(() => {
-      child.on('message', (report) => this.#stats(report as StatsReport));
-      return undefined;
+    const listening = new Promise<undefined>((resolve) => {
+      child.once('message', () => {
+        child.on('message', (report) => this.#stats(report as StatsReport));
+        resolve(undefined);
+      });
     });
     const outcome = Promise.race([listening, exited]).then((failure) => {
       // Another one was started instead.
@@ -165,4 +166,14 @@ export class Supervisor {
       }),
     );
   }
+}
+
+/** How a process ended, or that it never began. */
+function endOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    child.on('error', ({ message }) => {
+      if (child.pid === undefined) resolve(`it cannot be started: ${message}`);
+    });
+  });
 }
