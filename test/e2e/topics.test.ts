@@ -7,6 +7,7 @@ import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
 import { statusOf } from '../support/our-client.js';
+import { MIB } from '../support/probes.js';
 import {
   eventsOf,
   numberOf,
@@ -75,6 +76,31 @@ describe('who gets what', () => {
     }
     expect(got).toEqual(range(0, 50));
     expect(events.stats()).toMatchObject({ topics: 10, topicsForgotten: 40 });
+  });
+
+  test('topics that were published to once leave no memory behind', async () => {
+    const { server, events, publish, emptied } = await topicsServer(
+      {},
+      { limits: { topics: 1000 }, retention: { count: 1000 } },
+    );
+    const stream = subscriber(server).subscribe({ pattern: 'watched' });
+    await stream.headers;
+    let number = 0;
+    const name = 'x'.repeat(200);
+    const round = async () => {
+      for (const _ of range(0, 100)) {
+        for (const __ of range(0, 1000)) publish(`rooms.${name}.${number}`, number++);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    await round();
+    const before = process.memoryUsage().rss;
+    for (const _ of range(0, 3)) await round();
+    // Names alone would be 60 MB, on each side.
+    expect((process.memoryUsage().rss - before) / MIB).toBeLessThan(40);
+    expect(events.stats()).toMatchObject({ topics: 1000, topicsForgotten: number - 1000 });
+    stream.cancel();
+    await emptied();
   });
 
   test('of a queue group one member gets an event, in turn', async () => {
