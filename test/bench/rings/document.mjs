@@ -1,7 +1,7 @@
 // The figures as Markdown, and their place in docs/rings.md.
 
 import { medianOf, quantile } from '../statistics.mjs';
-import { BUFFERS, CONNECTIONS, modes, packets } from './modes.mjs';
+import { alone, BUFFERS, compared, copying, modes, packets, together } from './modes.mjs';
 
 /** @typedef {import('./main.mjs').Entry} Entry */
 
@@ -30,7 +30,7 @@ export function documented(document, figures) {
  * @property {number} packet
  * @property {[mode: string, base: string]} modes
  * @property {number} least
- * @property {number} [connections] not the usual ones
+ * @property {(packet: number) => import('./measure.mjs').Load} [load] not the usual one
  */
 
 /** @type {Bar[]} */
@@ -49,7 +49,7 @@ const bars = [
     modes: /** @type {[string, string]} */ (['multishot-serialised', 'single-serialised']),
   })),
   {
-    ...{ title: 'the same on one connection', packet: 128, least: 1.08, connections: 1 },
+    ...{ title: 'the same on one connection', packet: 128, least: 1.08, load: alone },
     modes: ['multishot-serialised', 'single-serialised'],
   },
   ...packets.map((packet) => ({
@@ -66,13 +66,13 @@ const bars = [
  * @param {number} run.milliseconds
  */
 export function report({ machine, entries, rounds, milliseconds }) {
-  /** @param {number} packet @param {string} mode @param {Entry['by']} [by] @param {number} [connections] */
-  const of = (packet, mode, by = 'millrace', connections = CONNECTIONS) =>
-    select(entries, { packet, connections, copies: false }, mode, by);
+  /** @param {number} packet @param {string} mode @param {Entry['by']} [by] @param {Bar['load']} [load] */
+  const of = (packet, mode, by = 'millrace', load = compared) =>
+    select(entries, load(packet), mode, by);
   const measured = packets.filter((packet) => entries.some((entry) => entry.packet === packet));
   const sections = [
     machine.map((line) => `- ${line}`).join('\n'),
-    `${CONNECTIONS} connections, one way; the proxy on one core, the load on another. ${rounds} rounds of ${milliseconds} ms for each figure, ours and liburing's in turns. Medians; in brackets the lowest and the highest round. MB are 10⁶ bytes. Buffers of the packet's size: ${BUFFERS} for all connections here, ${BUFFERS} for each of them in liburing's proxy. The load's core was busy to at most ${percent(Math.max(...entries.filter((entry) => !entry.copies).map((entry) => entry.loadBusy)))}. In the first round of each mode all bytes arrived; ${gigabytes(entries)} were compared.`,
+    `${compared(0).connections} connections, one way, each with a thread of its own in both programs; all threads on one core, the load on another. ${rounds} rounds of ${milliseconds} ms for each figure, ours and liburing's in turns. Medians; in brackets the lowest and the highest round. MB are 10⁶ bytes. ${BUFFERS} receive buffers of the packet's size for each connection; here of 16 KiB 32. The load's core was busy to at most ${percent(Math.max(...entries.filter((entry) => !entry.copies).map((entry) => entry.loadBusy)))}. In the first round of each mode all bytes arrived; ${gigabytes(entries)} were compared.`,
     "![MB/s by mode, ours beside liburing's proxy](pictures/rings.svg)",
   ];
   for (const packet of measured) {
@@ -101,9 +101,9 @@ export function report({ machine, entries, rounds, milliseconds }) {
     );
   }
   /** @param {Bar} bar @param {Entry['by']} [by] */
-  const sides = ({ packet, modes: [mode, base], connections }, by) => ({
-    after: of(packet, mode, by, connections),
-    before: of(packet, base, by, connections),
+  const sides = ({ packet, modes: [mode, base], load }, by) => ({
+    after: of(packet, mode, by, load),
+    before: of(packet, base, by, load),
   });
   const judged = bars.filter((bar) => {
     const { after, before } = sides(bar);
@@ -128,19 +128,42 @@ export function report({ machine, entries, rounds, milliseconds }) {
       ),
     );
   }
-  const alone = { packet: Math.min(...measured), connections: 1, copies: false };
-  const one = modes.filter(({ name }) => select(entries, alone, name, 'millrace').length > 0);
+  const served = measured.flatMap((packet) =>
+    modes.map((mode) => ({
+      ...{ packet, mode, found: of(packet, mode.name, 'millrace', together) },
+      apart: of(packet, mode.name),
+    })),
+  );
+  if (served.some(({ found }) => found.length > 0)) {
+    sections.push(
+      '### One thread for all connections, as in a server',
+      lines(
+        [
+          ...['receive', 'send', 'packet, B', 'MB/s', 'CPU per packet, ns'],
+          ...['system calls per packet', '÷ a thread for each, MB/s', 'by CPU time'],
+        ],
+        served
+          .filter(({ found }) => found.length > 0)
+          .map(({ packet, mode: { receive, send }, found, apart }) => [
+            ...[receive, send, packet.toLocaleString('en'), rate(found), cpu(found), calls(found)],
+            ...[ratio(found, apart, speed), ratio(found, apart, thrift)],
+          ]),
+      ),
+    );
+  }
+  const single = alone(Math.min(...measured));
+  const one = modes.filter(({ name }) => select(entries, single, name, 'millrace').length > 0);
   if (one.length > 0) {
     sections.push(
-      `### One connection, packets of ${alone.packet.toLocaleString('en')} B`,
+      `### One connection, packets of ${single.packet.toLocaleString('en')} B`,
       lines(
         [
           ...['receive', 'send', 'MB/s', 'CPU per packet, ns'],
           ...["liburing's, MB/s", 'CPU per packet, ns', "ours ÷ liburing's, MB/s", 'by CPU time'],
         ],
         one.map(({ name, receive, send }) => {
-          const ours = select(entries, alone, name, 'millrace');
-          const theirs = select(entries, alone, name, 'liburing');
+          const ours = select(entries, single, name, 'millrace');
+          const theirs = select(entries, single, name, 'liburing');
           return [
             ...[receive, send, rate(ours), cpu(ours), rate(theirs), cpu(theirs)],
             ...[ratio(ours, theirs, speed), ratio(ours, theirs, thrift)],
@@ -149,7 +172,7 @@ export function report({ machine, entries, rounds, milliseconds }) {
       ),
     );
   }
-  const heavy = { packet: Math.max(...measured), connections: CONNECTIONS, copies: true };
+  const heavy = copying(Math.max(...measured));
   const copied = modes.filter(({ name }) => select(entries, heavy, name, 'millrace').length > 0);
   if (copied.length > 0) {
     sections.push(
@@ -186,6 +209,7 @@ export function select(entries, load, mode, by) {
     (entry) =>
       entry.packet === load.packet &&
       entry.connections === load.connections &&
+      entry.threads === load.threads &&
       entry.copies === load.copies &&
       entry.mode === mode &&
       entry.by === by,

@@ -7,8 +7,8 @@
 //
 // Without LIBURING_PROXY, a built program, the columns of liburing stay empty and nothing is written.
 //
-// A proxy on one core receives packets on 8 connections and sends each on; the load, both ends of it, is
-// on another core. Ours and theirs take turns, mode by mode, and every figure is the median of its
+// A proxy on one core receives packets on 8 connections, with a thread for each, and sends each on; the
+// load, both ends of it, is on another core. Ours and theirs take turns, mode by mode, and every figure is the median of its
 // rounds. The load compares samples with what has to stand at their place, and in the first round of each
 // mode waits for the last byte; wrong or missing bytes end the benchmark.
 
@@ -19,7 +19,7 @@ import { machine } from '../machine.mjs';
 import { pinned } from '../processes.mjs';
 import { documented, report, select } from './document.mjs';
 import { measure, ourProxy, theirProxy } from './measure.mjs';
-import { CONNECTIONS, modes, packets } from './modes.mjs';
+import { alone, compared, copying, modes, packets, together, togetherModes } from './modes.mjs';
 import { plot } from './plot.mjs';
 
 /** @typedef {import('./measure.mjs').Figure} Figure */
@@ -64,36 +64,35 @@ async function compare(ours) {
   }
   /** @type {Entry[]} */
   const entries = [];
-  /** @param {Load} load @param {import('./modes.mjs').Mode[]} compared */
-  const rows = async (load, compared) => {
-    const { packet, connections, copies } = load;
-    say(`${packet} B, ${connections} connections${copies ? ', a load that copies' : ''}`);
+  /** @param {Load} load @param {import('./modes.mjs').Mode[]} measured */
+  const rows = async (load, measured) => {
+    const { packet, connections, threads, copies } = load;
+    const how = copies ? ', a load that copies' : '';
+    say(`${packet} B, ${connections} connections, ${threads} threads${how}`);
     for (let round = 0; round < rounds; round++) {
       const seconds = Math.round((performance.now() - started) / 1000);
-      say(`  ${seconds} s: round ${round + 1} of ${rounds}, ${compared.length} modes`);
-      for (const mode of compared) await pair(ours, mode, load, round, entries);
+      say(`  ${seconds} s: round ${round + 1} of ${rounds}, ${measured.length} modes`);
+      for (const mode of measured) await pair(ours, mode, load, round, entries);
     }
-    for (const mode of compared) {
+    for (const mode of measured) {
       for (const by of /** @type {const} */ (['millrace', 'liburing'])) {
         const found = select(entries, load, mode.name, by);
         if (found.length > 0) say(`  ${mode.name.padEnd(21)} ${by.padEnd(9)} ${inWords(found)}`);
       }
     }
   };
-  for (const packet of chosenPackets) {
-    await rows({ packet, connections: CONNECTIONS, copies: false }, chosenModes);
-  }
   /** @param {...string} names */
   const only = (...names) => chosenModes.filter(({ name }) => names.includes(name));
+  for (const packet of chosenPackets) {
+    await rows(compared(packet), chosenModes);
+    await rows(together(packet), only(...togetherModes));
+  }
   const [smallest, largest] = [Math.min(...chosenPackets), Math.max(...chosenPackets)];
   await rows(
-    { packet: smallest, connections: 1, copies: false },
+    alone(smallest),
     only('single-serialised', 'multishot-serialised', 'multishot-bundles', 'bundles'),
   );
-  await rows(
-    { packet: largest, connections: CONNECTIONS, copies: true },
-    only('multishot-bundles', 'bundles'),
-  );
+  await rows(copying(largest), only('multishot-bundles', 'bundles'));
 
   const written = report({ machine: machine().slice(0, 2), entries, rounds, milliseconds });
   say(`\n${written}`);
@@ -126,6 +125,7 @@ async function pair(ours, mode, load, round, entries) {
     },
     async () => {
       if (liburing === undefined || mode.theirs === undefined) return;
+      if (load.threads < load.connections) return;
       const proxy = theirProxy(liburing, mode.theirs, load);
       const figure = await measure(ours, proxy, false, load, how);
       entries.push({ ...figure, ...load, mode: mode.name, by: 'liburing', round });

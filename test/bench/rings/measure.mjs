@@ -9,6 +9,7 @@ import { BUFFERS } from './modes.mjs';
  * @typedef {object} Load
  * @property {number} packet bytes
  * @property {number} connections
+ * @property {number} threads of our proxy, which share the connections; liburing's has one for each
  * @property {boolean} copies whether it copies what it sends and receives
  */
 
@@ -80,9 +81,10 @@ export async function measure(program, proxy, ours, load, { milliseconds, drains
  * @param {string} mode
  * @param {Load} load
  */
-export function ourProxy(program, mode, { packet, connections }) {
+export function ourProxy(program, mode, { packet, connections, threads }) {
   return (/** @type {number} */ sink) => [
-    ...[program, 'serve', mode, String(packet), String(connections), String(sink)],
+    ...[program, 'serve', mode, String(packet), String(connections), String(threads)],
+    String(sink),
   ];
 }
 

@@ -43,7 +43,36 @@ export const modes = [
 /** Bytes of a packet, which are those of a receive buffer. */
 export const packets = [128, 1500, 16_384];
 
-export const CONNECTIONS = 8;
+const CONNECTIONS = 8;
 
-/** Buffers that each connection has on average, in both programs. */
+/**
+ * Both programs with a thread for each connection, since liburing's has no other way.
+ *
+ * @param {number} packet
+ * @returns {import('./measure.mjs').Load}
+ */
+export const compared = (packet) => {
+  return { packet, connections: CONNECTIONS, threads: CONNECTIONS, copies: false };
+};
+
+/**
+ * Ours with one thread, as a server has it.
+ *
+ * @param {number} packet
+ */
+export const together = (packet) => ({ ...compared(packet), threads: 1 });
+
+/** The modes that are measured on one thread for all connections, too. */
+export const togetherModes = [
+  ...['single-serialised', 'multishot-serialised', 'multishot-bundles'],
+  ...['bundles', 'bundles-packed', 'portable'],
+];
+
+/** @param {number} packet */
+export const alone = (packet) => ({ ...compared(packet), connections: 1, threads: 1 });
+
+/** @param {number} packet */
+export const copying = (packet) => ({ ...compared(packet), copies: true });
+
+/** Receive buffers that liburing's proxy has for each connection. */
 export const BUFFERS = 256;

@@ -2,7 +2,7 @@
 
 import { medianOf } from '../statistics.mjs';
 import { select } from './document.mjs';
-import { CONNECTIONS, modes, packets } from './modes.mjs';
+import { compared, modes, packets } from './modes.mjs';
 
 /** @typedef {import('./main.mjs').Entry} Entry */
 
@@ -17,7 +17,7 @@ const SCALE = WIDTH - LABEL - 90;
 export function plot(entries) {
   /** @param {number} packet @param {string} mode @param {Entry['by']} by */
   const median = (packet, mode, by) => {
-    const found = select(entries, { packet, connections: CONNECTIONS, copies: false }, mode, by);
+    const found = select(entries, compared(packet), mode, by);
     return found.length === 0
       ? undefined
       : medianOf(found.map((entry) => entry.bytesPerSecond / 1e6));

@@ -13,60 +13,37 @@ const KEPT_BYTES: usize = 8 << 20;
 /// its own made by [`Chunk::from_vec`], or a part of memory that others send, too, made by
 /// [`Chunk::from_shared`] or [`Chunk::part_of`]. Its address never changes while it lives.
 /// Dropping a slab gives it back to its pool. Not `Send`.
-pub struct Chunk {
+pub struct Chunk(Memory);
+
+/// Where the bytes are. Chunks move from queue to queue, so this is small.
+enum Memory {
     /// Never grown beyond its capacity, so that the address stays.
-    bytes: Vec<u8>,
-    pool: Option<Rc<Pool>>,
-    /// The bytes, if they are shared.
-    shared: Option<(Shared, Range<usize>)>,
-}
-
-/// Memory of which several chunks send a part.
-enum Shared {
-    Bytes(Arc<[u8]>),
-    Chunk(Rc<Chunk>),
-}
-
-impl Shared {
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::Chunk(chunk) => chunk.as_slice(),
-        }
-    }
+    Slab(Vec<u8>, Rc<Pool>),
+    Owned(Vec<u8>),
+    /// A part of what others hold.
+    Shared(Arc<[u8]>, Range<usize>),
+    /// A part of a chunk that others are parts of, too.
+    Part(Rc<Chunk>, Range<usize>),
 }
 
 impl Chunk {
     /// A chunk that owns `bytes`, without a copy. It has no spare room.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            pool: None,
-            shared: None,
-        }
+        Self(Memory::Owned(bytes))
     }
 
     /// A part of bytes that others hold, without a copy. It has no spare room and is never changed.
     /// Panics if there is no such part.
     pub fn from_shared(bytes: Arc<[u8]>, part: Range<usize>) -> Self {
         assert!(part.start <= part.end && part.end <= bytes.len());
-        Self {
-            bytes: Vec::new(),
-            pool: None,
-            shared: Some((Shared::Bytes(bytes), part)),
-        }
+        Self(Memory::Shared(bytes, part))
     }
 
     /// A part of another chunk's bytes, without a copy: that one is given back when the last part of it
     /// is gone. It has no spare room and is never changed. Panics if there is no such part.
     pub fn part_of(chunk: Rc<Chunk>, part: Range<usize>) -> Self {
         assert!(part.start <= part.end && part.end <= chunk.len());
-        Self {
-            bytes: Vec::new(),
-            pool: None,
-            shared: Some((Shared::Chunk(chunk), part)),
-        }
+        Self(Memory::Part(chunk, part))
     }
 
     /// Filled bytes.
@@ -81,44 +58,52 @@ impl Chunk {
 
     /// Bytes that [`Chunk::write`] still takes.
     pub fn spare(&self) -> usize {
-        match &self.pool {
-            Some(pool) => pool.slab_bytes - self.bytes.len(),
-            None => 0,
+        match &self.0 {
+            Memory::Slab(bytes, pool) => pool.slab_bytes - bytes.len(),
+            Memory::Owned(_) | Memory::Shared(..) | Memory::Part(..) => 0,
         }
     }
 
     /// Appends. Panics if `bytes` is longer than [`Chunk::spare`].
     pub fn write(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.spare(), "a chunk never grows");
-        self.bytes.extend_from_slice(bytes);
+        if let Memory::Slab(slab, _) = &mut self.0 {
+            slab.extend_from_slice(bytes);
+        }
     }
 
     /// Takes the last bytes back, so that `length` are left. Does nothing if there are fewer.
     pub fn truncate(&mut self, length: usize) {
-        match &mut self.shared {
-            Some((_, part)) => part.end = part.end.min(part.start + length),
-            None => self.bytes.truncate(length),
+        match &mut self.0 {
+            Memory::Slab(bytes, _) | Memory::Owned(bytes) => bytes.truncate(length),
+            Memory::Shared(_, part) | Memory::Part(_, part) => {
+                part.end = part.end.min(part.start + length);
+            }
         }
     }
 
     /// The filled bytes.
     pub fn as_slice(&self) -> &[u8] {
-        match &self.shared {
-            Some((shared, part)) => &shared.as_slice()[part.clone()],
-            None => &self.bytes,
+        match &self.0 {
+            Memory::Slab(bytes, _) | Memory::Owned(bytes) => bytes,
+            Memory::Shared(bytes, part) => &bytes[part.clone()],
+            Memory::Part(chunk, part) => &chunk.as_slice()[part.clone()],
         }
     }
 
     /// The filled bytes, to patch what was written; none of those that are shared.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        match &mut self.0 {
+            Memory::Slab(bytes, _) | Memory::Owned(bytes) => bytes,
+            Memory::Shared(..) | Memory::Part(..) => &mut [],
+        }
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            pool.give_back(std::mem::take(&mut self.bytes));
+        if let Memory::Slab(bytes, pool) = &mut self.0 {
+            pool.give_back(std::mem::take(bytes));
         }
     }
 }
@@ -158,11 +143,7 @@ impl ChunkPool {
         let slab = self.pool.free.borrow_mut().pop();
         let bytes = slab.unwrap_or_else(|| Vec::with_capacity(self.pool.slab_bytes));
         self.pool.taken.set(self.pool.taken.get() + 1);
-        Chunk {
-            bytes,
-            pool: Some(Rc::clone(&self.pool)),
-            shared: None,
-        }
+        Chunk(Memory::Slab(bytes, Rc::clone(&self.pool)))
     }
 
     /// Bytes of a slab.

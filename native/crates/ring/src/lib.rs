@@ -193,7 +193,9 @@ pub trait Driver {
     /// Receives again after [`Driver::pause`].
     fn resume(&mut self, socket: SocketId);
 
-    /// Sends the first `count` chunks, which are taken out of `chunks`, in order.
+    /// Sends the first `count` chunks, which are taken out of `chunks`, in order. What stays there is
+    /// to be sent as soon as this is answered: a last segment that is not full may wait for it, at
+    /// most as long as tcp(7) says of `MSG_MORE` (200 ms).
     ///
     /// Precondition: no send is in flight on the socket, that is, every earlier send was answered
     /// by [`Completion::Sent`]. Panics otherwise.

@@ -3,7 +3,8 @@
 //! end of any such proxy, this one or another: it sends, receives, compares and measures.
 //!
 //! ```text
-//! proxy serve MODE PACKET CONNECTIONS SINK_PORT      prints its port, later one line of counters
+//! proxy serve MODE PACKET CONNECTIONS THREADS SINK_PORT
+//!                                                    prints its port, later one line of counters
 //! proxy load CONNECTIONS WARM_UP_MS MEASURE_MS [copies] [drains]
 //!                                                    prints its port, reads "PORT PID" of the proxy,
 //!                                                    prints one line of figures
@@ -26,7 +27,13 @@ fn main() {
         Some("serve") => {
             let mode = serve::Mode::named(&arguments[1]);
             let (packet, connections) = (number(2) as u32, number(3) as usize);
-            serve::run(&mode, packet, connections, number(4) as u16);
+            serve::run(
+                mode,
+                packet,
+                connections,
+                number(4) as usize,
+                number(5) as u16,
+            );
         }
         Some("load") => {
             let has = |habit: &str| arguments.iter().any(|word| word == habit);

@@ -2,12 +2,9 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{OwnedFd, RawFd};
 
 use millrace_ring::{Chunk, Completion, Counters, Driver, DriverChoice, Options, SocketId, select};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 /// How packets are given to the driver.
@@ -22,6 +19,7 @@ enum Sends {
 }
 
 /// What is switched.
+#[derive(Clone, Copy)]
 pub(crate) struct Mode {
     driver: DriverChoice,
     multishot: bool,
@@ -81,15 +79,21 @@ impl Mode {
     }
 }
 
-/// Chunks given to one send at most; the driver commits that many at once.
-const CHUNKS: usize = 64;
+/// Chunks given to one send at most; the driver commits that many to a bundle.
+const CHUNKS: usize = 256;
 /// Bytes of a packed chunk, as in the engine.
 const PACKED_BYTES: u32 = 16 * 1024;
-/// Receive buffers of all connections together, which is what liburing's proxy has for each of them. A
-/// buffer is free again once its bytes were copied into a chunk, so more would only be colder.
+/// Receive buffers of a thread at most: what liburing's proxy has for each connection.
 const BUFFERS: u16 = 256;
+/// Their bytes at most. A buffer is free again once its bytes were copied into a chunk, so more would
+/// only be colder.
+const BUFFERS_BYTES: u32 = 512 * 1024;
 /// Packets of one connection that wait before its receive is paused; it goes on at half of them.
 const WAITING: u64 = 256;
+/// Their bytes at most, so that they are still in a cache when they leave.
+const WAITING_BYTES: u64 = 256 * 1024;
+/// How long a thread sleeps at most.
+const PATIENCE_MS: i32 = 1000;
 
 /// One connection to another.
 struct Lane {
@@ -106,9 +110,30 @@ struct Lane {
     touched: bool,
 }
 
-pub(crate) fn run(mode: &Mode, packet: u32, connections: usize, sink: u16) {
+/// Takes `connections`, gives each of `threads` as many, and forwards until all have ended.
+pub(crate) fn run(mode: Mode, packet: u32, connections: usize, threads: usize, sink: u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("its address").port());
+    let share = connections / threads;
+    let forwarders: Vec<_> = (0..threads)
+        .map(|_| {
+            let accepted: Vec<OwnedFd> = (0..share)
+                .map(|_| listener.accept().expect("a connection").0.into())
+                .collect();
+            std::thread::spawn(move || forward(&mode, packet, accepted, sink))
+        })
+        .collect();
+    let mut totals = Totals::default();
+    for forwarder in forwarders {
+        totals.add(&forwarder.join().expect("a thread that does not panic"));
+    }
+    report(&totals);
+}
+
+/// Forwards until every connection has ended.
+fn forward(mode: &Mode, packet: u32, accepted: Vec<OwnedFd>, sink: u16) -> Totals {
     let options = Options {
-        buffers: BUFFERS,
+        buffers: BUFFERS.min((BUFFERS_BYTES / packet.next_power_of_two()) as u16),
         buffer_bytes: packet,
         receive_bundles: mode.receive_bundles,
         receive_multishot: mode.multishot,
@@ -120,33 +145,24 @@ pub(crate) fn run(mode: &Mode, packet: u32, connections: usize, sink: u16) {
         ..Options::default()
     };
     let mut driver = select(mode.driver, &options).expect("the driver").driver;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    println!("{}", listener.local_addr().expect("its address").port());
-    driver.listen(OwnedFd::from(listener));
-
-    let mut poll = Poll::new().expect("a poll");
-    let mut events = Events::with_capacity(4);
-    let descriptor = driver.descriptor();
-    poll.registry()
-        .register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE)
-        .expect("the driver's descriptor");
-
+    let connections = accepted.len();
     let mut proxy = Proxy {
         sends: mode.sends,
-        sink,
         lanes: Vec::new(),
         lane_of: Vec::new(),
         touched: Vec::new(),
         closed: 0,
-        waiting_most: WAITING * u64::from(packet),
+        waiting_most: WAITING_BYTES.min(WAITING * u64::from(packet)),
     };
+    for descriptor in accepted {
+        proxy.open(driver.as_mut(), descriptor, sink);
+    }
     let (mut out, mut waits) = (Vec::with_capacity(1024), 0u64);
     while proxy.closed < 2 * connections {
         driver.submit().expect("submit");
         if !driver.has_completions() {
             waits += 1;
-            // Completions made for this thread may interrupt its wait; then there are some.
-            let _ = poll.poll(&mut events, Some(Duration::from_secs(1)));
+            wait(driver.descriptor());
         }
         driver.complete(&mut out, 1024);
         for completion in out.drain(..) {
@@ -154,12 +170,24 @@ pub(crate) fn run(mode: &Mode, packet: u32, connections: usize, sink: u16) {
         }
         proxy.send(driver.as_mut());
     }
-    report(&driver.counters(), waits);
+    Totals::of(&driver.counters(), waits)
+}
+
+/// Sleeps until the driver has something. By poll(2), which leaves nothing behind that every completion
+/// would have to wake, as a registration with epoll is.
+fn wait(descriptor: RawFd) {
+    let mut descriptor = libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one descriptor is described. Completions made for this thread may interrupt its wait;
+    // then there are some.
+    unsafe { libc::poll(&raw mut descriptor, 1, PATIENCE_MS) };
 }
 
 struct Proxy {
     sends: Sends,
-    sink: u16,
     lanes: Vec<Lane>,
     /// The lane of each socket, by its number.
     lane_of: Vec<usize>,
@@ -170,30 +198,32 @@ struct Proxy {
 }
 
 impl Proxy {
+    /// Connects to the sink for an accepted connection.
+    fn open(&mut self, driver: &mut dyn Driver, accepted: OwnedFd, sink: u16) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, sink);
+        let same = socket.try_clone().expect("another descriptor");
+        let outgoing = driver
+            .connect(OwnedFd::from(socket), address.into())
+            .expect("connect");
+        // liburing's proxy leaves it to the kernel when small segments go; drivers do not.
+        same.set_tcp_nodelay(false).expect("an option of TCP");
+        self.settle(outgoing, self.lanes.len());
+        self.lanes.push(Lane {
+            incoming: None,
+            outgoing,
+            accepted: Some(accepted),
+            backlog: VecDeque::new(),
+            waiting: 0,
+            paused: false,
+            sending: false,
+            ended: false,
+            touched: false,
+        });
+    }
+
     fn handle(&mut self, driver: &mut dyn Driver, completion: Completion) {
         match completion {
-            Completion::Accepted { descriptor, .. } => {
-                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-                let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.sink);
-                let same = socket.try_clone().expect("another descriptor");
-                let outgoing = driver
-                    .connect(OwnedFd::from(socket), address.into())
-                    .expect("connect");
-                // liburing's proxy leaves it to the kernel when small segments go; drivers do not.
-                same.set_tcp_nodelay(false).expect("an option of TCP");
-                self.settle(outgoing, self.lanes.len());
-                self.lanes.push(Lane {
-                    incoming: None,
-                    outgoing,
-                    accepted: Some(descriptor),
-                    backlog: VecDeque::new(),
-                    waiting: 0,
-                    paused: false,
-                    sending: false,
-                    ended: false,
-                    touched: false,
-                });
-            }
             Completion::Connected { socket } => {
                 let lane = self.lane_of[socket.0 as usize];
                 let accepted = self.lanes[lane].accepted.take().expect("connected once");
@@ -292,24 +322,56 @@ impl Proxy {
     }
 }
 
+/// What the drivers of all threads counted.
+#[derive(Default)]
+struct Totals {
+    receives: u64,
+    packets: u64,
+    bytes: u64,
+    enobufs: u64,
+    rearms: u64,
+    sends: u64,
+    system_calls: u64,
+}
+
+impl Totals {
+    fn of(counters: &Counters, waits: u64) -> Self {
+        Self {
+            receives: counters.receives,
+            packets: counters.receive_buffers,
+            bytes: counters.receive_bytes,
+            enobufs: counters.enobufs,
+            rearms: counters.rearms,
+            sends: counters.send_bundles + counters.single_sends + counters.vectored_sends,
+            system_calls: counters.enters + waits,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.receives += other.receives;
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.enobufs += other.enobufs;
+        self.rearms += other.rearms;
+        self.sends += other.sends;
+        self.system_calls += other.system_calls;
+    }
+}
+
 /// One line of JSON.
-fn report(counters: &Counters, waits: u64) {
-    let Counters {
+fn report(totals: &Totals) {
+    let Totals {
         receives,
-        receive_buffers,
-        receive_bytes,
+        packets,
+        bytes,
         enobufs,
         rearms,
-        send_bundles,
-        single_sends,
-        vectored_sends,
-        enters,
-        ..
-    } = counters;
+        sends,
+        system_calls,
+    } = totals;
     println!(
-        "{{\"receives\":{receives},\"packets\":{receive_buffers},\"bytes\":{receive_bytes},\
-         \"enobufs\":{enobufs},\"rearms\":{rearms},\"sends\":{},\"systemCalls\":{}}}",
-        send_bundles + single_sends + vectored_sends,
-        enters + waits,
+        "{{\"receives\":{receives},\"packets\":{packets},\"bytes\":{bytes},\
+         \"enobufs\":{enobufs},\"rearms\":{rearms},\"sends\":{sends},\
+         \"systemCalls\":{system_calls}}}"
     );
 }

@@ -49,7 +49,7 @@ pub(crate) struct Uring {
     /// Copied out of the completion queue, not handled yet.
     reaped: VecDeque<Reaped>,
     /// Handled, not reported yet.
-    done: VecDeque<Completion>,
+    done: Vec<Completion>,
     /// Reported as closed; their numbers are free from the next `complete` on, when everything that
     /// was reported beside them has been handled.
     closed: Vec<u32>,
@@ -101,7 +101,7 @@ impl Uring {
             parked: VecDeque::new(),
             accepting: VecDeque::new(),
             reaped: VecDeque::new(),
-            done: VecDeque::new(),
+            done: Vec::new(),
             closed: Vec::new(),
             now: Instant::now(),
             counters: Counters::default(),
@@ -141,9 +141,9 @@ impl Uring {
             socket.receive = Receive::Ended;
             let error = -result;
             self.done
-                .push_back(Completion::ConnectFailed { socket: id, error });
+                .push(Completion::ConnectFailed { socket: id, error });
         } else {
-            self.done.push_back(Completion::Connected { socket: id });
+            self.done.push(Completion::Connected { socket: id });
             self.want_receive(key, false);
         }
     }
@@ -164,15 +164,19 @@ impl Uring {
         });
     }
 
+    /// Reports what is done, at most `max` of it; usually all, which moves none of it.
     fn report_done(&mut self, out: &mut Vec<Completion>, max: usize) {
-        while out.len() < max {
-            let Some(completion) = self.done.pop_front() else {
-                break;
-            };
+        let reported = out.len();
+        if reported == 0 && self.done.len() <= max {
+            std::mem::swap(&mut self.done, out);
+        } else {
+            let count = self.done.len().min(max.saturating_sub(reported));
+            out.extend(self.done.drain(..count));
+        }
+        for completion in &out[reported..] {
             if let Completion::Closed { socket } = completion {
                 self.closed.push(socket.0);
             }
-            out.push(completion);
         }
     }
 
@@ -300,6 +304,7 @@ impl Driver for Uring {
     }
 
     fn send(&mut self, socket: SocketId, chunks: &mut VecDeque<Chunk>, count: usize) {
+        let follows = chunks.len() > count;
         let taken = chunks.drain(..count);
         let key = self.sockets.key(socket.0);
         let Some(key) = key.filter(|key| self.sockets[key.index].phase == Phase::Open) else {
@@ -308,14 +313,14 @@ impl Driver for Uring {
         };
         let tenant = &mut self.sockets[key.index];
         if tenant.send_failed {
-            self.done.push_back(Completion::SendFailed {
+            self.done.push(Completion::SendFailed {
                 socket,
                 error: libc::EPIPE,
             });
-        } else if tenant.outbox.load(taken) {
+        } else if tenant.outbox.load(taken, follows) {
             self.start_send(key);
         } else {
-            self.done.push_back(Completion::Sent { socket, bytes: 0 });
+            self.done.push(Completion::Sent { socket, bytes: 0 });
         }
     }
 
@@ -389,12 +394,9 @@ impl Driver for Uring {
         if self.queue.is_overflowing() {
             self.counters.completion_overflows += 1;
         }
-        loop {
-            self.report_done(out, max);
-            if out.len() >= max {
-                break;
-            }
-            if !self.reap(max - out.len()) {
+        let room = max.saturating_sub(out.len());
+        while self.done.len() < room {
+            if !self.reap(room - self.done.len()) {
                 if !self.queue.wants_flush() {
                     break;
                 }
@@ -404,6 +406,7 @@ impl Driver for Uring {
                 }
             }
         }
+        self.report_done(out, max);
         !self.done.is_empty() || self.queue.has_completions() || self.queue.wants_flush()
     }
 

@@ -9,9 +9,10 @@
 
 use std::collections::VecDeque;
 
-/// Entries committed at once at most; what is committed cannot be overtaken by urgent frames.
-pub(crate) const COMMIT_ENTRIES: usize = 64;
-/// Bytes committed at once at most, but at least one entry.
+/// Entries committed at once at most: the places of a usual send ring.
+pub(crate) const COMMIT_ENTRIES: usize = 256;
+/// Bytes committed at once at most, but at least one entry; what is committed cannot be overtaken by
+/// urgent frames.
 pub(crate) const COMMIT_BYTES: u64 = 256 * 1024;
 
 /// What follows from a completion.
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn commits_by_entries_and_by_bytes_but_at_least_one() {
-        assert_eq!(account(&[1; 100]).commit(256), 64);
+        assert_eq!(account(&[1; 300]).commit(512), 256);
         assert_eq!(account(&[1; 100]).commit(8), 8);
         assert_eq!(account(&[16 * 1024; 20]).commit(64), 16);
         assert_eq!(account(&[1 << 30, 1]).commit(64), 1);

@@ -14,18 +14,22 @@ use crate::send::{Account, Outcome, Pool};
 
 /// A peer whose send took longer than this is slow to read.
 const SLOW: Duration = Duration::from_secs(1);
-/// Slices of one vectored send; as many as are committed at once.
+/// Slices of one vectored send.
 const SLICES: usize = 64;
 /// The largest chunk.
 const CHUNK_BYTES: usize = 1 << 30;
 
 /// `MSG_WAITALL`: the kernel goes on by itself after a full socket buffer, so that a short result
 /// means a broken connection. Kernels before 5.19 end there; then what is left is sent again.
-fn flags(base: Base) -> i32 {
-    match base {
-        Base::Linux6_0 => libc::MSG_WAITALL | libc::MSG_NOSIGNAL,
-        Base::Linux5_7 => libc::MSG_NOSIGNAL,
-    }
+///
+/// `MSG_MORE` where another send follows: a last segment that is not full waits for it.
+fn flags(base: Base, follows: bool) -> i32 {
+    let goes_on = match base {
+        Base::Linux6_0 => libc::MSG_WAITALL,
+        Base::Linux5_7 => 0,
+    };
+    let more = if follows { libc::MSG_MORE } else { 0 };
+    libc::MSG_NOSIGNAL | goes_on | more
 }
 
 /// How a send was made.
@@ -58,6 +62,8 @@ pub(crate) struct Outbox {
     account: Account,
     /// Bytes of the whole load.
     bytes: u64,
+    /// Another load follows at once.
+    follows: bool,
     flight: Option<Flight>,
     started: Option<Instant>,
     slow_peer: bool,
@@ -86,10 +92,12 @@ impl Outbox {
         self.flight.is_none() && self.chunks.is_empty()
     }
 
-    /// Takes chunks in; empty ones are dropped. Returns whether there is something to send.
-    pub(crate) fn load(&mut self, chunks: impl Iterator<Item = Chunk>) -> bool {
+    /// Takes chunks in, which another load `follows` at once; empty ones are dropped. Returns whether
+    /// there is something to send.
+    pub(crate) fn load(&mut self, chunks: impl Iterator<Item = Chunk>, follows: bool) -> bool {
         assert!(self.is_idle(), "a send is in flight");
         self.bytes = 0;
+        self.follows = follows;
         for chunk in chunks {
             // A result counts bytes in an i32, and the kernel sends less than 2 GiB at once.
             assert!(chunk.len() <= CHUNK_BYTES, "a chunk is at most 1 GiB");
@@ -112,7 +120,6 @@ impl Outbox {
         now: Instant,
     ) -> Way {
         let socket = Fd(socket.as_raw_fd());
-        let flags = flags(queue.base());
         self.started.get_or_insert(now);
         match self.flight.take() {
             Some(Flight::Bundle(ring)) => {
@@ -128,6 +135,7 @@ impl Outbox {
             if left_over == 0 {
                 self.account.commit(1);
             }
+            let flags = flags(queue.base(), self.follows);
             let bytes = &self.chunks[0].as_slice()[self.account.offset()..];
             let length = queue.shorten(bytes.len()) as u32;
             let entry = opcode::Send::new(socket, bytes.as_ptr(), length).flags(flags);
@@ -159,14 +167,20 @@ impl Outbox {
         let header = &raw const message.header;
         // The message is boxed and stays in `flight`, and the chunks in `chunks`, until `complete`
         // drops them.
+        let flags = flags(queue.base(), self.goes_on());
         let entry = opcode::SendMsg::new(socket, header).flags(flags as u32);
         queue.push(token, entry.build());
         self.flight = Some(Flight::Vectored { message });
         Way::Vectored
     }
 
+    /// Whether anything follows what is committed.
+    fn goes_on(&self) -> bool {
+        self.follows || self.account.waiting() > 0
+    }
+
     fn push_bundle(&mut self, queue: &mut Queue, token: Token, socket: Fd, ring: BufferRing) {
-        let flags = flags(queue.base());
+        let flags = flags(queue.base(), self.goes_on());
         let entry = opcode::SendBundle::new(socket, ring.group()).flags(flags);
         queue.push_from_ring(token, entry.build());
         self.flight = Some(Flight::Bundle(ring));

@@ -128,13 +128,17 @@ impl Connection {
         prop_assert_eq!(self.account.offset() as u64, self.offset);
         prop_assert_eq!(left_over + self.account.waiting(), self.lengths.len());
         let ring = kind == Kind::Bundle && left_over == 0 && !choice.is_multiple_of(4);
-        let most = [8, 64, 256][usize::from(choice) % 3];
+        let most = match ring {
+            true => [8, 64, 256][usize::from(choice) % 3],
+            false => 64,
+        };
         let entries = match left_over {
-            0 => self.account.commit(if ring { most } else { 64 }),
+            0 => self.account.commit(most),
             left_over => left_over,
         };
-        prop_assert!((1..=64).contains(&entries));
+        prop_assert!((1..=256).contains(&entries));
         if left_over == 0 {
+            prop_assert!(entries <= most);
             let bytes: u64 = self.lengths.iter().take(entries).sum();
             prop_assert!(entries == 1 || bytes <= 256 * 1024);
         }

@@ -73,7 +73,7 @@ impl Uring {
         let (more, result) = (reaped.more, reaped.result);
         if let Some(descriptor) = reaped.into_connection() {
             self.counters.accepted += 1;
-            self.done.push_back(Completion::Accepted {
+            self.done.push(Completion::Accepted {
                 listener: id,
                 descriptor,
                 peer: None,
@@ -96,7 +96,7 @@ impl Uring {
             self.accepting.push_back(key);
         } else {
             self.counters.accept_failures += 1;
-            self.done.push_back(Completion::AcceptFailed {
+            self.done.push(Completion::AcceptFailed {
                 listener: id,
                 error: -result,
             });

@@ -24,7 +24,7 @@ impl Uring {
             Phase::Aborting => drop(descriptor),
             _ => socket::close(descriptor),
         }
-        self.done.push_back(Completion::Closed {
+        self.done.push(Completion::Closed {
             socket: SocketId(key.index),
         });
         self.feed_listeners();

@@ -131,7 +131,7 @@ impl Uring {
             ..0 => self.buffers.free() == 0,
             0 => {
                 socket.receive = Receive::Ended;
-                self.done.push_back(Completion::ReceiveEnded {
+                self.done.push(Completion::ReceiveEnded {
                     socket: id,
                     error: 0,
                 });
@@ -149,7 +149,7 @@ impl Uring {
             error => {
                 socket.receive = Receive::Ended;
                 self.done
-                    .push_back(Completion::ReceiveEnded { socket: id, error });
+                    .push(Completion::ReceiveEnded { socket: id, error });
                 return;
             }
         };
@@ -172,7 +172,7 @@ impl Uring {
             filled += 1;
             shuffled |= buffer != neighbour;
             neighbour = buffer.wrapping_add(1);
-            done.push_back(Completion::Received {
+            done.push(Completion::Received {
                 socket: id,
                 buffer,
                 length,
@@ -184,7 +184,7 @@ impl Uring {
         if let Err(NotFree(buffer)) = taken {
             // The kernel named a buffer that it did not have. What it wrote, nobody knows.
             debug_assert!(false, "buffer {buffer} was filled and is not free");
-            self.done.push_back(Completion::ReceiveEnded {
+            self.done.push(Completion::ReceiveEnded {
                 socket: id,
                 error: libc::EIO,
             });

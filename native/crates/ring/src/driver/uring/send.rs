@@ -55,7 +55,7 @@ impl Uring {
                 self.start_send(key);
             }
             Sending::Done(bytes) if socket.phase == Phase::Open => {
-                self.done.push_back(Completion::Sent { socket: id, bytes });
+                self.done.push(Completion::Sent { socket: id, bytes });
             }
             Sending::Failed(error) if socket.phase == Phase::Open => {
                 socket.send_failed = true;
@@ -64,8 +64,7 @@ impl Uring {
                     Some(descriptor) => socket::pending_error(descriptor, libc::ECONNRESET),
                     None => libc::ECONNRESET,
                 });
-                self.done
-                    .push_back(Completion::SendFailed { socket: id, error });
+                self.done.push(Completion::SendFailed { socket: id, error });
             }
             Sending::Done(_) | Sending::Failed(_) => self.finish(key),
         }

@@ -65,7 +65,7 @@ fn a_buffer_without_bytes_comes_back() {
             driver.submit().unwrap();
             assert_eq!(driver.buffers.free(), 8);
             // The end is told when the operation is over.
-            let told = matches!(driver.done.back(), Some(Completion::ReceiveEnded { .. }));
+            let told = matches!(driver.done.last(), Some(Completion::ReceiveEnded { .. }));
             assert_eq!(told, !more);
             next_connection_gets_every_byte(&mut driver);
         }
