@@ -1,9 +1,12 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
+import type { NativeEngineConstructor } from '../bridge/native.js';
 import { attach, type ServiceHost } from '../service/attached.js';
 import { service } from '../service/service.js';
 import { attachAll } from './attach.js';
 import { Notes } from './harness.test-support.js';
+import { checkOptions } from './options.js';
+import { ThreadServer } from './thread.js';
 
 const never = () => {
   throw new Error('not called');
@@ -35,4 +38,29 @@ test('attached services see all, those behind them included, before the start', 
 test('a service that is there already is refused', () => {
   const attached = { [attach]: () => [notes] };
   expect(() => attachAll([attached, notes], silent)).toThrow('MILLRACE_SERVICE_DUPLICATE');
+});
+
+test('where no server comes of it, what is attached gives back what it holds', async () => {
+  const closed: string[] = [];
+  const held = (name: string) => ({
+    [attach](host: ServiceHost) {
+      host.onClose(async () => {
+        closed.push(name);
+        throw new Error('of no interest');
+      });
+      return [];
+    },
+  });
+  expect(() => attachAll([held('before'), { [attach]: never }], silent)).toThrow('not called');
+  expect(closed).toEqual(['before']);
+  const Unavailable = class {
+    constructor() {
+      throw new Error('no such driver');
+    }
+  } as unknown as NativeEngineConstructor;
+  const { thread } = checkOptions({ services: [] });
+  expect(() => new ThreadServer(Unavailable, [held('then')], [], silent, thread)).toThrow(
+    'no such driver',
+  );
+  expect(closed).toEqual(['before', 'then']);
 });

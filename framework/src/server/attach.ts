@@ -31,11 +31,21 @@ export function attachAll(
     onDrain: (listener: () => void) => drainListeners.push(listener),
     onClose: (listener: () => void | Promise<void>) => closeListeners.push(listener),
   };
-  for (const entry of given) {
-    if (isAttached(entry)) services.push(...entry[attach](host));
-    else services.push(entry);
+  try {
+    for (const entry of given) {
+      if (isAttached(entry)) services.push(...entry[attach](host));
+      else services.push(entry);
+    }
+    checkServices(services);
+    for (const listener of startListeners) listener();
+  } catch (error) {
+    abandon(closeListeners);
+    throw error;
   }
-  checkServices(services);
-  for (const listener of startListeners) listener();
   return { services, drainListeners, closeListeners };
+}
+
+/** No server comes of it: connections and timers are given back, lest they keep the process. */
+export function abandon(closeListeners: Attachment['closeListeners']): void {
+  for (const listener of closeListeners) void (async () => listener())().catch(() => {});
 }

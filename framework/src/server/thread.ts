@@ -8,7 +8,7 @@ import { type AttachedServices, CLOSE_WAIT_MS } from '../service/attached.js';
 import type { Service } from '../service/service.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
-import { attachAll } from './attach.js';
+import { abandon, attachAll } from './attach.js';
 import { Dispatcher } from './dispatch.js';
 import type { Endpoint } from './endpoint.js';
 import type { ThreadOptions } from './options.js';
@@ -62,18 +62,23 @@ export class ThreadServer {
     const attachment = attachAll(services, logger);
     this.#drainListeners = attachment.drainListeners;
     this.#closeListeners = attachment.closeListeners;
-    const routes = routesOf(attachment.services, interceptors);
-    this.#dispatcher = new Dispatcher(
-      routes,
-      logger,
-      options.handlerGraceMs,
-      (notice) => this.#notice(notice),
-      options.compression,
-    );
-    const replyEncoding = encodingNumbers[options.compression];
-    this.#engine = new Engine(Native, { ...options.engine, replyEncoding }, this.#dispatcher);
-    this.#dispatcher.attach(this.#engine);
-    this.#engine.register(routes.map(({ path, code }) => ({ path, kind: code })));
+    try {
+      const routes = routesOf(attachment.services, interceptors);
+      this.#dispatcher = new Dispatcher(
+        routes,
+        logger,
+        options.handlerGraceMs,
+        (notice) => this.#notice(notice),
+        options.compression,
+      );
+      const replyEncoding = encodingNumbers[options.compression];
+      this.#engine = new Engine(Native, { ...options.engine, replyEncoding }, this.#dispatcher);
+      this.#dispatcher.attach(this.#engine);
+      this.#engine.register(routes.map(({ path, code }) => ({ path, kind: code })));
+    } catch (error) {
+      abandon(attachment.closeListeners);
+      throw error;
+    }
   }
 
   get driver(): string {
