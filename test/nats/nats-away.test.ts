@@ -1,7 +1,9 @@
 // Who has begun stays while NATS is away, for longer than calls wait that begin then.
 
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { Status } from 'millrace';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { ever, failure, type Node } from '../support/nats-link.js';
 import { natsServerInstalled } from '../support/nats-server.js';
 import { natsSetting } from '../support/nats-setting.js';
@@ -88,5 +90,21 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
     a.failWith = undefined;
     expect(a.link.stats()).toMatchObject({ sessions: 1, connected: 1 });
     await expect(a.link.interest(options, ever)).resolves.toMatchObject({ start: undefined });
+  });
+
+  test('a link that is closed while it connects is over then', async () => {
+    // Between them, to hold the first connection until it is no longer wanted.
+    const relay = createServer((socket) => {
+      void over.push(link.close());
+      const [host, port] = nats.server.address.split(':');
+      socket.pipe(connect(Number(port), host)).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void relay.close());
+    const over: (void | Promise<void>)[] = [];
+    await once(relay, 'listening');
+    const { port } = relay.address() as AddressInfo;
+    const { link } = nats.node({ servers: `127.0.0.1:${port}` });
+    await once(relay, 'connection');
+    await over[0];
   });
 });

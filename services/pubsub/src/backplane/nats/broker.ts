@@ -149,6 +149,10 @@ export class Broker {
         await this.#pause(Math.min(RETRY_LEAST_MS * 2 ** failures, RETRY_MOST_MS));
         continue;
       }
+      if (this.#closed) {
+        await session.close();
+        return;
+      }
       this.sessions++;
       const since = performance.now();
       this.#begin(session);
