@@ -295,6 +295,7 @@ function fanout(results) {
         ...OURS.map((peer) => ratio(of(row.name, peer), of(row.name, BASE))),
       ]),
     ),
+    'With 4 KiB both cores spend most of their time in the kernel, copying and in TCP, which no server is spared ([why](../ARCHITECTURE.md#decisions)).',
   ];
 }
 
