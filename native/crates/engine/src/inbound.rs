@@ -72,11 +72,7 @@ impl Engine {
                     // The end of this turn takes what other threads have published.
                     return self.driver.release(buffer);
                 }
-                match self
-                    .connections
-                    .get(index as usize)
-                    .and_then(Option::as_ref)
-                {
+                match self.connections.get(index) {
                     Some(connection)
                         if connection.state == State::Open && connection.tls.is_some() =>
                     {
@@ -124,11 +120,7 @@ impl Engine {
                 self.part = Some(part);
                 return;
             }
-            let Some(connection) = self
-                .connections
-                .get_mut(part.connection as usize)
-                .and_then(Option::as_mut)
-            else {
+            let Some(connection) = self.connections.get_mut(part.connection) else {
                 break;
             };
             if connection.serial != part.serial || connection.state != State::Open {
@@ -187,7 +179,7 @@ impl Engine {
                     }
                     None => {
                         // The receive buffer has returned: the connection's credit is due.
-                        if let Some(connection) = self.connections[index as usize].as_mut() {
+                        if let Some(connection) = self.connections.get_mut(index) {
                             connection.withheld += length as u64;
                         }
                         Source::Copy
@@ -267,29 +259,20 @@ impl Engine {
     /// Whether the log hears of one more rule that a connection has broken; the rest is counted.
     fn is_stream_error_told(&self, index: u32) -> bool {
         const TOLD: u64 = 8;
-        let connection = self.connections.get(index as usize);
-        connection
-            .and_then(Option::as_ref)
+        self.connections
+            .get(index)
             .is_some_and(|connection| connection.http2.counters().resets_provoked <= TOLD)
     }
 
     #[inline]
     pub(crate) fn token(&self, index: u32, stream: StreamKey) -> Option<u32> {
-        self.connections
-            .get(index as usize)
-            .and_then(Option::as_ref)?
-            .http2
-            .token(stream)
+        self.connections.get(index)?.http2.token(stream)
     }
 
     /// Begins a call, or answers at once that there will be none.
     fn request(&mut self, index: u32, stream: StreamKey, end_stream: bool, oversized: bool) {
         let now = self.now;
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let head = if oversized {
@@ -463,11 +446,7 @@ impl Engine {
             call.unread_since = now;
         }
         call.unread += input.len() as u64;
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.unread += input.len() as u64;
         }
         if !self.calls[call_index].raw.is_empty() {
@@ -633,11 +612,7 @@ impl Engine {
             self.assemblies -= 1;
             self.raw_wake = true;
         }
-        if let Some(connection) = self
-            .connections
-            .get_mut(call.connection as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(call.connection) {
             connection.expected -= taken as u64;
             // What a granted message has received is reserved, and no longer unread by anybody's
             // fault, until it is complete.
@@ -670,8 +645,7 @@ impl Engine {
         let call = &self.calls[index];
         let window = self
             .connections
-            .get(call.connection as usize)
-            .and_then(Option::as_ref)
+            .get(call.connection)
             .zip(call.stream)
             .map_or(0, |(connection, stream)| {
                 connection.http2.receive_window(stream).max(0) as u64
@@ -692,11 +666,7 @@ impl Engine {
         let block = self.take_block(length as usize);
         self.assemblies += 1;
         let connection_index = self.calls[index].connection;
-        if let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(connection_index) {
             connection.expected += u64::from(length);
         }
         self.settle_connection(connection_index);
@@ -932,10 +902,7 @@ impl Engine {
             return Some(position);
         }
         let unread = |&connection: &u32| {
-            let connection = self
-                .connections
-                .get(connection as usize)
-                .and_then(Option::as_ref);
+            let connection = self.connections.get(connection);
             connection.map_or(0, |connection| connection.unread)
         };
         let waiting = self.raw_calls.iter().copied().filter_map(connection_of);
@@ -997,8 +964,7 @@ impl Engine {
     fn send_failed(&mut self, index: u32, error: i32) {
         let reads = self
             .connections
-            .get(index as usize)
-            .and_then(Option::as_ref)
+            .get(index)
             .is_some_and(|connection| connection.state == State::Open);
         if !reads || !matches!(error, libc::EPIPE | libc::ECONNRESET) {
             self.receive_ended(index, error);
@@ -1012,11 +978,7 @@ impl Engine {
             std::io::Error::from_raw_os_error(error).to_string()
         };
         self.blame_loss(index, &how);
-        if let Some(connection) = self
-            .connections
-            .get(index as usize)
-            .and_then(Option::as_ref)
-        {
+        if let Some(connection) = self.connections.get(index) {
             let cut = !connection.http2.is_between_frames();
             if connection.state == State::Open && (cut || connection.calls > 0) {
                 let place = if cut { " inside a frame" } else { "" };
@@ -1033,11 +995,7 @@ impl Engine {
     }
 
     pub(crate) fn reset_stream(&mut self, index: u32, stream: StreamKey, reason: Reason) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.http2.send_reset(stream, reason);
         }
         self.mark_dirty(index);

@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod compression;
 mod connection;
+mod connections;
 mod engine;
 mod expiry;
 mod handover;

@@ -67,11 +67,6 @@ impl Engine {
                 return;
             }
         };
-        let index = socket.0 as usize;
-        if self.connections.len() <= index {
-            self.connections.resize_with(index + 1, || None);
-        }
-        debug_assert!(self.connections[index].is_none());
         self.serial = self.serial.wrapping_add(1);
         let http2 = http2::Connection::new(http2::Role::Server, self.server_limits(), self.now);
         let pool = self.driver.chunks().clone();
@@ -80,7 +75,7 @@ impl Engine {
         let refused = tls.as_ref().err().cloned();
         connection.is_unix = is_unix;
         connection.tls = tls.ok().flatten();
-        self.connections[index] = Some(connection);
+        self.connections.insert(socket.0, connection);
         self.live_connections += 1;
         self.show_load();
         self.totals.connections += 1;
@@ -151,11 +146,7 @@ impl Engine {
         }
         self.notices.push(severity, event, peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if error.kind == ErrorKind::Http1 {
@@ -169,11 +160,7 @@ impl Engine {
     /// The connection is gone, or has nothing left to say.
     pub(crate) fn close_connection(&mut self, index: u32, broken: bool) {
         self.end_calls(index, CAUSE_CONNECTION_LOST, Code::Cancelled);
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if connection.state == State::Closing {
@@ -193,11 +180,7 @@ impl Engine {
 
     pub(crate) fn socket_closed(&mut self, index: u32) {
         self.end_calls(index, CAUSE_CONNECTION_LOST, Code::Cancelled);
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::take)
-        {
+        if let Some(connection) = self.connections.take(index) {
             self.live_connections -= 1;
             self.show_load();
             self.window_extra -= u64::from(connection.window_extra);
@@ -214,11 +197,7 @@ impl Engine {
             return self.end_link(index);
         }
         loop {
-            let Some(connection) = self
-                .connections
-                .get(index as usize)
-                .and_then(Option::as_ref)
-            else {
+            let Some(connection) = self.connections.get(index) else {
                 return;
             };
             let call = connection.first_call;
@@ -298,11 +277,7 @@ impl Engine {
         self.pending_bytes -= bytes as u64;
         self.pending.set(index as usize, 0);
         self.drop_feed(index);
-        if let Some(connection) = self
-            .connections
-            .get_mut(connection as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(connection) {
             connection.pending_bytes -= bytes;
         }
     }
@@ -345,11 +320,7 @@ impl Engine {
         if next != NOBODY {
             self.calls[next].previous_of_connection = previous;
         }
-        let Some(connection) = self
-            .connections
-            .get_mut(connection as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection) else {
             return;
         };
         connection.calls -= 1;
@@ -361,28 +332,20 @@ impl Engine {
     }
 
     pub(crate) fn release_stream(&mut self, index: u32, stream: StreamKey) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.http2.release(stream);
         }
     }
 
     pub(crate) fn peer_of(&self, index: u32) -> Option<String> {
-        Some(self.connections.get(index as usize)?.as_ref()?.peer_name())
+        Some(self.connections.get(index)?.peer_name())
     }
 
     /// Looks at every connection's timers, and at what has stalled.
     pub(crate) fn sweep_connections(&mut self) {
         let now = self.now;
-        for index in 0..self.connections.len() as u32 {
-            let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
-            else {
+        for index in self.connections.indices() {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             if connection.state == State::Closing {
@@ -411,11 +374,7 @@ impl Engine {
             if self.end_stalled_send(index) {
                 continue;
             }
-            let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
-            else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             if connection.state == State::Open
@@ -430,11 +389,7 @@ impl Engine {
             if connection.withheld > 0 {
                 self.settle_connection(index);
             }
-            let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
-            else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             if let Some(since) = connection.draining
@@ -467,7 +422,7 @@ impl Engine {
         }
         self.unix_listeners.clear();
         self.leave_seat();
-        for index in 0..self.connections.len() as u32 {
+        for index in self.connections.indices() {
             self.drain_connection(index, b"");
         }
         self.check_drained();
@@ -476,10 +431,7 @@ impl Engine {
     /// Lets a connection finish its calls, in the two steps of [`Engine::drain`]; a drain that has
     /// begun goes on.
     pub(crate) fn drain_connection(&mut self, index: u32, reason: &'static [u8]) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
+        if let Some(connection) = self.connections.get_mut(index)
             && connection.state == State::Open
             && connection.draining.is_none()
         {
@@ -510,11 +462,7 @@ impl Engine {
     }
 
     fn drain_second_step(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if connection.draining.is_none() || connection.drain_final {
@@ -531,10 +479,7 @@ impl Engine {
 
     /// Closes a draining connection whose calls are all over.
     fn check_drain(&mut self, index: u32) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
+        if let Some(connection) = self.connections.get_mut(index)
             && connection.drain_final
             && connection.calls == 0
             && connection.state == State::Open

@@ -185,11 +185,7 @@ impl Engine {
         if let Some(assembly) = call.assembly.take() {
             self.assemblies -= 1;
             self.raw_wake = true;
-            if let Some(connection) = self
-                .connections
-                .get_mut(connection as usize)
-                .and_then(Option::as_mut)
-            {
+            if let Some(connection) = self.connections.get_mut(connection) {
                 connection.expected -= u64::from(assembly.length - assembly.filled);
                 if !assembly.eager {
                     connection.unread += u64::from(assembly.filled);

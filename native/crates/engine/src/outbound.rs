@@ -62,10 +62,7 @@ pub(crate) fn room(connection: &Connection) -> usize {
 
 impl Engine {
     pub(crate) fn mark_dirty(&mut self, index: u32) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
+        if let Some(connection) = self.connections.get_mut(index)
             && !connection.dirty
         {
             connection.dirty = true;
@@ -77,11 +74,7 @@ impl Engine {
     pub(crate) fn reject(&mut self, index: u32, stream: StreamKey, rejection: Rejection) {
         self.totals.rejected += 1;
         self.note_rejection(index, rejection);
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.building.end_tail();
             connection.http2.send_headers(
                 stream,
@@ -98,11 +91,7 @@ impl Engine {
     }
 
     fn note_rejection(&mut self, index: u32, rejection: Rejection) {
-        let Some(connection) = self
-            .connections
-            .get(index as usize)
-            .and_then(Option::as_ref)
-        else {
+        let Some(connection) = self.connections.get(index) else {
             return;
         };
         if self.notices.is_full() {
@@ -158,11 +147,7 @@ impl Engine {
         let buffer = packed.then(|| std::mem::take(&mut self.codec.deflated));
         let message = buffer.as_deref().unwrap_or(message);
         let connection_index = call.connection;
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         if stream.is_none() && connection.link.is_none() {
@@ -264,11 +249,7 @@ impl Engine {
     /// of its batch, that none of its calls may write, or none with unsent bytes.
     fn block_writers(&mut self, index: u32) {
         let is_client = self.is_client();
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let mut call_index = connection.first_call;
@@ -289,10 +270,7 @@ impl Engine {
     pub(crate) fn admit_writer(&mut self, index: u32) {
         let is_client = self.is_client();
         let call = &mut self.calls[index];
-        let connection = self
-            .connections
-            .get_mut(call.connection as usize)
-            .and_then(Option::as_mut);
+        let connection = self.connections.get_mut(call.connection);
         let mut shown = 0;
         if let Some(connection) = connection
             && connection.shut
@@ -332,11 +310,7 @@ impl Engine {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         let metadata = if call.header_metadata.is_empty() {
@@ -422,11 +396,7 @@ impl Engine {
         let call = &mut self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         self.message_scratch.clear();
@@ -495,11 +465,7 @@ impl Engine {
 
     /// The peer's window has grown: calls that waited for it take turns again.
     pub(crate) fn window_opened(&mut self, index: u32, stream: Option<StreamKey>) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         match stream {
@@ -541,11 +507,7 @@ impl Engine {
 
     /// Brings the thread's sum up to date with a connection.
     pub(crate) fn count_framed(&mut self, index: u32) {
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             let framed = (connection.building.bytes + connection.sending_bytes) as u64;
             self.framed_bytes = self.framed_bytes + framed - connection.framed_counted;
             connection.framed_counted = framed;
@@ -559,11 +521,7 @@ impl Engine {
         }
         self.pump(index);
         self.unblock(index);
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         connection.dirty = false;
@@ -619,11 +577,7 @@ impl Engine {
     /// Frames what waits, a frame per call and pass, as far as windows and room allow.
     fn pump(&mut self, index: u32) {
         loop {
-            let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
-            else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 return;
             };
             let room = room(connection);
@@ -697,11 +651,7 @@ impl Engine {
 
     /// Everything that was in flight has left.
     pub(crate) fn sent(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         connection.sending = false;
@@ -714,11 +664,7 @@ impl Engine {
                 self.show_pending(call);
             }
         }
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.flight_calls = calls;
         }
         self.unblock(index);
@@ -727,11 +673,7 @@ impl Engine {
 
     /// Tells handlers that waited that they may write again.
     pub(crate) fn unblock(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if connection.blocked_calls.is_empty() {
@@ -783,11 +725,7 @@ impl Engine {
             }
             !open
         });
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.blocked_calls = blocked;
         }
     }
@@ -796,10 +734,7 @@ impl Engine {
     /// for its window. A stream whose window is smaller than a frame begins once all of it is open.
     fn leaves_at_once(&self, index: u32, call_index: u32, room: usize) -> bool {
         let call = &self.calls[call_index];
-        let connection = self
-            .connections
-            .get(index as usize)
-            .and_then(Option::as_ref);
+        let connection = self.connections.get(index);
         let Some((connection, stream)) = connection.zip(call.stream) else {
             return false;
         };
@@ -815,10 +750,7 @@ impl Engine {
     /// it has to wait, and so near to its mark that one message may be written if it has not.
     fn show_pending(&mut self, index: u32) {
         let call = &self.calls[index];
-        let connection = self
-            .connections
-            .get(call.connection as usize)
-            .and_then(Option::as_ref);
+        let connection = self.connections.get(call.connection);
         let (full, shut) = connection.map_or((false, false), |connection| {
             (connection.full, connection.shut)
         });

@@ -75,10 +75,7 @@ impl Engine {
         buffer.held = false;
         buffer.data_bytes = 0;
         self.driver.release(number);
-        if let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
+        if let Some(connection) = self.connections.get_mut(index)
             && connection.serial == serial
         {
             if held {
@@ -93,11 +90,7 @@ impl Engine {
     /// budgets.
     pub(crate) fn settle_connection(&mut self, index: u32) {
         let full = self.is_full();
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let budget = u64::from(self.options.connection_budget_bytes);
@@ -130,11 +123,7 @@ impl Engine {
     /// Widens a connection's window when it is first used, as far as the budget has room.
     #[inline]
     pub(crate) fn grant_window(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if connection.window_extra > 0 {
@@ -163,11 +152,7 @@ impl Engine {
         call.unread = call.unread.saturating_sub(bytes);
         call.unread_since = self.now;
         let connection_index = call.connection;
-        if let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(connection_index) {
             connection.unread = connection.unread.saturating_sub(bytes);
             if connection.withheld > 0 {
                 self.settle_connection(connection_index);
@@ -203,11 +188,7 @@ impl Engine {
             call.read_since_growth = 0;
         }
         let connection = call.connection;
-        if let Some(connection) = self
-            .connections
-            .get_mut(connection as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(connection) = self.connections.get_mut(connection) {
             connection.http2.credit_stream(stream, credit);
         }
         self.mark_dirty(connection);
@@ -245,10 +226,7 @@ impl Engine {
             let bytes = std::mem::take(&mut buffer.data_bytes);
             self.ledger.hold(number, filling);
             let mut over = None;
-            if let Some(connection) = self
-                .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
+            if let Some(connection) = self.connections.get_mut(index)
                 && connection.serial == serial
             {
                 // What stays in the ring is bounded by the connection's share of it, and must not
@@ -484,7 +462,7 @@ impl Engine {
                 self.push_record([RECORD_WRITABLE, reference, NO_SLOT, 0]);
             }
         }
-        for index in 0..self.connections.len() as u32 {
+        for index in self.connections.indices() {
             self.unblock(index);
         }
     }

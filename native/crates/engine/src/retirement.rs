@@ -29,8 +29,7 @@ impl Engine {
         loop {
             let Some(connection) = self
                 .connections
-                .get_mut(index as usize)
-                .and_then(Option::as_mut)
+                .get_mut(index)
                 .filter(|connection| connection.state == State::Open)
             else {
                 return;
@@ -48,8 +47,9 @@ impl Engine {
     /// Ends the calls that the grace was not enough for, and their connection.
     fn end_aged(&mut self, index: u32) {
         let mut open = Vec::new();
-        let mut call = self.connections[index as usize]
-            .as_ref()
+        let mut call = self
+            .connections
+            .get(index)
             .map_or(NOBODY, |connection| connection.first_call);
         while call != NOBODY {
             open.push(self.calls.reference(call));
@@ -69,7 +69,7 @@ impl Engine {
                 self.fail_call(call, CAUSE_AGE, Code::Unavailable, GRACE_OVER);
             }
         }
-        if let Some(connection) = self.connections[index as usize].as_mut()
+        if let Some(connection) = self.connections.get_mut(index)
             && connection.state == State::Open
         {
             connection.lingers = true;

@@ -28,8 +28,7 @@ impl Engine {
         let now = self.now;
         let Some(connection) = self
             .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
+            .get_mut(index)
             .filter(|connection| connection.sending && connection.state != State::Closing)
         else {
             return false;

@@ -176,7 +176,7 @@ impl Engine {
             field(name, value);
         }
         let mut http2 = self.totals.http2;
-        for connection in self.connections.iter().flatten() {
+        for connection in self.connections.iter() {
             http2.add(connection.http2.counters());
         }
         json.push_str(",\"http2\":{");

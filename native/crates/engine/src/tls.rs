@@ -184,7 +184,7 @@ impl Engine {
         plaintext.clear();
         let mut result = Ok(());
         let mut serial = 0;
-        if let Some(connection) = self.connections[index as usize].as_mut()
+        if let Some(connection) = self.connections.get_mut(index)
             && let Some(tls) = connection.tls.as_mut()
         {
             serial = connection.serial;
@@ -223,8 +223,9 @@ impl Engine {
     /// All of a decrypted piece was parsed: its memory serves the next.
     pub(crate) fn decrypted_parsed(&mut self, index: u32, serial: u32, memory: Vec<u8>) {
         self.plaintext = memory;
-        let current = self.connections[index as usize]
-            .as_ref()
+        let current = self
+            .connections
+            .get(index)
             .is_some_and(|connection| connection.serial == serial);
         if current {
             self.settle_connection(index);
@@ -234,15 +235,13 @@ impl Engine {
 
     /// The peer's close_notify is its end of the connection.
     fn end_if_closed(&mut self, index: u32) {
-        let closed = self.connections[index as usize]
-            .as_ref()
-            .is_some_and(|connection| {
-                connection.state == State::Open
-                    && connection
-                        .tls
-                        .as_ref()
-                        .is_some_and(|tls| tls.session.is_closed())
-            });
+        let closed = self.connections.get(index).is_some_and(|connection| {
+            connection.state == State::Open
+                && connection
+                    .tls
+                    .as_ref()
+                    .is_some_and(|tls| tls.session.is_closed())
+        });
         if closed {
             self.receive_ended(index, 0);
         }
@@ -269,7 +268,7 @@ impl Engine {
         };
         self.notices.push(severity, "tls_error", peer, message);
         self.end_calls(index, CAUSE_PROTOCOL, Code::Unavailable);
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         connection.building.clear();
@@ -307,7 +306,7 @@ impl Engine {
 
     /// Cuts a connection whose handshake takes too long; tells whether it did.
     pub(crate) fn end_slow_handshake(&mut self, index: u32) -> bool {
-        let Some(connection) = self.connections[index as usize].as_ref() else {
+        let Some(connection) = self.connections.get(index) else {
             return false;
         };
         let Some(limit) = connection
@@ -333,7 +332,7 @@ impl Engine {
 
     /// Sends close_notify as the last thing before the socket is closed, if nothing is in flight.
     pub(crate) fn send_close_notify(&mut self, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_mut() else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if connection.sending {
@@ -357,7 +356,7 @@ impl Engine {
     pub fn peer_identity(&self, reference: u32) -> Option<String> {
         let call = self.calls.find(reference)?;
         let index = self.calls[call].connection;
-        let connection = self.connections.get(index as usize)?.as_ref()?;
+        let connection = self.connections.get(index)?;
         let identity = connection.tls.as_ref()?.session.peer()?;
         let mut json = String::from("{");
         for (name, text) in [

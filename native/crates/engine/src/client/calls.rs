@@ -84,11 +84,7 @@ impl Engine {
     }
 
     fn link_call(&mut self, index: u32, connection_index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         let first = connection.first_call;
@@ -133,10 +129,7 @@ impl Engine {
         }
         self.calls[index].client.awaits_stream = true;
         let calls = &self.calls;
-        if let Some(connection) = self
-            .connections
-            .get_mut(connection as usize)
-            .and_then(Option::as_mut)
+        if let Some(connection) = self.connections.get_mut(connection)
             && let Some(link) = &mut connection.link
         {
             link.waiting.push_back(reference);
@@ -191,11 +184,7 @@ impl Engine {
         let now = self.now;
         let call = &mut self.calls[index];
         let connection_index = call.connection;
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return Err(OpenError::GoingAway);
         };
         let Some(link) = &mut connection.link else {
@@ -279,11 +268,7 @@ impl Engine {
         let call = &self.calls[index];
         let Some(stream) = call.stream else { return };
         let connection_index = call.connection;
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         if !connection.http2.is_open_for_send(stream) {
@@ -315,11 +300,7 @@ impl Engine {
         let Some(call_index) = self.token(index, stream) else {
             return;
         };
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if kind == HeadersKind::Informational {
@@ -372,11 +353,7 @@ impl Engine {
 
     /// The server has said how the call ended; it is told behind the messages before that.
     fn server_ended(&mut self, connection_index: u32, index: u32, ended: Ended) {
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         let call = &mut self.calls[index];
@@ -417,11 +394,7 @@ impl Engine {
         call.client.awaits_metadata = false;
         let connection_index = call.connection;
         let stream = call.stream.take();
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         if let Some(link) = &mut connection.link {

@@ -20,10 +20,7 @@ impl Engine {
             answered,
         } = call.client.progress;
         let now = self.now;
-        let connection = self
-            .connections
-            .get(call.connection as usize)
-            .and_then(Option::as_ref);
+        let connection = self.connections.get(call.connection);
         if opened == 0 {
             let ready = connection
                 .and_then(|connection| connection.link.as_ref())

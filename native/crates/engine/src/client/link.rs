@@ -167,10 +167,6 @@ impl Engine {
                 return Ok(self.cannot_connect(target, generation, &cause));
             }
         };
-        let index = socket.0 as usize;
-        if self.connections.len() <= index {
-            self.connections.resize_with(index + 1, || None);
-        }
         let limits = http2::Limits {
             handshake_timeout: target.connect_timeout_ms,
             keepalive_interval: (target.keepalive_time_ms > 0).then_some(target.keepalive_time_ms),
@@ -211,7 +207,7 @@ impl Engine {
             answered: false,
             cause: None,
         }));
-        self.connections[index] = Some(Box::new(connection));
+        self.connections.insert(socket.0, Box::new(connection));
         self.live_connections += 1;
         self.setups += 1;
         self.totals.connections += 1;
@@ -253,13 +249,13 @@ impl Engine {
 
     pub(super) fn find_link(&self, reference: u32) -> Option<u32> {
         let index = reference & 0xffff;
-        let connection = self.connections.get(index as usize)?.as_ref()?;
+        let connection = self.connections.get(index)?;
         let link = connection.link.as_ref()?;
         (link.reference == reference && link.phase != Phase::Gone).then_some(index)
     }
 
     pub(super) fn link_mut(&mut self, index: u32) -> Option<&mut Link> {
-        let connection = self.connections.get_mut(index as usize)?.as_mut()?;
+        let connection = self.connections.get_mut(index)?;
         connection.link.as_deref_mut()
     }
 
@@ -269,11 +265,7 @@ impl Engine {
     }
 
     pub(crate) fn connected(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let Some(link) = &mut connection.link else {
@@ -307,11 +299,7 @@ impl Engine {
 
     /// The server's first SETTINGS have arrived.
     pub(crate) fn link_ready(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let maximum = connection.http2.peer_max_concurrent_streams();
@@ -340,11 +328,7 @@ impl Engine {
     /// with an error before the first call has failed to connect: to try again at once would go on
     /// for ever.
     pub(crate) fn link_going_away(&mut self, index: u32, reason: Reason) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let debug = connection.http2.go_away_debug();
@@ -400,11 +384,7 @@ impl Engine {
 
     /// Closes a connection that takes no new calls and has none left.
     pub(super) fn check_link(&mut self, index: u32) {
-        let Some(connection) = self
-            .connections
-            .get_mut(index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let Some(link) = &connection.link else { return };
@@ -444,8 +424,7 @@ impl Engine {
     pub(crate) fn blame_loss(&mut self, index: u32, how: &str) {
         let secured = self
             .connections
-            .get(index as usize)
-            .and_then(Option::as_ref)
+            .get(index)
             .and_then(|connection| connection.tls.as_ref())
             .map(|tls| tls.is_handshaking());
         let Some(link) = self.link_mut(index) else {
@@ -533,8 +512,7 @@ impl Engine {
         loop {
             let first = self
                 .connections
-                .get(index as usize)
-                .and_then(Option::as_ref)
+                .get(index)
                 .map_or(NOBODY, |connection| connection.first_call);
             if first == NOBODY {
                 return;

@@ -14,7 +14,7 @@ impl Engine {
 
     /// The same for all of them, after a look.
     pub(crate) fn watch_links(&mut self) {
-        for index in 0..self.connections.len() as u32 {
+        for index in self.connections.indices() {
             self.watch_link(index);
         }
     }
@@ -22,7 +22,7 @@ impl Engine {
     /// When a connection has a timer to run; never a time that has passed, for what was due has been
     /// looked at.
     fn link_due(&self, index: u32) -> Option<u64> {
-        let connection = self.connections.get(index as usize)?.as_ref()?;
+        let connection = self.connections.get(index)?;
         let due = match connection.state {
             State::Connecting => connection.link.as_ref()?.deadline,
             State::Open => {

@@ -251,11 +251,7 @@ impl Engine {
         let call = &mut self.calls[index];
         if feed.is_replaying() && !call.in_ready_queue {
             call.in_ready_queue = true;
-            if let Some(connection) = self
-                .connections
-                .get_mut(call.connection as usize)
-                .and_then(Option::as_mut)
-            {
+            if let Some(connection) = self.connections.get_mut(call.connection) {
                 connection.ready.push_back(index);
             }
         }
@@ -405,10 +401,7 @@ impl Engine {
             };
             let call = &mut self.calls[index];
             let connection_index = call.connection;
-            if let Some(connection) = self
-                .connections
-                .get_mut(connection_index as usize)
-                .and_then(Option::as_mut)
+            if let Some(connection) = self.connections.get_mut(connection_index)
                 && !call.in_ready_queue
             {
                 call.in_ready_queue = true;
@@ -459,11 +452,7 @@ impl Engine {
         let (Some(feed), Some(stream)) = (&mut call.feed, call.stream) else {
             return;
         };
-        let Some(connection) = self
-            .connections
-            .get_mut(connection_index as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
         let missed = self.hub.joined[number]
@@ -529,11 +518,7 @@ impl Engine {
         let (Some(feed), Some(stream)) = (&mut call.feed, call.stream) else {
             return;
         };
-        let Some(connection) = self
-            .connections
-            .get_mut(call.connection as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(connection) = self.connections.get_mut(call.connection) else {
             return;
         };
         let passed = feed.read_past(&self.hub.waiting, &mut self.hub.past);
