@@ -15,13 +15,13 @@ export interface NativeOptions {
 export interface NativeCallbacks {
   /** A new region of memory that slots may name from now on. Region 0 is `views().ring`. */
   onRegion(index: number, buffer: ArrayBuffer): void;
-  /** Something for the log: `{"level":…,"event":…,…}`. */
+  /** Something worth a log line or a decision: `{"level":…,"event":…,"message":…,…}`. */
   onNotice(json: string): void;
   /** The first `count` entries of the record table are new. What this throws is fatal. */
   onBatch(count: number): void;
 }
 
-/** Memory that both sides see; detached by `close()`. */
+/** Memory that both sides see, laid out by `layout.rs`; detached by `close()`. `ring` is region 0. */
 export interface NativeViews {
   readonly control: ArrayBuffer;
   readonly records: ArrayBuffer;

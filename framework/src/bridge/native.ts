@@ -1,4 +1,5 @@
 import type {
+  NativeCallbacks,
   NativeClientTls,
   NativeDuplicates,
   NativeDurableOptions,
@@ -7,9 +8,11 @@ import type {
   NativeTarget,
   NativeTopics,
   NativeTopicsOptions,
+  NativeViews,
 } from '@millrace/native';
 
 export type {
+  NativeCallbacks,
   NativeClientTls,
   NativeDuplicates,
   NativeDurableOptions,
@@ -18,29 +21,8 @@ export type {
   NativeTarget,
   NativeTopics,
   NativeTopicsOptions,
+  NativeViews,
 };
-
-/** The memory views of an engine: see layout.ts. `ring` is region 0. */
-export interface NativeViews {
-  readonly control: ArrayBuffer;
-  readonly records: ArrayBuffer;
-  readonly slots: ArrayBuffer;
-  readonly consumed: ArrayBuffer;
-  readonly pending: ArrayBuffer;
-  readonly operations: ArrayBuffer;
-  readonly arena: ArrayBuffer;
-  readonly ring: ArrayBuffer;
-}
-
-/** How native code calls back. */
-export interface NativeCallbacks {
-  /** A batch of so many records is in the table. */
-  onBatch(count: number): void;
-  /** A region for message slots, before any slot names it. */
-  onRegion(index: number, buffer: ArrayBuffer): void;
-  /** Something worth a log line or a decision: JSON with `level`, `event`, `message` and more. */
-  onNotice(json: string): void;
-}
 
 /** What `@millrace/native` offers: the engine of one thread. */
 export interface NativeEngine {
