@@ -6,7 +6,7 @@ import { Metadata, Status, StatusError } from 'millrace';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
-import { all, ourClient, ourConnection, statusOf } from '../support/our-client.js';
+import { all, ourClient, ourConnection, statusOf, take } from '../support/our-client.js';
 import { patience } from '../support/patience.js';
 import { startServer } from '../support/server.js';
 import { total } from '../support/stats.js';
@@ -76,15 +76,11 @@ describe.each(servers)('against a server of %s', (_whose, start) => {
     const reply = await client.say({ data });
     expect(Buffer.compare(reply.data, data)).toBe(0);
     const chat = client.chat();
-    const replies: { data: Uint8Array }[] = [];
-    const reading = (async () => {
-      for await (const one of chat) replies.push(one);
-    })();
+    const reading = all(chat);
     if (!chat.write({ data })) await chat.writable();
     chat.write({ text: 'small' });
     chat.end();
-    await reading;
-    expect(replies.map((one) => one.data.length)).toEqual([data.length, 0]);
+    expect((await reading).map((one) => one.data.length)).toEqual([data.length, 0]);
   });
 
   test('cancellation by signal, and by leaving the loop', async () => {
@@ -99,10 +95,8 @@ describe.each(servers)('against a server of %s', (_whose, start) => {
     expect(error.code).toBe(Status.CANCELLED);
     expect(error.message).toMatch(/\/millrace\.echo\.v1\.Echo\/Chat at 127.*changed my mind/);
 
-    for await (const reply of client.expand({ count: 100_000, text: 'x'.repeat(100) })) {
-      expect(reply.text.length).toBe(100);
-      break;
-    }
+    const [reply] = await take(client.expand({ count: 100_000, text: 'x'.repeat(100) }), 1);
+    expect(reply?.text.length).toBe(100);
     await eventually(
       'no call',
       () => connection.stats().callsUnderWay,
@@ -285,11 +279,8 @@ test('backpressure of responses: an unread stream stops its server', async () =>
   // The window and the server's mark bound what is on its way; neighbours go on.
   await delay(200);
   expect((await client.say({ text: 'neighbour' })).text).toBe('neighbour');
-  let count = 0;
-  for await (const { data } of stream) {
-    expect(data.length).toBe(16_384);
-    if (++count === 200) break;
-  }
+  const lengths = (await take(stream, 200)).map(({ data }) => data.length);
+  expect(new Set(lengths)).toEqual(new Set([16_384]));
 });
 
 test('a client is its methods and nothing else; several share a connection', async () => {

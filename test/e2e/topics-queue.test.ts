@@ -4,9 +4,12 @@ import { Event } from '@millrace/pubsub';
 import { topics } from 'millrace';
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { range } from '../support/numbers.js';
+import { take } from '../support/our-client.js';
 import {
   eventsOf,
   numberOf,
+  payloadOf,
   rawSubscriber,
   subscriber,
   topicsServer,
@@ -25,13 +28,6 @@ function attributes(value: () => string): Map<string, string> {
   })();
 }
 
-/** The payload by which `numberOf` knows an event. */
-function numbered(number: number, bytes = 4): Uint8Array {
-  const payload = new Uint8Array(bytes);
-  new DataView(payload.buffer).setUint32(0, number);
-  return payload;
-}
-
 test('a tick publishes more than the memory takes, of any size and to many topics', async () => {
   const { server, events, publish } = await topicsServer({ maxPending: 2 * MANY });
   const stream = subscriber(server).subscribe({ pattern: 'a.*' });
@@ -45,12 +41,9 @@ test('a tick publishes more than the memory takes, of any size and to many topic
     expected.push([topic, number, bytes]);
   }
   expect(events.stats().published).toBe(MANY);
-  const got: typeof expected = [];
-  for await (const event of stream) {
-    got.push([event.topic, numberOf(event), event.payload.length]);
-    if (got.length === MANY) break;
-  }
-  expect(got).toEqual(expected);
+  expect(
+    (await take(stream, MANY)).map((event) => [event.topic, numberOf(event), event.payload.length]),
+  ).toEqual(expected);
 });
 
 test('an event that cannot be encoded leaves nothing of itself', async () => {
@@ -59,16 +52,11 @@ test('an event that cannot be encoded leaves nothing of itself', async () => {
   await stream.headers;
   for (let number = 0; number < 10; number++) {
     publish('a', number);
-    const payload = numbered(99);
+    const payload = payloadOf(99);
     expect(() => events.publish('a', { payload, sequence: 'one' as never })).toThrow();
     expect(() => events.publish('a', { payload: new Uint8Array(5_000_000) })).toThrow('4194304');
   }
-  const got: number[] = [];
-  for await (const event of stream) {
-    got.push(numberOf(event));
-    if (got.length === 10) break;
-  }
-  expect(got).toEqual(Array.from({ length: 10 }, (_, number) => number));
+  expect((await take(stream, 10)).map(numberOf)).toEqual(range(0, 10));
   expect(events.stats().published).toBe(10);
 });
 
@@ -83,16 +71,15 @@ test('what is retained, what is not, and what others publish under the name keep
   for (let number = 0; number < MANY; number++) {
     const retain = number % 3 === 0;
     const by = number % 5 === 0 ? others : events;
-    const published = by.publish('a', { payload: numbered(number) }, { retain });
+    const published = by.publish('a', { payload: payloadOf(number) }, { retain });
     if (retain) sequence++;
     expect(published).toEqual({ sequence: retain ? sequence : 0n, delivered: 1 });
   }
-  let next = 0;
-  for await (const event of stream) {
-    expect(numberOf(event)).toBe(next);
-    expect(event.sequence > 0n).toBe(next % 3 === 0);
-    if (++next === MANY) break;
-  }
+  const got = await take(stream, MANY);
+  expect(got.map(numberOf)).toEqual(range(0, MANY));
+  expect(got.map((event) => event.sequence > 0n)).toEqual(
+    range(0, MANY).map((number) => number % 3 === 0),
+  );
 });
 
 test('who has come or gone counts for the next event, within a tick as well', async () => {
@@ -136,7 +123,7 @@ test('under block a publisher that asks is told to wait in the middle of a tick,
     publish('slow.a', number);
   }
   await stream.receivedMessages(200);
-  expect(eventsOf(stream).map(numberOf)).toEqual(Array.from({ length: 200 }, (_, at) => at));
+  expect(eventsOf(stream).map(numberOf)).toEqual(range(0, 200));
   expect(events.stats()).toMatchObject({ dropped: 0, disconnected: 0 });
 });
 
@@ -149,7 +136,7 @@ test('what a getter publishes comes before its own event, and neither is spoilt'
   await stream.headers;
   const elsewhere = topics(Event, { name: uniqueName('elsewhere') });
   let number = 0;
-  const event = (bytes: number) => ({ payload: numbered(number++, bytes) });
+  const event = (bytes: number) => ({ payload: payloadOf(number++, bytes) });
   const nested: (() => void)[] = [
     () => events.publish('b', event(10), { retain: false }),
     () => events.publish('b', event(10)),
@@ -180,12 +167,10 @@ test('what a getter publishes comes before its own event, and neither is spoilt'
     };
     events.publish('a', outer, { retain });
   }
-  let next = 0;
-  for await (const got of stream) {
+  for (const [index, got] of (await take(stream, number)).entries()) {
     const late = got.attributes.get('late') || undefined;
-    expect(late === undefined ? numberOf(got) : Number(late)).toBe(next);
+    expect(late === undefined ? numberOf(got) : Number(late)).toBe(index);
     expect(got.attributes.has('late')).toBe(got.topic !== '');
-    if (++next === number) break;
   }
 });
 
@@ -196,12 +181,9 @@ test('a getter that publishes to more topics than are kept found leaves its own 
   const outer = {
     get payload() {
       for (let topic = 0; topic < 5; topic++) publish(`b.${topic}`, 100 + topic);
-      return numbered(1);
+      return payloadOf(1);
     },
   };
   expect(events.publish('a', outer).delivered).toBe(1);
-  for await (const event of stream) {
-    expect(numberOf(event)).toBe(1);
-    break;
-  }
+  expect((await take(stream, 1)).map(numberOf)).toEqual([1]);
 });

@@ -1,78 +1,36 @@
 // A subscription that starts in the past gets what is retained and then what is published: each event once.
 
-import { Event, PubSub } from '@millrace/pubsub';
+import { Event } from '@millrace/pubsub';
 import {
-  connect,
-  connection,
   type Start,
   Status,
-  StatusError,
+  type StatusError,
   type SubscribeOptions,
-  serve,
-  service,
   type TopicsOptions,
   topics,
 } from 'millrace';
-import pino from 'pino';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
-import { statusOf } from '../support/our-client.js';
-import { RawPeer } from '../support/raw-peer.js';
-import { eventsOf, numberOf, rawSubscription, uniqueName } from '../support/topics.js';
+import { statusOf, take } from '../support/our-client.js';
+import {
+  eventsOf,
+  numberOf,
+  payloadOf,
+  rawSubscriber,
+  subscriber,
+  topicsServer,
+  uniqueName,
+} from '../support/topics.js';
 
 /** The next subscription starts as `how` says. */
 async function replaying(
   how: { start?: Start } & SubscribeOptions,
   retention: NonNullable<TopicsOptions['retention']> = {},
 ) {
-  const events = topics(Event, {
-    name: uniqueName('replay'),
-    dropped: 'dropped',
-    sequence: 'sequence',
-    retention,
-  });
-  const unimplemented = () => {
-    throw new StatusError(Status.UNIMPLEMENTED, 'not here');
-  };
-  const server = await serve({
-    host: '127.0.0.1',
-    port: 0,
-    signals: false,
-    logger: pino({ level: 'silent' }),
-    services: [
-      service(PubSub, {
-        publish: unimplemented,
-        publishStream: unimplemented,
-        consume: unimplemented,
-        subscribe: ({ pattern }) => events.subscribe(pattern, how),
-      }),
-    ],
-  });
-  onTestFinished(async () => {
-    await server.close({ drainTimeoutMs: 1000 });
-  });
-  const publish = (number: number, topic = 'a', bytes = 4) => {
-    const payload = new Uint8Array(bytes);
-    new DataView(payload.buffer).setUint32(0, number);
-    return events.publish(topic, { topic, payload });
-  };
-  const client = () => {
-    const made = connection(`127.0.0.1:${server.port}`);
-    onTestFinished(() => made.close(1000));
-    return connect(PubSub, made);
-  };
-  return { events, server, publish, client };
-}
-
-/** The numbers of the next events. */
-async function take(stream: AsyncIterable<Event>, count: number): Promise<[number, bigint][]> {
-  const got: [number, bigint][] = [];
-  for await (const event of stream) {
-    got.push([numberOf(event), event.sequence]);
-    if (got.length === count) break;
-  }
-  return got;
+  const options = { dropped: 'dropped', sequence: 'sequence', retention };
+  const made = await topicsServer(how, options);
+  return { ...made, client: subscriber(made.server) };
 }
 
 describe.each([
@@ -83,35 +41,36 @@ describe.each([
 ] as const)('from %s', (_what, start, first) => {
   test('the past comes first, and then what is published, without gap or repetition', async () => {
     const { publish, client } = await replaying({ start });
-    for (const number of range(0, 200)) expect(publish(number).sequence).toBe(BigInt(number + 1));
-    const stream = client().subscribe({ pattern: 'a' });
+    for (const number of range(0, 200))
+      expect(publish('a', number).sequence).toBe(BigInt(number + 1));
+    const stream = client.subscribe({ pattern: 'a' });
     // While it replays, more is published, turn by turn.
     const published = (async () => {
       for (const number of range(200, 1000)) {
-        publish(number);
-        publish(number, 'b');
+        publish('a', number);
+        publish('b', number);
         if (number % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
     })();
     const got = await take(stream, 1000 - first);
     await published;
-    expect(got.map(([number]) => number)).toEqual(range(first, 1000));
-    const sequences = got.map(([, sequence]) => sequence);
+    expect(got.map(numberOf)).toEqual(range(first, 1000));
+    const sequences = got.map(({ sequence }) => sequence);
     expect(sequences).toEqual([...new Set(sequences)].toSorted((a, b) => (a < b ? -1 : 1)));
   });
 });
 
 test('a replay passes by many events of other topics', async () => {
   const { publish, client } = await replaying({ start: 'earliest' }, { count: 100_000 });
-  for (const number of range(0, 30_000)) publish(number, number % 10_000 === 0 ? 'a' : 'b');
-  const got = await take(client().subscribe({ pattern: 'a' }), 3);
-  expect(got.map(([number]) => number)).toEqual([0, 10_000, 20_000]);
+  for (const number of range(0, 30_000)) publish(number % 10_000 === 0 ? 'a' : 'b', number);
+  const got = await take(client.subscribe({ pattern: 'a' }), 3);
+  expect(got.map(numberOf)).toEqual([0, 10_000, 20_000]);
 });
 
 test('a start that is gone or not there yet is OUT_OF_RANGE, and names the first', async () => {
   const { events, publish, client } = await replaying({ start: { sequence: 5n } }, { count: 10 });
-  for (const number of range(0, 100)) publish(number);
-  const error = await statusOf(take(client().subscribe({ pattern: 'a' }), 1));
+  for (const number of range(0, 100)) publish('a', number);
+  const error = await statusOf(take(client.subscribe({ pattern: 'a' }), 1));
   expect(error.code).toBe(Status.OUT_OF_RANGE);
   expect(error.message).toContain('91');
   expect(() => events.subscribe('a', { start: { sequence: 200n } })).toThrow(/start/);
@@ -141,25 +100,15 @@ async function slow(
 ) {
   const made = await replaying({ start: 'earliest', ...how }, retention);
   for (const number of range(0, 100)) {
-    const payload = new Uint8Array(1000);
-    new DataView(payload.buffer).setUint32(0, number);
     const sequence = BigInt(number + 1) * step;
-    made.events.publish('a', { topic: 'a', payload }, { sequence });
+    made.events.publish('a', { topic: 'a', payload: payloadOf(number, 1000) }, { sequence });
   }
-  const peer = await RawPeer.connect(made.server.port, {
-    autoCredit: false,
-    settings: [[4, 100]],
-  });
-  onTestFinished(() => peer.close());
-  peer.creditConnectionFully();
-  const stream = rawSubscription(peer, 'a');
-  await eventually('it is subscribed', () => stream.headers !== undefined);
-  return { ...made, peer, stream };
+  return { ...made, ...(await rawSubscriber(made.server, 'a', 100)) };
 }
 
 test('what a slow replay has not read is not lost while it is retained', async () => {
   const { publish, peer, stream, events } = await slow({ maxPending: 4 }, { count: 1000 });
-  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  for (const number of range(100, 400)) publish('a', number, 1000);
   await peer.ping();
   peer.credit(stream.id, 1_000_000);
   await stream.receivedMessages(400);
@@ -170,7 +119,7 @@ test('what a slow replay has not read is not lost while it is retained', async (
 test('a replay that the retention overtakes counts what it missed', async () => {
   const { publish, peer, stream } = await slow({ maxPending: 4 }, { count: 100 });
   await peer.ping();
-  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  for (const number of range(100, 400)) publish('a', number, 1000);
   peer.credit(stream.id, 1_000_000);
   await eventually('the last is here', async () => {
     await peer.ping();
@@ -191,7 +140,7 @@ test('who must not lose anything is cut off then', async () => {
     { count: 100 },
   );
   await peer.ping();
-  for (const number of range(100, 400)) publish(number, 'a', 1000);
+  for (const number of range(100, 400)) publish('a', number, 1000);
   peer.credit(stream.id, 1_000_000);
   const { code, message } = await stream.end;
   expect(code).toBe(Status.RESOURCE_EXHAUSTED);
@@ -202,7 +151,7 @@ test('events of other topics that the retention evicts meanwhile are not counted
   const { publish, peer, stream } = await slow({ maxPending: 4 }, { count: 150 });
   await peer.ping();
   // Of what the replay has not read, a third is of its topic.
-  for (const number of range(100, 400)) publish(number, number % 3 === 0 ? 'a' : 'b', 1000);
+  for (const number of range(100, 400)) publish(number % 3 === 0 ? 'a' : 'b', number, 1000);
   peer.credit(stream.id, 1_000_000);
   await eventually('the last is here', async () => {
     await peer.ping();

@@ -1,24 +1,18 @@
 // Topics on several threads of a process: what one publishes, the subscribers of all get.
 
-import { Worker } from 'node:worker_threads';
+import { BroadcastChannel, Worker } from 'node:worker_threads';
 import { Event, PubSub, SlowConsumer } from '@millrace/pubsub';
 import { type Client, connect, connection, Status, serve, type Topics, topics } from 'millrace';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
-import { statusOf } from '../support/our-client.js';
+import { all, statusOf, take } from '../support/our-client.js';
 import { patience } from '../support/patience.js';
-import { numberOf } from '../support/topics.js';
+import { numberOf, payloadOf } from '../support/topics.js';
 
 // As test/support/server/topics-services.ts has them.
 const threadTopics = { name: 'topics on threads', dropped: 'dropped', blockTimeoutMs: 2_000 };
-
-function payloadOf(number: number): Uint8Array {
-  const payload = new Uint8Array(4);
-  new DataView(payload.buffer).setUint32(0, number);
-  return payload;
-}
 
 async function started() {
   const server = await serve({
@@ -51,6 +45,18 @@ async function started() {
   return { server, events, client, spread };
 }
 
+/** Keeps the thread that a client is connected to busy; resolves once it is. */
+async function stalled(client: Client<typeof PubSub>, milliseconds: number) {
+  const channel = new BroadcastChannel(threadTopics.name);
+  const begun = new Promise((resolve) => {
+    channel.onmessage = resolve;
+  });
+  const over = client.publish({ topic: 'stall', messageId: String(milliseconds) });
+  await begun;
+  channel.close();
+  return { over };
+}
+
 function publish(events: Topics<Event, { topic?: string; payload?: Uint8Array }>, number: number) {
   return events.publish('a.b', { topic: 'a.b', payload: payloadOf(number) });
 }
@@ -80,13 +86,11 @@ test('every subscriber gets what any thread publishes, in the order of each publ
   await Promise.all(
     streams.map(async (stream) => {
       const next = range(0, PUBLISHERS).map((publisher) => publisher * EACH);
-      let got = 0;
-      for await (const event of stream) {
+      for (const event of await take(stream, PUBLISHERS * EACH)) {
         const number = numberOf(event);
         const publisher = Math.floor(number / EACH);
         expect(number).toBe(next[publisher]!++);
         expect(event.dropped).toBe(0n);
-        if (++got === PUBLISHERS * EACH) break;
       }
     }),
   );
@@ -114,14 +118,7 @@ test('of a queue group over both threads one member gets an event', async () => 
   await Promise.all(streams.map((stream) => stream.headers));
   for (const number of range(0, 60)) expect(publish(events, number).delivered).toBe(1);
   const got = await Promise.all(
-    streams.map(async (stream) => {
-      const numbers: number[] = [];
-      for await (const event of stream) {
-        numbers.push(numberOf(event));
-        if (numbers.length === 10) break;
-      }
-      return numbers;
-    }),
+    streams.map(async (stream) => (await take(stream, 10)).map(numberOf)),
   );
   expect(got.flat().toSorted((a, b) => a - b)).toEqual(range(0, 60));
 });
@@ -136,10 +133,9 @@ test('while a thread is busy, what has no room on the way to it is dropped and c
   ]) {
     const stream = subscriber.subscribe({ pattern: 'a.b', slowConsumer, maxPending: 100_000 });
     await stream.headers;
-    const stalled = subscriber.publish({ topic: 'stall', messageId: `${patience(500)}` });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { over } = await stalled(subscriber, patience(500));
     for (const number of range(0, count)) publish(events, number);
-    await stalled;
+    await over;
     publish(events, count);
     let got = 0;
     let dropped = 0;
@@ -165,15 +161,10 @@ test('under disconnect the subscriber is cut off instead', async () => {
     maxPending: 100_000,
   });
   await stream.headers;
-  const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  const { over } = await stalled(subscriber, patience(500));
   for (const number of range(0, 20_000)) publish(events, number);
-  await stalled;
-  const error = await statusOf(
-    (async () => {
-      for await (const _ of stream);
-    })(),
-  );
+  await over;
+  const error = await statusOf(all(stream));
   expect(error.code).toBe(Status.RESOURCE_EXHAUSTED);
   expect(events.stats().subscriptions).toBe(0);
 });
@@ -201,11 +192,7 @@ test('under block nothing is lost, and the publisher waits', async () => {
     return waits;
   })();
   const stalled = subscriber.publish({ topic: 'stall', messageId: '500' });
-  let next = 0;
-  for await (const event of stream) {
-    expect(numberOf(event)).toBe(next++);
-    if (next === count) break;
-  }
+  expect((await take(stream, count)).map(numberOf)).toEqual(range(0, count));
   // For the stalled thread at least; how often beyond that, the threads' speeds decide.
   expect(await published).toBeGreaterThan(0);
   await stalled;
@@ -220,11 +207,7 @@ test('a busy thread does not hold up publishers of others for longer than its su
     maxPending: 5,
   });
   await stream.headers;
-  const end = statusOf(
-    (async () => {
-      for await (const _ of stream);
-    })(),
-  );
+  const end = statusOf(all(stream));
   const { disconnected } = events.stats();
   let isStalled = true;
   const stalled = subscriber.publish({ topic: 'stall', messageId: '8000' }).then(() => {
@@ -317,9 +300,6 @@ for (const [by, code] of Object.entries(ends)) {
     worker.on('error', () => {});
     await new Promise((resolve) => worker.once('exit', resolve));
     expect(events.stats().published - before).toBe(1);
-    for await (const event of stream) {
-      expect(numberOf(event)).toBe(7);
-      break;
-    }
+    expect((await take(stream, 1)).map(numberOf)).toEqual([7]);
   });
 }

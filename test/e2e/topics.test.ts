@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates/make.js';
 import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
-import { statusOf } from '../support/our-client.js';
+import { statusOf, take } from '../support/our-client.js';
 import { MIB } from '../support/probes.js';
 import {
   eventsOf,
@@ -48,13 +48,10 @@ describe('who gets what', () => {
       (n: number) => n % 3 === 2,
     ].entries()) {
       const expected = range(0, 300).filter(wanted);
-      const got: number[] = [];
-      for await (const event of streams[index]!) {
-        expect(event.dropped).toBe(0n);
-        got.push(numberOf(event));
-        if (got.length === expected.length) break;
-      }
-      expect(got).toEqual(expected);
+      const got = await take(streams[index]!, expected.length);
+      expect(got.map((event) => [numberOf(event), event.dropped])).toEqual(
+        expected.map((number) => [number, 0n]),
+      );
     }
     await emptied();
     expect(events.stats()).toMatchObject({ published: 301, dropped: 0, delivered: 700 });
@@ -69,12 +66,7 @@ describe('who gets what', () => {
         expect(publish(`a.${number}`, 25 * round + number).delivered).toBe(1);
       }
     }
-    const got: number[] = [];
-    for await (const event of stream) {
-      got.push(numberOf(event));
-      if (got.length === 50) break;
-    }
-    expect(got).toEqual(range(0, 50));
+    expect((await take(stream, 50)).map(numberOf)).toEqual(range(0, 50));
     expect(events.stats()).toMatchObject({ topics: 10, topicsForgotten: 40 });
   });
 
@@ -113,14 +105,7 @@ describe('who gets what', () => {
     await Promise.all([...streams, other].map((stream) => stream.headers));
     for (const number of range(0, 30)) expect(publish('jobs.new', number).delivered).toBe(2);
     const got = await Promise.all(
-      streams.map(async (stream) => {
-        const numbers: number[] = [];
-        for await (const event of stream) {
-          numbers.push(numberOf(event));
-          if (numbers.length === 10) break;
-        }
-        return numbers;
-      }),
+      streams.map(async (stream) => (await take(stream, 10)).map(numberOf)),
     );
     expect(got.flat().sort((a, b) => a - b)).toEqual(range(0, 30));
     for (const numbers of got) expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
@@ -434,8 +419,9 @@ describe('under load', () => {
     const received = (async () => {
       for await (const event of stream) {
         expect(numberOf(event)).toBe(next++);
-        if (next === count) break;
+        if (next === count) return;
       }
+      throw new Error(`the stream has ended after ${next} events`);
     })();
     for (const number of range(0, count)) {
       publish('a', number, 1000);
@@ -483,11 +469,7 @@ describe('under load', () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     })();
-    let next = 0;
-    for await (const event of stream) {
-      expect(numberOf(event)).toBe(next++);
-      if (next === COUNT) break;
-    }
+    expect((await take(stream, COUNT)).map(numberOf)).toEqual(range(0, COUNT));
     done = true;
     await Promise.all(coming);
     gone = true;
@@ -513,11 +495,10 @@ describe('under load', () => {
       if (number % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     for (const stream of streams) {
-      let next = 0;
-      for await (const event of stream) {
-        expect([numberOf(event), event.payload.length]).toEqual([next, sizes[next]]);
-        if (++next === sizes.length) break;
-      }
+      const got = await take(stream, sizes.length);
+      expect(got.map((event) => [numberOf(event), event.payload.length])).toEqual([
+        ...sizes.entries(),
+      ]);
     }
   });
 });

@@ -38,6 +38,13 @@ export async function statusOf(call: PromiseLike<unknown>): Promise<StatusError>
   throw new Error('the call succeeded');
 }
 
+/** The next messages of a stream, which is left then. Throws if it ends before there are so many. */
+export async function take<T>(stream: AsyncIterable<T>, count: number): Promise<T[]> {
+  const list: T[] = [];
+  for await (const one of stream) if (list.push(one) === count) return list;
+  throw new Error(`the stream has ended after ${list.length} of ${count} messages`);
+}
+
 export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const one of stream) list.push(one);

@@ -76,11 +76,8 @@ export async function topicsServer(
   return {
     server,
     events,
-    publish: (topic, number, bytes = 4) => {
-      const payload = new Uint8Array(bytes);
-      new DataView(payload.buffer).setUint32(0, number);
-      return events.publish(topic, { topic, payload });
-    },
+    publish: (topic, number, bytes) =>
+      events.publish(topic, { topic, payload: payloadOf(number, bytes) }),
     async emptied() {
       await eventually(
         'no subscription is left',
@@ -105,7 +102,14 @@ export function subscriber(server: Server, options?: ConnectionOptions): Client<
   return connect(PubSub, made);
 }
 
-/** The number that `publish` has put into an event. */
+/** A payload of so many bytes that begins with a number. */
+export function payloadOf(number: number, bytes = 4): Uint8Array {
+  const payload = new Uint8Array(bytes);
+  new DataView(payload.buffer).setUint32(0, number);
+  return payload;
+}
+
+/** The number that `payloadOf` has put into an event. */
 export function numberOf({ payload }: Event): number {
   return new DataView(payload.buffer, payload.byteOffset).getUint32(0);
 }

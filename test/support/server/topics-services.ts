@@ -1,5 +1,6 @@
 // Topics on several threads: every thread opens those of one name.
 
+import { BroadcastChannel } from 'node:worker_threads';
 import { Event, PubSub } from '@millrace/pubsub';
 import { type SlowConsumer, Status, StatusError, service, topics } from 'millrace';
 
@@ -11,6 +12,10 @@ export const threadTopics = {
 };
 
 const events = topics(Event, threadTopics);
+
+/** Says that this thread is busy from now on. */
+const stalling = new BroadcastChannel(threadTopics.name);
+stalling.unref();
 
 /** By the numbers of the contract; the first is for 0 as well. */
 const policies: readonly SlowConsumer[] = [
@@ -29,6 +34,7 @@ export const pubSub = service(PubSub, {
   /** To `stall`: keeps this thread busy for so many milliseconds. To `die`: ends it. */
   publish({ topic, payload, messageId }) {
     if (topic === 'stall') {
+      stalling.postMessage(messageId);
       const end = performance.now() + Number(messageId);
       while (performance.now() < end);
       return {};
