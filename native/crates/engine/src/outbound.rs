@@ -16,7 +16,7 @@ use crate::{
     connection::{Connection, State},
     header_list,
     layout::*,
-    notice::Severity,
+    notice::{Notices, Severity},
 };
 
 /// Bytes of frames that may be built ahead for a connection while nothing of it is in flight.
@@ -58,6 +58,18 @@ pub(crate) fn room(connection: &Connection) -> usize {
         BUILD_BYTES
     };
     limit.saturating_sub(connection.building.bytes)
+}
+
+/// What a handler has given, as it goes on the wire. What cannot be sent is left out, aloud.
+fn wire<'s>(block: &[u8], what: &str, scratch: &'s mut Vec<u8>, notices: &mut Notices) -> Wire<'s> {
+    if block.is_empty() {
+        return Wire::NONE;
+    }
+    encode_wire(block, scratch).unwrap_or_else(|error| {
+        let text = format!("the handler's {what} cannot be sent: {error}");
+        notices.push(Severity::Error, "illegal_metadata", None, text);
+        Wire::NONE
+    })
 }
 
 impl Engine {
@@ -313,20 +325,12 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(connection_index) else {
             return;
         };
-        let metadata = if call.header_metadata.is_empty() {
-            Ok(Wire::NONE)
-        } else {
-            encode_wire(&call.header_metadata, &mut self.scratch)
-        };
-        let metadata = match metadata {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                let text = format!("the handler's response metadata cannot be sent: {error}");
-                self.notices
-                    .push(Severity::Error, "illegal_metadata", None, text);
-                Wire::NONE
-            }
-        };
+        let metadata = wire(
+            &call.header_metadata,
+            "response metadata",
+            &mut self.scratch,
+            &mut self.notices,
+        );
         let limit = connection.http2.peer_max_header_list_bytes();
         let list = |metadata| {
             let lists_encodings = call.encoding != Encoding::Identity;
@@ -401,20 +405,7 @@ impl Engine {
         };
         self.message_scratch.clear();
         grpc::message::encode(message, &mut self.message_scratch);
-        let metadata = if metadata.is_empty() {
-            Ok(Wire::NONE)
-        } else {
-            encode_wire(metadata, &mut self.scratch)
-        };
-        let metadata = match metadata {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                let text = format!("the handler's trailers cannot be sent: {error}");
-                self.notices
-                    .push(Severity::Error, "illegal_metadata", None, text);
-                Wire::NONE
-            }
-        };
+        let metadata = wire(metadata, "trailers", &mut self.scratch, &mut self.notices);
         let mut encoded = Vec::new();
         let fitting = header_list::fit(
             call.headers_sent,

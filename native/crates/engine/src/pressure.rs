@@ -422,7 +422,7 @@ impl Engine {
         let limit = self
             .now
             .saturating_sub(self.options.stalled_stream_timeout_ms);
-        let mut stuck: Vec<(u64, u32)> = self
+        let stuck: Vec<(u64, u32)> = self
             .calls
             .indices()
             .filter(|&index| {
@@ -431,26 +431,12 @@ impl Engine {
             })
             .map(|index| (self.calls[index].held_since, index))
             .collect();
-        stuck.sort_unstable();
-        for (_, index) in stuck {
-            if !is_full(self) {
-                return;
-            }
-            self.totals.stalled_streams += 1;
-            let peer = self.peer_of(self.calls[index].connection);
-            let path = &self.methods[self.calls[index].method as usize].path;
-            let message = format!(
-                "what {path} has to send was not taken for too long while memory was full; its call was ended"
-            );
-            self.notices
-                .push(Severity::Warn, "stalled_stream", peer, message);
-            self.fail_call(
-                index,
-                CAUSE_STALLED,
-                millrace_grpc::Code::ResourceExhausted,
-                "the memory for unsent messages is full and this stream's were not taken",
-            );
-        }
+        self.end_oldest(
+            stuck,
+            is_full,
+            |path| format!("what {path} has to send was not taken"),
+            "the memory for unsent messages is full and this stream's were not taken",
+        );
     }
 
     /// The thread's budget for unsent bytes has room again: whoever waited for it may write.
@@ -480,7 +466,7 @@ impl Engine {
         let limit = self
             .now
             .saturating_sub(self.options.stalled_stream_timeout_ms);
-        let mut stalled: Vec<(u64, u32)> = self
+        let stalled: Vec<(u64, u32)> = self
             .calls
             .indices()
             .filter(|&index| {
@@ -493,25 +479,36 @@ impl Engine {
             })
             .map(|index| (self.calls[index].unread_since, index))
             .collect();
+        self.end_oldest(
+            stalled,
+            Self::is_short,
+            |path| format!("{path} was not read"),
+            "the server's memory for unread messages is full and this stream was not read",
+        );
+    }
+
+    /// Ends calls, each with the time since when it has stood still, the oldest first, as long as memory is
+    /// short. `complaint` says of a method what was not done, and `status` is for the peer.
+    fn end_oldest(
+        &mut self,
+        mut stalled: Vec<(u64, u32)>,
+        is_short: impl Fn(&Self) -> bool,
+        complaint: impl Fn(&str) -> String,
+        status: &str,
+    ) {
         stalled.sort_unstable();
         for (_, index) in stalled {
-            if !self.is_short() {
+            if !is_short(self) {
                 return;
             }
             self.totals.stalled_streams += 1;
             let peer = self.peer_of(self.calls[index].connection);
-            let path = &self.methods[self.calls[index].method as usize].path;
-            let message = format!(
-                "{path} was not read for too long while memory was full; its call was ended"
-            );
+            let what = complaint(&self.methods[self.calls[index].method as usize].path);
+            let message = format!("{what} for too long while memory was full; its call was ended");
             self.notices
                 .push(Severity::Warn, "stalled_stream", peer, message);
-            self.fail_call(
-                index,
-                CAUSE_STALLED,
-                millrace_grpc::Code::ResourceExhausted,
-                "the server's memory for unread messages is full and this stream was not read",
-            );
+            let code = millrace_grpc::Code::ResourceExhausted;
+            self.fail_call(index, CAUSE_STALLED, code, status);
         }
     }
 }
