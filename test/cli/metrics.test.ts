@@ -10,26 +10,12 @@ import { millrace, startMillrace } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { ourClient } from '../support/our-client.js';
 import { linkPackages, project } from '../support/project.js';
+import { ECHO_SERVICES } from './echo-services.js';
 
-const echoModule = fileURLToPath(
-  new URL('../../examples/echo/dist/gen/millrace/echo/v1/echo.js', import.meta.url),
-);
 const statistics = readFileSync(
   fileURLToPath(new URL('../../docs/reference/statistics.md', import.meta.url)),
   'utf8',
 );
-
-const SERVICES = `
-import { service } from 'millrace';
-import { Echo } from ${JSON.stringify(echoModule)};
-const never = () => { throw new Error('not called'); };
-export const echo = service(Echo, {
-  async say({ text }) {
-    if (text === 'die') setTimeout(() => { throw new Error('dead'); });
-    return { text };
-  },
-  collect: never, expand: never, chat: never, chatFast: never,
-});`;
 
 interface Started {
   readonly port: number;
@@ -37,7 +23,7 @@ interface Started {
 }
 
 async function serve(...words: string[]): Promise<Started> {
-  const cwd = project({ 'dist/services.js': SERVICES });
+  const cwd = project({ 'dist/services.js': ECHO_SERVICES });
   linkPackages(cwd, 'millrace');
   const child = startMillrace(['serve', '--port', '0', '--metrics-port', '0', ...words], { cwd });
   onTestFinished(async () => {
@@ -144,7 +130,7 @@ test('other paths and methods, and HEAD', async () => {
 });
 
 test('a port that is in use starts nothing; one that is none', async () => {
-  const cwd = project({ 'dist/services.js': SERVICES });
+  const cwd = project({ 'dist/services.js': ECHO_SERVICES });
   linkPackages(cwd, 'millrace');
   const taken = createServer().listen(0, '127.0.0.1');
   onTestFinished(() => void taken.close());

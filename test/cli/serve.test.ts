@@ -5,31 +5,14 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { millrace, startMillrace } from '../support/cli.js';
 import { ourClient } from '../support/our-client.js';
 import { linkPackages, project } from '../support/project.js';
-
-const echoModule = fileURLToPath(
-  new URL('../../examples/echo/dist/gen/millrace/echo/v1/echo.js', import.meta.url),
-);
-
-/** Dies as a program does that throws where nobody catches; with threads, only one of them. */
-const SERVICES = `
-import { service } from 'millrace';
-import { Echo } from ${JSON.stringify(echoModule)};
-const never = () => { throw new Error('not called'); };
-export const echo = service(Echo, {
-  async say({ text }) {
-    if (text === 'die') setTimeout(() => { throw new Error('dead'); });
-    return { text };
-  },
-  collect: never, expand: never, chat: never, chatFast: never,
-});`;
+import { ECHO_SERVICES } from './echo-services.js';
 
 function services(files: Record<string, string> = {}): string {
-  const root = project({ 'dist/services.js': SERVICES, ...files });
+  const root = project({ 'dist/services.js': ECHO_SERVICES, ...files });
   linkPackages(root, 'millrace', '@millrace/health', '@millrace/reflection');
   return root;
 }
@@ -133,7 +116,7 @@ test('a port in use', async () => {
 });
 
 test('a package that is not installed', async () => {
-  const cwd = project({ 'dist/services.js': SERVICES });
+  const cwd = project({ 'dist/services.js': ECHO_SERVICES });
   linkPackages(cwd, 'millrace');
   const { code, stderr } = await millrace(['serve', '--health'], { cwd });
   expect(code).toBe(1);

@@ -1,14 +1,14 @@
 // Our client compresses requests and takes compressed responses; none of them is a way around a limit.
 
-import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
 import { type ClientInterceptor, connect, type Encoding, Status } from 'millrace';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { encodeEcho, frame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
+import { startHttp2 } from '../support/http2-server.js';
 import { all, ourClient, ourConnection, statusOf } from '../support/our-client.js';
 import { residentBytes } from '../support/probes.js';
 import { startServer } from '../support/server.js';
@@ -30,14 +30,10 @@ async function startByHand(
   answer: (stream: ServerHttp2Stream, seen: Seen, number: number) => void,
 ): Promise<{ port: number; calls: Seen[] }> {
   const calls: Seen[] = [];
-  const server = createServer();
-  const sessions = new Set<{ destroy(): void }>();
-  server.on('session', (session) => sessions.add(session));
-  server.on('stream', (stream, headers) => {
+  const port = await startHttp2((stream, headers) => {
     const seen: Seen = { headers, messages: [] };
     calls.push(seen);
     const chunks: Buffer[] = [];
-    stream.on('error', () => {});
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.on('end', () => {
       for (let rest = Buffer.concat(chunks); rest.length > 0; ) {
@@ -48,12 +44,7 @@ async function startByHand(
       answer(stream, seen, calls.length);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-    server.close();
-  });
-  return { port: (server.address() as AddressInfo).port, calls };
+  return { port, calls };
 }
 
 /** A response of these bytes and status OK. */

@@ -1,32 +1,12 @@
 // A call whose deadline passes says what its time went to, as far as a client can know.
 
-import { createServer, type ServerHttp2Stream, type Settings } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { ServerHttp2Stream } from 'node:http2';
 import { Status, type StatusError } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
+import { startHttp2 } from '../support/http2-server.js';
 import { all, ourClient, statusOf } from '../support/our-client.js';
 
 const HEAD = { ':status': 200, 'content-type': 'application/grpc' } as const;
-
-/** A server that answers as the test says, and knows nothing of deadlines. */
-async function answering(
-  answer: (stream: ServerHttp2Stream) => void,
-  settings: Settings = {},
-): Promise<number> {
-  const server = createServer({ settings });
-  const sessions = new Set<{ destroy(): void }>();
-  server.on('session', (session) => sessions.add(session));
-  server.on('stream', (stream) => {
-    stream.on('error', () => {});
-    answer(stream);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
 
 /** Headers, one message, and nothing more. */
 function beginning(stream: ServerHttp2Stream): void {
@@ -48,7 +28,7 @@ function expectLate(error: StatusError, method: string, target: string, message:
 }
 
 test('an answer that does not come', async () => {
-  const port = await answering(silent);
+  const port = await startHttp2(silent);
   const error = await statusOf(ourClient(port).say({}, { timeoutMs: 1000 }));
   const parts =
     /^the deadline passed: (\d+) ms waiting for a stream, (\d+) ms waiting for the server's answer(?:; (\d+) ms before that waiting for a connection)?$/;
@@ -58,7 +38,7 @@ test('an answer that does not come', async () => {
 });
 
 test('an answer that begins and does not end', async () => {
-  const port = await answering(beginning);
+  const port = await startHttp2(beginning);
   const client = ourClient(port);
   const read = await statusOf(all(client.expand({}, { timeoutMs: 400 })));
   const since = /ms until the server's answer began, \d+ ms since then/;
@@ -72,7 +52,7 @@ test('an answer that begins and does not end', async () => {
 });
 
 test('a request that the server does not let in', async () => {
-  const port = await answering(silent);
+  const port = await startHttp2(silent);
   const call = ourClient(port).chat(undefined, { timeoutMs: 300 });
   for (let count = 0; count < 8; count++) call.write({ data: new Uint8Array(20_000) });
   const error = await statusOf(call.next());
@@ -85,7 +65,7 @@ test('a request that the server does not let in', async () => {
 });
 
 test('a server that allows no further stream', async () => {
-  const port = await answering(beginning, { maxConcurrentStreams: 1 });
+  const port = await startHttp2(beginning, { maxConcurrentStreams: 1 });
   const client = ourClient(port);
   const first = client.expand({});
   await first.next();
@@ -117,7 +97,7 @@ test('a target that is not resolved in time', async () => {
 
 test('attempts that came before', async () => {
   let calls = 0;
-  const port = await answering((stream) => {
+  const port = await startHttp2((stream) => {
     if (++calls < 3) {
       const status = { 'grpc-status': '14', 'grpc-message': `not now ${calls}` };
       stream.respond({ ...HEAD, ...status }, { endStream: true });
@@ -149,7 +129,7 @@ test('attempts that came before', async () => {
 });
 
 test('what a server says of the deadline is kept, with its trailers', async () => {
-  const port = await answering((stream) => {
+  const port = await startHttp2((stream) => {
     const status = { 'grpc-status': '4', 'grpc-message': 'the database was slow' };
     stream.respond({ ...HEAD, ...status, 'x-so-far': 'half' }, { endStream: true });
   });

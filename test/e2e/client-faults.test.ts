@@ -3,8 +3,7 @@
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
-import { createServer as createHttp2, type Http2Server, type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
@@ -13,33 +12,11 @@ import { connect, connection, Status } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
+import { listening, startHttp2 } from '../support/http2-server.js';
 import { all, ourClient, ourConnection, statusOf } from '../support/our-client.js';
 import { startServer } from '../support/server.js';
 
 const SAY = '/millrace.echo.v1.Echo/Say';
-
-async function listening(server: Server | Http2Server | ReturnType<typeof createHttp>) {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
-
-/** A raw HTTP/2 server with an answer of the test's. */
-async function http2(answer: (stream: ServerHttp2Stream) => void): Promise<number> {
-  const server = createHttp2();
-  const sessions = new Set<{ destroy(): void }>();
-  server.on('session', (session) => sessions.add(session));
-  server.on('stream', (stream) => {
-    stream.on('error', () => {});
-    answer(stream);
-  });
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-  });
-  return listening(server);
-}
 
 /** A gRPC message with no content. */
 const EMPTY = Buffer.from([0, 0, 0, 0, 0]);
@@ -98,7 +75,7 @@ test.each([
   [503, Status.UNAVAILABLE],
   [418, Status.UNKNOWN],
 ])('an answer of HTTP %i', async (status, code) => {
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond({ ':status': status, 'content-type': 'text/plain' });
     stream.end('sorry');
   });
@@ -115,7 +92,7 @@ test.each<[string, Record<string, string> | undefined]>([
   ['no grpc-status', { 'x-other': '1' }],
   ['a grpc-status that is no number', { 'grpc-status': 'fine' }],
 ])('malformed trailers: %s', async (_what, trailers) => {
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc' },
       { waitForTrailers: trailers !== undefined },
@@ -129,7 +106,7 @@ test.each<[string, Record<string, string> | undefined]>([
 });
 
 test('a response that is no message of its type', async () => {
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc' },
       { waitForTrailers: true },
@@ -166,7 +143,7 @@ test('a server that vanishes mid-stream', async () => {
 });
 
 test('what came before an error is read before it is thrown', async () => {
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
     stream.write(EMPTY);
     stream.write(EMPTY);
@@ -181,7 +158,7 @@ test('what came before an error is read before it is thrown', async () => {
 
 test('all that came before a loss is read, however much of it had to wait', async () => {
   const count = 3000;
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
     // More than may wait as messages, and the beginning of one that is cut off.
     const bytes = Buffer.concat([...Array.from({ length: count }, () => EMPTY), Buffer.alloc(3)]);
@@ -270,7 +247,7 @@ test('rolling restarts lose no call: what the server has not seen is made again'
 
 test('REFUSED_STREAM is retried once, without a policy', async () => {
   let calls = 0;
-  const port = await http2((stream) => {
+  const port = await startHttp2((stream) => {
     if (++calls === 1) {
       stream.close(7);
       return;

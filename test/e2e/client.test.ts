@@ -1,8 +1,8 @@
 // Our client against our server and against grpc-js's: the same promises of all four kinds.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import { Metadata, Status, StatusError } from 'millrace';
+import { settled } from 'millrace/testing';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { honest, startForeign } from '../support/foreign-server.js';
@@ -218,7 +218,8 @@ test('backpressure of requests: write() says false, writable() waits for the rea
   const writable = chat.writable().then(() => {
     resumed = true;
   });
-  await delay(100);
+  // What the server may have to say about the stream comes before its answer to what came behind it.
+  await client.say({});
   expect(resumed).toBe(false);
   expect(() => {
     for (let count = 0; count < 20; count++) chat.write({ data });
@@ -277,7 +278,8 @@ test('backpressure of responses: an unread stream stops its server', async () =>
   const stream = client.expand({}, { metadata: { mode: 'flood' } });
   await stream.next();
   // The window and the server's mark bound what is on its way; neighbours go on.
-  await delay(200);
+  const sent = await settled(async () => total(await server.stats(), 'messagesSent'));
+  expect(sent).toBeLessThan(200);
   expect((await client.say({ text: 'neighbour' })).text).toBe('neighbour');
   const lengths = (await take(stream, 200)).map(({ data }) => data.length);
   expect(new Set(lengths)).toEqual(new Set([16_384]));
@@ -523,10 +525,13 @@ test('round_robin spreads calls over all addresses', async () => {
     () => connection.stats().connections,
     (count) => count === 3,
   );
-  await client.say({});
-  await delay(200);
+  await eventually('all three take calls', async () => {
+    await client.say({});
+    return counts.every((count) => count > 0);
+  });
+  counts.fill(0);
   for (let count = 0; count < 30; count++) await client.say({});
-  for (const count of counts) expect(count).toBeGreaterThanOrEqual(9);
+  expect(counts).toEqual([10, 10, 10]);
 });
 
 test('metadata of a received call can be sent on', async () => {
@@ -646,11 +651,8 @@ test('pressure passes through a relay: the source is pulled no faster than the l
   const last = client.chat(client.chat(source()));
   const first = await last.next();
   expect(first.value?.data.length).toBe(data.length);
-  await delay(patience(500));
-  const stalled = pulled;
-  expect(stalled).toBeLessThan(500);
-  await delay(patience(300));
-  expect(pulled).toBe(stalled);
+  const quiet = { quietMs: patience(300), timeoutMs: patience(10_000) };
+  expect(await settled(() => pulled, quiet)).toBeLessThan(500);
   let count = 1;
   for await (const reply of last) {
     expect(reply.data.length).toBe(data.length);

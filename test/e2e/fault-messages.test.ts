@@ -3,14 +3,15 @@
 // response and of many.
 
 import { createServer as createHttp } from 'node:http';
-import { createServer as createHttp2, type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import type { ServerHttp2Stream } from 'node:http2';
+import { createServer, type Server } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { Echo } from '@millrace/example-echo/dist/gen/millrace/echo/v1/echo.js';
 import { connect, Status, serve, service } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { makeAuthority, serverOf } from '../support/certificates/make.js';
 import { honest, startForeign } from '../support/foreign-server.js';
+import { listening, startHttp2 } from '../support/http2-server.js';
 import { all, ourClient, ourConnection, statusOf } from '../support/our-client.js';
 import { startServer } from '../support/server.js';
 
@@ -22,32 +23,19 @@ interface Fault {
   readonly options?: Options;
 }
 
-async function listening(server: Server | ReturnType<typeof createHttp>): Promise<Fault> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.close();
-  });
-  return at((server.address() as AddressInfo).port);
-}
-
 function at(port: number, options?: Options): Fault {
   const target = `127.0.0.1:${port}`;
   return options === undefined ? { target } : { target, options };
 }
 
+/** A server that is none of HTTP/2. */
+async function other(server: Server): Promise<Fault> {
+  return at(await listening(server));
+}
+
 /** An HTTP/2 server whose answers are no gRPC, or broken. */
 async function answering(answer: (stream: ServerHttp2Stream) => void): Promise<Fault> {
-  const server = createHttp2();
-  const sessions = new Set<{ destroy(): void }>();
-  server.on('session', (session) => sessions.add(session));
-  server.on('stream', (stream) => {
-    stream.on('error', () => {});
-    answer(stream);
-  });
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-  });
-  return listening(server);
+  return at(await startHttp2(answer));
 }
 
 /** Headers, an empty message, and these trailers. */
@@ -94,7 +82,7 @@ const faults: [string, Status, RegExp, () => Promise<Fault>][] = [
     /refused/i,
     async () => {
       const server = createServer();
-      const fault = await listening(server);
+      const fault = await other(server);
       await new Promise((resolve) => server.close(resolve));
       return fault;
     },
@@ -103,14 +91,14 @@ const faults: [string, Status, RegExp, () => Promise<Fault>][] = [
     'a server of HTTP/1.1',
     Status.UNAVAILABLE,
     /HTTP\/2|HTTP\/1/,
-    () => listening(createHttp((_request, response) => response.end('hello'))),
+    () => other(createHttp((_request, response) => response.end('hello'))),
   ],
   [
     'a server of another protocol',
     Status.UNAVAILABLE,
     /HTTP\/2.*220 mail/,
     () =>
-      listening(
+      other(
         createServer((socket) => {
           socket.on('error', () => {});
           socket.write('220 mail.example ESMTP\r\n');
@@ -121,7 +109,7 @@ const faults: [string, Status, RegExp, () => Promise<Fault>][] = [
     'a server that hangs up',
     Status.UNAVAILABLE,
     /closed|reset/,
-    () => listening(createServer((socket) => socket.destroy())),
+    () => other(createServer((socket) => socket.destroy())),
   ],
   [
     'a page instead of an answer',

@@ -1,13 +1,13 @@
 // Metadata between our two sides and those of others: every value arrives, in order and unchanged,
 // and what cannot be sent is refused by its name.
 
-import { connect as connectHttp2, createServer, type IncomingHttpHeaders } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { Metadata, type MetadataInit, Status } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { clientOf, type EchoReply, grpc } from '../support/echo-client.js';
 import { frame } from '../support/echo-wire.js';
 import { honest, startForeign } from '../support/foreign-server.js';
+import { startHttp2 } from '../support/http2-server.js';
 import { ourClient, statusOf } from '../support/our-client.js';
 import { startServer, type TestServer } from '../support/server.js';
 
@@ -93,8 +93,7 @@ test('bytes that somebody on the way has joined with commas come apart again', a
 
 test('bytes that a server has joined with commas come apart again', async () => {
   const joined = { 'x-some-bin': 'AQ==,AgM ,, BA' };
-  const server = createServer();
-  server.on('stream', (stream) => {
+  const port = await startHttp2((stream) => {
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc', ...joined },
       { waitForTrailers: true },
@@ -102,11 +101,7 @@ test('bytes that a server has joined with commas come apart again', async () => 
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', ...joined }));
     stream.end(frame(Buffer.alloc(0)));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.close();
-  });
-  const call = ourClient((server.address() as AddressInfo).port).say({});
+  const call = ourClient(port).say({});
   await call;
   const parts = [[1], [2, 3], [], [4]].map((part) => new Uint8Array(part));
   expect((await call.headers).getAll('x-some-bin')).toEqual(parts);

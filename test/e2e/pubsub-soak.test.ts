@@ -1,9 +1,8 @@
 // Subscribers that never read, shortly: `npm run soak -- pubsub` is the same for minutes.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { runNode } from '../support/program.js';
 
 const program = fileURLToPath(new URL('../dist/soak/soak/pubsub/main.js', import.meta.url));
 
@@ -21,16 +20,7 @@ test.each(['drop-oldest', 'drop-newest', 'disconnect', 'block'])(
       '2',
     ];
     // The driver is that of MILLRACE_DRIVER.
-    const child = spawn(process.execPath, [program, '--policies', policy, ...size], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-      });
-    }
-    const [code] = await once(child, 'close');
+    const { code, output } = await runNode(program, '--policies', policy, ...size);
     expect(code, output).toBe(0);
     expect(output).toContain('soak passed: 0 wrong');
   },
