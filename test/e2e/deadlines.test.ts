@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { chat, clientOf, collect, expand, failure, grpc, say } from '../support/echo-client.js';
 import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import { RawPeer, Reset } from '../support/raw-peer.js';
 import { startServer, type TestServer } from '../support/server.js';
 import { total } from '../support/stats.js';
@@ -141,7 +142,7 @@ test('a call that ends in time is not disturbed by its deadline', async () => {
   const server = await startServer();
   const start = await server.stats();
   const client = clientOf(server);
-  const timeoutMs = 300;
+  const timeoutMs = patience(300);
   await Promise.all(
     Array.from({ length: 50 }, () => say(client, {}, { mode: 'sleep:10', timeoutMs })),
   );
