@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { patience } from '../support/patience.js';
 import { runNode } from '../support/program.js';
 
 const program = fileURLToPath(new URL('../dist/soak/soak/pubsub/main.js', import.meta.url));
@@ -24,5 +25,5 @@ test.each(['drop-oldest', 'drop-newest', 'disconnect', 'block'])(
     expect(code, output).toBe(0);
     expect(output).toContain('soak passed: 0 wrong');
   },
-  120_000,
+  patience(120_000),
 );

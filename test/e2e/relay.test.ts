@@ -338,5 +338,5 @@ test.each(['collect', 'expand', 'chat'])(
     expect(highest - warm).toBeLessThan(40 * MIB);
     await end();
   },
-  60_000,
+  patience(60_000),
 );

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { patience } from '../support/patience.js';
 import { runNode } from '../support/program.js';
 
 const program = fileURLToPath(new URL('../dist/soak/soak/main.js', import.meta.url));
@@ -17,5 +18,5 @@ test.each([
     expect(code, output).toBe(0);
     expect(output).toMatch(/soak passed: \d{3,} calls .* 0 wrong/);
   },
-  120_000,
+  patience(120_000),
 );
