@@ -365,7 +365,9 @@ describe('errors', () => {
           generate({ proto: [TEST_PROTOS], drafts: new Map([[path, text.join('')]]) });
         } catch (error) {
           expect(error).toBeInstanceOf(GenerateError);
-          for (const { file, line } of (error as GenerateError).diagnostics) {
+          const { diagnostics } = error as GenerateError;
+          expect(diagnostics).not.toEqual([]);
+          for (const { file, line } of diagnostics) {
             expect(file).toContain('.proto');
             expect(line).toBeGreaterThan(0);
           }
