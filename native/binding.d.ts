@@ -31,7 +31,7 @@ export declare class NativeDurables {
    */
   constructor(topics: NativeTopics, wake: () => void);
   /**
-   * Joins a group, which is made if there is none; answers the member's number. Throws
+   * Joins a group, which is made if there is none; answers the member's number. Throws `MILLRACE_TOPICS_CLOSED`,
    * `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, `MILLRACE_GROUP_CONFLICT` (it exists with
    * another pattern), `MILLRACE_GROUPS_FULL`, `MILLRACE_START_OUT_OF_RANGE`.
    */
@@ -60,6 +60,8 @@ export declare class NativeDurables {
   leave(member: number): void;
   /** A member that has left is not asked for anything any more. */
   forget(member: number): void;
+  /** All members leave, and nobody is woken any more. Again is nothing. */
+  close(): void;
   /** The members that should ask again. */
   woken(): Array<number>;
 }
@@ -180,6 +182,11 @@ export declare class NativeEngine {
 export declare class NativeTopics {
   /** Throws `MILLRACE_TOPICS_CONFLICT` if the process has topics of that name with other options. */
   constructor(options: NativeTopicsOptions);
+  /**
+   * Publishes what is queued, and forgets everything, as this thread knows it: what else is asked of them
+   * throws `MILLRACE_TOPICS_CLOSED`, and their number may be that of others. Again is nothing.
+   */
+  close(): void;
   /** By which `publishQueued()` and `publishRetained()` know them, on this thread. */
   get number(): number;
   /**

@@ -117,6 +117,10 @@ const table = {
     message: 'topics of that name exist with other options',
     remedy: 'Give the same options wherever the name is used, or another name.',
   },
+  MILLRACE_TOPICS_CLOSED: {
+    message: 'the topics are closed',
+    remedy: 'Make them anew by topics(), or close them later.',
+  },
   MILLRACE_WORKER_FAILED: {
     message: 'a server thread could not start',
     remedy: 'See the cause; the services module runs once in each thread.',

@@ -63,6 +63,11 @@ export class DurablePort<M> {
     this.#native.forget(member);
   }
 
+  /** All members have left. */
+  close(): void {
+    this.#native.close();
+  }
+
   /** The numbers of members that should ask again. */
   woken(): number[] {
     return this.#native.woken();

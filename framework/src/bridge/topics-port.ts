@@ -23,6 +23,9 @@ import type { NativeSubscription, NativeTopics, NativeTopicsOptions } from './na
 const LEASE_BYTES = 64 * 1024;
 const EVENT_BYTES = 128;
 
+/** The number of topics that are closed. */
+const CLOSED = 2 ** 32 - 1;
+
 /** What `lookUp` answers where nobody makes publishers wait. */
 const UNBOUNDED = 2 ** 32 - 1;
 
@@ -64,7 +67,7 @@ export class TopicsPort extends Writer {
   /** Functions rather than methods: see native code. */
   readonly #publishQueued: (topics: number) => void;
   readonly #publishRetained: (topics: number, topic: number, length: number) => number;
-  readonly #number: number;
+  #number: number;
   readonly #staging: Uint8Array;
   readonly #words: Uint32Array;
   readonly #sequences: BigUint64Array;
@@ -89,6 +92,19 @@ export class TopicsPort extends Writer {
   /** What the event published last got; 0 if it is not retained. */
   get sequence(): bigint {
     return this.#sequences[TOPICS_SEQUENCE / 2]!;
+  }
+
+  /** Whether nothing more may be asked of them. */
+  get isClosed(): boolean {
+    return this.#number === CLOSED;
+  }
+
+  /** Publishes what is queued, and forgets everything. */
+  shut(): void {
+    publishQueued();
+    // A message that is being encoded by a getter's doing must not go to others that get the number.
+    this.#number = CLOSED;
+    this.native.close();
   }
 
   /** Whether a getter of a message asks, which is for a topic that must not be forgotten. */

@@ -373,13 +373,16 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     const ended = subscription.begin({ end });
     this.#subscribed.set(call, subscription);
     call.onCancel = () => this.release(call);
+    if (ended !== undefined) {
+      end(ended.error);
+      return;
+    }
     try {
       this.port.subscribe(call.reference, subscription.port.native, subscription.wanted);
     } catch (error) {
       throw topicsError(error);
     }
-    if (ended !== undefined) end(ended.error);
-    else if (this.#subscriptionsEnd !== undefined) subscription.end(this.#subscriptionsEnd);
+    if (this.#subscriptionsEnd !== undefined) subscription.end(this.#subscriptionsEnd);
   }
 
   /** Awaits a generator's return(), whose error nobody else would see. */

@@ -1,4 +1,5 @@
 import { DurablePort } from '../bridge/durable-port.js';
+import { MillraceError } from '../errors.js';
 import { checkNumber } from '../limits.js';
 import { badRequest } from '../status/details.js';
 import { Status } from '../status/status.js';
@@ -94,12 +95,13 @@ class Members<M> {
   #scheduled = false;
 
   constructor(topics: Topics<M, never>) {
-    const { port, type } = insideOf(topics);
+    const { port, type, closing } = insideOf(topics);
     try {
       this.#port = new DurablePort(port.native, type, () => this.#wake());
     } catch (error) {
       throw durableError(error);
     }
+    closing.add(() => this.#close());
   }
 
   join(name: string, options: DurableOptions<M>): DurableMember {
@@ -170,6 +172,14 @@ class Members<M> {
     if (group.members.size > 0) return;
     clearTimeout(group.timer);
     this.#groups.delete(group.name);
+  }
+
+  #close(): void {
+    try {
+      for (const member of [...this.#members.values()]) this.#leave(member);
+    } finally {
+      this.#port.close();
+    }
   }
 
   #wake(): void {
@@ -271,6 +281,8 @@ function durableError(error: unknown): unknown {
       return new StatusError(Status.FAILED_PRECONDITION, message);
     case 'MILLRACE_START_OUT_OF_RANGE':
       return new StatusError(Status.OUT_OF_RANGE, message);
+    case 'MILLRACE_TOPICS_CLOSED':
+      return new MillraceError('MILLRACE_TOPICS_CLOSED');
     case 'MILLRACE_GROUPS_FULL':
       return new StatusError(Status.RESOURCE_EXHAUSTED, message);
     default:

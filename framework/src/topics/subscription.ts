@@ -28,6 +28,14 @@ export interface Subscription<M> {
   readonly [event]?: M;
 }
 
+/** What the subscriptions that were made by the same `topics()` have in common. */
+export interface Subscribers {
+  /** Those that a call has taken and that are not over. */
+  readonly running: Set<Subscription<unknown>>;
+  /** With what all end, since the topics are closed. */
+  closed: { readonly error: unknown } | undefined;
+}
+
 /** Where a subscription is that runs. */
 interface Course {
   /** Ends its call. */
@@ -41,16 +49,23 @@ export class TopicSubscription<M> implements Subscription<M> {
   readonly wanted: NativeSubscription;
   /** The full name of the message type. */
   readonly typeName: string;
+  readonly #subscribers: Subscribers;
   #state: 'new' | 'running' | 'over' = 'new';
   #course: Course | undefined;
   #ended: { readonly error: unknown } | undefined;
   #closed: Promise<void> | undefined;
   #close: (() => void) | undefined;
 
-  constructor(port: TopicsPort, typeName: string, wanted: NativeSubscription) {
+  constructor(
+    port: TopicsPort,
+    typeName: string,
+    wanted: NativeSubscription,
+    subscribers: Subscribers,
+  ) {
     this.port = port;
     this.typeName = typeName;
     this.wanted = wanted;
+    this.#subscribers = subscribers;
   }
 
   get pattern(): string {
@@ -79,17 +94,20 @@ export class TopicSubscription<M> implements Subscription<M> {
     return this.#state !== 'new';
   }
 
-  /** A call takes it; how it is to end at once, if `end()` was faster. */
+  /** A call takes it; how it is to end at once, if `end()`, or the end of its topics, was faster. */
   begin(course: Course): { readonly error: unknown } | undefined {
     this.#state = 'running';
     this.#course = course;
-    return this.#ended;
+    const { running, closed } = this.#subscribers;
+    running.add(this);
+    return this.#ended ?? closed;
   }
 
   /** Its call is over. */
   over(): void {
     this.#state = 'over';
     this.#course = undefined;
+    this.#subscribers.running.delete(this);
     this.#close?.();
   }
 }

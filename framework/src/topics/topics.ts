@@ -7,7 +7,12 @@ import { badRequest } from '../status/details.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
 import { checkTopicsOptions, type TopicsOptions } from './options.js';
-import { type SlowConsumer, type Subscription, TopicSubscription } from './subscription.js';
+import {
+  type SlowConsumer,
+  type Subscribers,
+  type Subscription,
+  TopicSubscription,
+} from './subscription.js';
 
 const policies: readonly SlowConsumer[] = ['block', 'drop-oldest', 'drop-newest', 'disconnect'];
 const MAX_PENDING = 256;
@@ -141,6 +146,18 @@ export interface Topics<M, Init = M> {
   subscribe(pattern: string, options?: SubscribeOptions): Subscription<M>;
   /** What there is now, and what was counted. */
   stats(): TopicsStats;
+  /**
+   * Gives these topics up, on this thread: subscriptions that were made by them end behind what was published,
+   * with OK or with the status of an error; members of durable groups leave; publishers that wait may go on.
+   * What else is asked of them then throws MILLRACE_TOPICS_CLOSED. Again is nothing.
+   *
+   * Their events, sequences and durable groups are forgotten when whoever has made topics of the name, on any
+   * thread, has closed them, and the calls of their subscribers are over. Topics that nobody closes stay until
+   * their thread ends: no server closes them, and none needs to be.
+   */
+  close(error?: unknown): void;
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -160,6 +177,8 @@ export function topics<M, Init>(
 export interface Inside<M> {
   readonly port: TopicsPort;
   readonly type: MessageType<M, never>;
+  /** What else has to end when they are closed, before they are. */
+  readonly closing: Set<() => void>;
 }
 
 /** What is behind topics, which `topics()` has made. */
@@ -182,6 +201,8 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   readonly #retains: boolean;
   readonly #known = new Map<string, KnownTopic>();
   readonly #waits = new Map<string, Wait>();
+  readonly #subscribers: Subscribers = { running: new Set(), closed: undefined };
+  readonly #closing = new Set<() => void>();
   #blockedMs = 0;
   #forgotten = 0;
   /** There is a timer for that. */
@@ -217,13 +238,14 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
       return { sequence: port.sequence, delivered: Math.max(0, delivered) };
     } catch (error) {
       if (error instanceof TooLarge) throw tooLarge(this.#type.typeName, error.length);
+      if (this.#port.isClosed) throw closed(this.name);
       throw error;
     }
   }
 
   /** What the rest of this folder needs. */
   get inside(): Inside<M> {
-    return { port: this.#port, type: this.#type };
+    return { port: this.#port, type: this.#type, closing: this.#closing };
   }
 
   writable(topic: string): true | Promise<void> {
@@ -258,10 +280,31 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
     } catch (error) {
       throw topicsError(error);
     }
-    return new TopicSubscription<M>(this.#port, this.#type.typeName, wanted);
+    return new TopicSubscription<M>(this.#port, this.#type.typeName, wanted, this.#subscribers);
+  }
+
+  close(error?: unknown): void {
+    if (this.#subscribers.closed !== undefined) return;
+    this.#subscribers.closed = { error };
+    try {
+      // Dead letters may still be published.
+      for (const close of this.#closing) close();
+    } finally {
+      for (const subscription of [...this.#subscribers.running]) subscription.end(error);
+      this.#known.clear();
+      const waits = [...this.#waits.values()];
+      this.#waits.clear();
+      this.#port.shut();
+      for (const { resolve } of waits) resolve();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   stats(): TopicsStats {
+    if (this.#port.isClosed) throw closed(this.name);
     const now = performance.now();
     let blockedMs = this.#blockedMs;
     for (const { since } of this.#waits.values()) blockedMs += now - since;
@@ -273,6 +316,7 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
   }
 
   #add(topic: string): KnownTopic {
+    if (this.#port.isClosed) throw closed(this.name);
     // Those that are still in use are found anew; but not while a message is encoded for one of them.
     if (this.#known.size >= this.#topicsMax && !this.#port.isEncoding) {
       this.#forgotten += this.#known.size;
@@ -329,6 +373,10 @@ function open(options: ReturnType<typeof checkTopicsOptions>): TopicsPort {
   }
 }
 
+function closed(name: string): MillraceError {
+  return new MillraceError('MILLRACE_TOPICS_CLOSED', `the topics "${name}" are closed`);
+}
+
 /** The code of an error, if it has one. */
 export function codeOf(error: unknown): unknown {
   return (error as { readonly code?: unknown } | null | undefined)?.code;
@@ -350,6 +398,8 @@ export function topicsError(error: unknown): unknown {
       return new StatusError(Status.OUT_OF_RANGE, `start: ${message}`);
     case 'MILLRACE_SUBSCRIPTIONS_FULL':
       return new StatusError(Status.RESOURCE_EXHAUSTED, message);
+    case 'MILLRACE_TOPICS_CLOSED':
+      return new MillraceError('MILLRACE_TOPICS_CLOSED');
     default:
       return error;
   }

@@ -12,7 +12,7 @@ use napi_derive::napi;
 
 use crate::clock;
 use crate::error::{self, Code, Result, guard};
-use crate::topics::NativeTopics;
+use crate::topics::{NativeTopics, closed};
 
 /// gRPC's prefix, with which events are kept.
 const PREFIX: usize = 5;
@@ -48,10 +48,16 @@ pub struct NativeDurableOptions {
 /// length and the message; all little-endian.
 #[napi]
 pub struct NativeDurables {
-    past: Arc<Past>,
-    topics: Topics,
+    /// `None`: they are closed.
+    open: RefCell<Option<Open>>,
     members: RefCell<HashMap<u32, Member<Arc<[u8]>>>>,
     named: Cell<u32>,
+}
+
+#[derive(Clone)]
+struct Open {
+    past: Arc<Past>,
+    topics: Topics,
     woken: Arc<Woken>,
 }
 
@@ -68,7 +74,7 @@ impl NativeDurables {
     #[napi(constructor)]
     pub fn new(topics: &NativeTopics, wake: Function<'_, (), ()>) -> Result<Self> {
         guard(|| {
-            let topics = topics.topics().clone();
+            let topics = topics.topics()?;
             let past = topics.past().ok_or_else(|| {
                 error::error(
                     Code("MILLRACE_TOPICS_NOT_RETAINED"),
@@ -81,10 +87,8 @@ impl NativeDurables {
                 .max_queue_size::<1>()
                 .build()
                 .map_err(|failure| error::error(error::CALL, failure.reason.clone()))?;
-            Ok(Self {
+            let open = Open {
                 past: Arc::clone(past),
-                members: RefCell::default(),
-                named: Cell::new(0),
                 woken: Arc::new(Woken {
                     members: Mutex::default(),
                     wake: Box::new(move || {
@@ -93,22 +97,30 @@ impl NativeDurables {
                     }),
                 }),
                 topics,
+            };
+            Ok(Self {
+                open: RefCell::new(Some(open)),
+                members: RefCell::default(),
+                named: Cell::new(0),
             })
         })
     }
 
-    /// Joins a group, which is made if there is none; answers the member's number. Throws
+    /// Joins a group, which is made if there is none; answers the member's number. Throws `MILLRACE_TOPICS_CLOSED`,
     /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, `MILLRACE_GROUP_CONFLICT` (it exists with
     /// another pattern), `MILLRACE_GROUPS_FULL`, `MILLRACE_START_OUT_OF_RANGE`.
     #[napi]
     pub fn join(&self, options: NativeDurableOptions) -> Result<u32> {
         guard(|| {
-            let pattern = self
-                .topics
+            let Open {
+                past,
+                topics,
+                woken,
+            } = self.open.borrow().clone().ok_or_else(closed)?;
+            let pattern = topics
                 .pattern(&options.pattern, &options.group)
                 .map_err(crate::topics::from_topics)?;
             let number = self.named.get().wrapping_add(1);
-            let woken = Arc::clone(&self.woken);
             let wake = Box::new(move || {
                 lock(&woken.members).push(number);
                 (woken.wake)();
@@ -120,8 +132,7 @@ impl NativeDurables {
                 deliveries_max: options.deliveries_max,
                 unacknowledged_max: options.unacknowledged_max as usize,
             };
-            let member = self
-                .past
+            let member = past
                 .join(wall_clock(), &options.group, &asked, wake)
                 .map_err(refusal)?;
             self.members.borrow_mut().insert(number, member);
@@ -250,10 +261,25 @@ impl NativeDurables {
         })
     }
 
+    /// All members leave, and nobody is woken any more. Again is nothing.
+    #[napi]
+    pub fn close(&self) -> Result<()> {
+        guard(|| {
+            drop(self.members.take());
+            drop(self.open.take());
+            Ok(())
+        })
+    }
+
     /// The members that should ask again.
     #[napi]
     pub fn woken(&self) -> Result<Vec<u32>> {
-        guard(|| Ok(std::mem::take(&mut *lock(&self.woken.members))))
+        guard(|| {
+            let open = self.open.borrow();
+            Ok(open.as_ref().map_or_else(Vec::new, |open| {
+                std::mem::take(&mut *lock(&open.woken.members))
+            }))
+        })
     }
 }
 

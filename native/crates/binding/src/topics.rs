@@ -77,23 +77,15 @@ pub struct NativeSubscription {
 /// The topics of one name, as this thread publishes to them.
 #[napi]
 pub struct NativeTopics {
-    topics: Topics,
+    /// `None`: they are closed.
+    topics: RefCell<Option<Topics>>,
     number: u32,
 }
 
 impl Drop for NativeTopics {
     fn drop(&mut self) {
         // A thread may end in the middle of a tick: by `process.exit()`, an error or another thread.
-        let _ = guard(|| {
-            self.topics.publish_queued();
-            Ok(())
-        });
-        // A thread that ends may have forgotten them already.
-        let gone = TOPICS.try_with(|all| {
-            let mut all = all.borrow_mut();
-            all.get_mut(self.number as usize).and_then(Option::take)
-        });
-        drop(gone);
+        let _ = self.close();
     }
 }
 
@@ -129,7 +121,32 @@ impl NativeTopics {
                 all[place] = Some(topics.clone());
                 place as u32
             });
-            Ok(Self { topics, number })
+            Ok(Self {
+                topics: RefCell::new(Some(topics)),
+                number,
+            })
+        })
+    }
+
+    /// Publishes what is queued, and forgets everything, as this thread knows it: what else is asked of them
+    /// throws `MILLRACE_TOPICS_CLOSED`, and their number may be that of others. Again is nothing.
+    #[napi]
+    pub fn close(&self) -> Result<()> {
+        let Some(topics) = self.topics.take() else {
+            return Ok(());
+        };
+        let published = guard(|| {
+            topics.publish_queued();
+            Ok(())
+        });
+        // A thread that ends may have forgotten them already.
+        let gone = TOPICS.try_with(|all| {
+            let mut all = all.borrow_mut();
+            all.get_mut(self.number as usize).and_then(Option::take)
+        });
+        guard(|| {
+            drop((topics, gone));
+            published
         })
     }
 
@@ -144,7 +161,7 @@ impl NativeTopics {
     #[napi]
     pub fn staging(&self, env: Env) -> Result<ArrayBuffer<'static>> {
         guard(|| {
-            let buffer = memory::external(env.raw(), self.topics.staging())?;
+            let buffer = memory::external(env.raw(), self.topics()?.staging())?;
             // SAFETY: the value was made above, in the open handle scope of this environment.
             unsafe { ArrayBuffer::from_napi_value(env.raw(), buffer) }
                 .map_err(|failure| error::error(error::CALL, failure.reason.clone()))
@@ -154,14 +171,14 @@ impl NativeTopics {
     /// A number for a topic, until `forget()`. Throws `MILLRACE_TOPIC_ILLEGAL`.
     #[napi]
     pub fn topic(&self, topic: String) -> Result<u32> {
-        guard(|| self.topics.topic(&topic).map_err(from_topics))
+        guard(|| self.topics()?.topic(&topic).map_err(from_topics))
     }
 
     /// All numbers of topics mean nothing any more.
     #[napi]
     pub fn forget(&self) -> Result<()> {
         guard(|| {
-            self.topics.forget();
+            self.topics()?.forget();
             Ok(())
         })
     }
@@ -170,7 +187,7 @@ impl NativeTopics {
     #[napi]
     pub fn check(&self, subscription: NativeSubscription) -> Result<()> {
         guard(|| {
-            self.topics
+            self.topics()?
                 .check(&subscription.read()?)
                 .map_err(from_topics)
         })
@@ -180,7 +197,11 @@ impl NativeTopics {
     /// is not kept.
     #[napi]
     pub fn publish_large(&self, topic: u32, message: &[u8], retain: bool) -> Result<i32> {
-        guard(|| Ok(said(self.topics.publish_from_head(topic, message, retain))))
+        guard(|| {
+            Ok(said(
+                self.topics()?.publish_from_head(topic, message, retain),
+            ))
+        })
     }
 
     /// Has the head of the staging memory say who gets the events of a topic. Answers how many events
@@ -188,14 +209,19 @@ impl NativeTopics {
     /// wait: one does at 0, none ever would at 2^32 - 1.
     #[napi]
     pub fn look_up(&self, topic: u32) -> Result<u32> {
-        guard(|| Ok(self.topics.look_up(topic)))
+        guard(|| Ok(self.topics()?.look_up(topic)))
     }
 
     /// While `look_up()` answers 0: cuts off subscribers on other threads for which publishers of the
     /// topic have waited for too long; answers after how many milliseconds to ask again, -1: it answers more.
     #[napi]
     pub fn judge(&self, topic: u32) -> Result<f64> {
-        guard(|| Ok(self.topics.judge(topic).map_or(-1.0, |after| after as f64)))
+        guard(|| {
+            Ok(self
+                .topics()?
+                .judge(topic)
+                .map_or(-1.0, |after| after as f64))
+        })
     }
 
     /// Calls back when `lookUp()` may answer more where it answered 0. It does not keep the
@@ -209,7 +235,7 @@ impl NativeTopics {
                 .max_queue_size::<1>()
                 .build()
                 .map_err(|failure| error::error(error::CALL, failure.reason.clone()))?;
-            self.topics.on_writable(Box::new(move || {
+            self.topics()?.on_writable(Box::new(move || {
                 // If the queue is full it will be called anyway.
                 callback.call((), ThreadsafeFunctionCallMode::NonBlocking);
             }));
@@ -220,14 +246,23 @@ impl NativeTopics {
     /// Statistics as JSON.
     #[napi]
     pub fn stats(&self) -> Result<String> {
-        guard(|| Ok(self.topics.stats()))
+        guard(|| Ok(self.topics()?.stats()))
     }
 }
 
 impl NativeTopics {
-    pub(crate) fn topics(&self) -> &Topics {
-        &self.topics
+    /// # Errors
+    /// `MILLRACE_TOPICS_CLOSED`
+    pub(crate) fn topics(&self) -> Result<Topics> {
+        self.topics.borrow().clone().ok_or_else(closed)
     }
+}
+
+pub(crate) fn closed() -> napi::Error<Code> {
+    error::error(
+        Code("MILLRACE_TOPICS_CLOSED"),
+        "these topics are closed; make them anew by topics()",
+    )
 }
 
 /// Publishes what is queued in the staging memory of these topics; it is not retained.
@@ -310,7 +345,7 @@ impl NativeSubscription {
 ///
 /// # Errors
 /// `MILLRACE_PATTERN_ILLEGAL`, `MILLRACE_GROUP_ILLEGAL`, `MILLRACE_SUBSCRIPTIONS_FULL`,
-/// `MILLRACE_ENGINE_CLOSED`.
+/// `MILLRACE_TOPICS_CLOSED`, `MILLRACE_ENGINE_CLOSED`.
 pub(crate) fn subscribe(
     host: &Rc<Host>,
     call: u32,
@@ -318,9 +353,10 @@ pub(crate) fn subscribe(
     subscription: &NativeSubscription,
 ) -> Result<()> {
     let subscribe = subscription.read()?;
+    let topics = topics.topics()?;
     host.command(|engine| {
         engine
-            .subscribe(call, &topics.topics, &subscribe)
+            .subscribe(call, &topics, &subscribe)
             .map_err(from_topics)
     })?;
     HOSTS.with_borrow_mut(|hosts| {
