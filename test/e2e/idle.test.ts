@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { echoFrame } from '../support/echo-wire.js';
+import { patience } from '../support/patience.js';
 import { processorMs } from '../support/probes.js';
 import { RawPeer, type RawPeerOptions } from '../support/raw-peer.js';
 import { type StartOptions, startServer, type TestServer } from '../support/server.js';
@@ -35,7 +36,7 @@ async function connections(
 
 async function expectQuiet({ pid }: TestServer): Promise<void> {
   // What was under way comes to its end first.
-  await delay(500);
+  await delay(patience(500));
   const before = processorMs(pid);
   await delay(WATCHED_MS);
   expect(processorMs(pid) - before).toBeLessThanOrEqual(ALLOWED_MS);
