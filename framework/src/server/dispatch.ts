@@ -31,6 +31,9 @@ import { topicsError } from '../topics/topics.js';
 import { CallbackRun, type CallEnder } from './callback-run.js';
 import type { Route } from './route.js';
 
+/** Characters of a message whose status cannot be sent whole; what peers take is less as a rule. */
+const MESSAGE_LEFT = 4096;
+
 /** What this side counts; the engine counts the rest. */
 export interface DispatchStats {
   /** Handlers that run, cancelled ones included. */
@@ -401,7 +404,12 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       this.release(call);
       return;
     }
-    this.port.sendStatus(call.reference, Status.OK, '', call.trailersGiven);
+    try {
+      this.port.sendStatus(call.reference, Status.OK, '', call.trailersGiven);
+    } catch (error) {
+      this.fail(call, error);
+      return;
+    }
     this.#over(call);
   }
 
@@ -415,9 +423,13 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
       return call.cancelled;
     }
     const status = this.#visible(call, error);
-    const trailers = trailersOf(call, status);
+    const { code, message } = status;
     try {
-      this.port.sendStatus(call.reference, status.code, status.message, trailers);
+      this.port.sendStatus(call.reference, code, message, trailersOf(call, status));
+    } catch (cause) {
+      // More than the arena holds, which a peer may bring about, or details that are none.
+      this.complain(call, cause, 'sending the whole status of the call');
+      this.port.sendStatus(call.reference, code, message.slice(0, MESSAGE_LEFT), undefined);
     } finally {
       this.#over(call);
     }
