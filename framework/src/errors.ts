@@ -77,8 +77,8 @@ const table = {
     remedy: 'Do not write after end() or fail().',
   },
   MILLRACE_WRITE_NESTED: {
-    message: 'a getter of a request writes to the stream that the request is for',
-    remedy: 'Write the one message before or after the other.',
+    message: 'a getter of a request writes to the stream that the request is for, or ends it',
+    remedy: 'Do so before or after the message is written.',
   },
   MILLRACE_REPLY_COUNT: {
     message: 'this method replies with exactly one message',

@@ -251,9 +251,17 @@ test('a getter of a request may make calls, but not write to the stream of its r
       return new Uint8Array(10);
     },
   };
+  const ending = {
+    text: 'ending',
+    get data() {
+      chat.end();
+      return new Uint8Array(10);
+    },
+  };
   // Before the server answers requests are kept to be sent again, then they are not.
   for (const text of ['two', 'three', 'four']) {
     expect(() => chat.write(nested)).toThrow('MILLRACE_WRITE_NESTED');
+    expect(() => chat.write(ending)).toThrow('MILLRACE_WRITE_NESTED');
     chat.write(asking(text));
     const { value } = await chat.next();
     expect([value?.text, value?.data.length]).toEqual([text, 100]);

@@ -91,9 +91,10 @@ export class RequestStream {
     return this.#failure === undefined && this.#admits();
   }
 
-  /** No more requests. */
+  /** No more requests. @throws MillraceError MILLRACE_WRITE_NESTED */
   end(): void {
     if (this.#ended || this.#failure !== undefined) return;
+    if (this.#encoding) throw new MillraceError('MILLRACE_WRITE_NESTED');
     this.#ended = true;
     for (const outbound of this.#outbounds) this.#call.engine.sayEnd(outbound.call);
   }

@@ -290,13 +290,20 @@ class NativeTopics<M, Init> implements Topics<M, Init> {
       // Dead letters may still be published.
       for (const close of this.#closing) close();
     } finally {
-      for (const subscription of [...this.#subscribers.running]) subscription.end(error);
-      this.#known.clear();
-      const waits = [...this.#waits.values()];
-      this.#waits.clear();
-      this.#port.shut();
-      for (const { resolve } of waits) resolve();
+      try {
+        for (const subscription of [...this.#subscribers.running]) subscription.end(error);
+      } finally {
+        this.#shut();
+      }
     }
+  }
+
+  #shut(): void {
+    this.#known.clear();
+    const waits = [...this.#waits.values()];
+    this.#waits.clear();
+    this.#port.shut();
+    for (const { resolve } of waits) resolve();
   }
 
   [Symbol.dispose](): void {

@@ -10,6 +10,7 @@ import {
   RECORD_REQUEST,
 } from '../bridge/layout.js';
 import { decodeMetadata } from '../bridge/metadata-block.js';
+import { BadRequest } from '../gen/google/rpc/error_details.js';
 import { decoded, encoded, harness, Notes, statusMessage } from '../server/harness.test-support.js';
 import { service } from '../service/service.js';
 import { Status } from '../status/status.js';
@@ -107,4 +108,22 @@ test('field paths name members and elements', () => {
   } catch (error) {
     expect(StatusError.is(error) && error.message).toContain('items[1].price: ');
   }
+});
+
+test('of very many faults the first hundred are listed', () => {
+  const issues = Array.from({ length: 1000 }, (_, index) => ({ message: 'bad', path: [index] }));
+  const schema = {
+    '~standard': { version: 1, vendor: 'test', validate: () => ({ issues }) },
+  } as const;
+  let thrown: unknown;
+  try {
+    validate(schema, {});
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown).toMatchObject({ message: 'invalid request: [0]: bad (and 999 more)' });
+  const { fieldViolations } = (thrown as StatusError).detail(BadRequest)!;
+  expect(fieldViolations.map(({ field }) => field)).toEqual(
+    Array.from({ length: 100 }, (_, index) => `[${index}]`),
+  );
 });

@@ -5,9 +5,12 @@ import { badRequest } from '../status/details.js';
 import { Status } from '../status/status.js';
 import { StatusError } from '../status/status-error.js';
 
+/** Faults that a status lists: a peer decides how many a request has. */
+const VIOLATIONS_MAX = 100;
+
 /**
  * A message as its schema puts it out. A failure is INVALID_ARGUMENT with the field paths as
- * `google.rpc.BadRequest`.
+ * `google.rpc.BadRequest`, of the first 100.
  */
 export function validate(schema: StandardSchemaV1, message: unknown): unknown {
   const result = schema['~standard'].validate(message);
@@ -114,12 +117,13 @@ async function* delegate(
 
 function outputOf(result: StandardSchemaV1.Result<unknown>): unknown {
   if (result.issues === undefined) return result.value;
-  const violations = result.issues.map((issue) => ({
+  const { issues } = result;
+  const violations = issues.slice(0, VIOLATIONS_MAX).map((issue) => ({
     field: pathOf(issue.path ?? []),
     description: issue.message,
   }));
   const first = violations[0];
-  const rest = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  const rest = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
   const where = first === undefined || first.field === '' ? '' : `${first.field}: `;
   throw new StatusError(
     Status.INVALID_ARGUMENT,

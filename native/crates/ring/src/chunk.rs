@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Bytes of slabs kept for reuse at most; more are given back to the allocator.
 const KEPT_BYTES: usize = 8 << 20;
+/// What a slab takes beside its bytes, in the list and in the allocator.
+const SLAB_OVERHEAD: usize = 48;
 
 /// Bytes on their way out. A slab of a [`ChunkPool`] that is filled with [`Chunk::write`], a block of
 /// its own made by [`Chunk::from_vec`], or a part of memory that others send, too, made by
@@ -167,7 +169,7 @@ impl Pool {
     fn give_back(&self, mut slab: Vec<u8>) {
         self.taken.set(self.taken.get() - 1);
         let mut free = self.free.borrow_mut();
-        if free.len() * self.slab_bytes < KEPT_BYTES {
+        if free.len() * (self.slab_bytes + SLAB_OVERHEAD) < KEPT_BYTES {
             slab.clear();
             free.push(slab);
         }
