@@ -1,13 +1,12 @@
 // Topics that are closed end what was made by them, and leave nothing behind.
 
 import { once } from 'node:events';
-import v8 from 'node:v8';
-import vm from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { Event } from '@millrace/pubsub';
 import { joinDurableGroup, Status, StatusError, type Topics, topics } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
+import { collectGarbage } from '../support/garbage.js';
 import { numberOf, subscriber, topicsServer, uniqueName } from '../support/topics.js';
 
 type Events = Topics<Event, Parameters<typeof Event.encode>[0]>;
@@ -170,8 +169,6 @@ test('a subscription that a call takes when its topics are closed ends at once',
 });
 
 test('what is closed is collected', async () => {
-  v8.setFlagsFromString('--expose-gc');
-  const collect = vm.runInNewContext('gc') as () => void;
   const made = Array.from({ length: 20 }, (_, number) => {
     const events: Events = topics(Event, { name: uniqueName('collected'), retention: {} });
     events.publish('a', { payload: new Uint8Array(100) });
@@ -187,7 +184,7 @@ test('what is closed is collected', async () => {
     return new WeakRef(events);
   });
   await eventually('nobody keeps them', () => {
-    collect();
+    collectGarbage();
     return made.every((each) => each.deref() === undefined);
   });
 });

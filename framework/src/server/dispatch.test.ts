@@ -1184,7 +1184,7 @@ describe('callback form', () => {
 });
 
 describe('the end of a server', () => {
-  test('abortAll cancels with UNAVAILABLE and needs no RELEASE', async () => {
+  test('abortAll cancels with UNAVAILABLE, and counts whom it has cut off', async () => {
     const { promise, open } = gate();
     let reason: unknown;
     const { native, id, dispatcher } = harness([
@@ -1200,13 +1200,19 @@ describe('the end of a server', () => {
       }),
     ]);
     native.record(RECORD_REQUEST, ref(0), { method: id('One'), slot: native.put(encoded({})) });
+    // Its client has left, which is no fault of the server's, and its handler has not ended.
+    native.record(RECORD_REQUEST, ref(1), { method: id('One'), slot: native.put(encoded({})) });
+    native.record(RECORD_CANCEL, ref(1), { flags: CAUSE_RESET, aux: Status.CANCELLED });
     await native.batch();
-    expect(dispatcher.unfinished()).toEqual(['/test.Notes/One']);
+    expect(dispatcher.unfinished()).toEqual(['/test.Notes/One', '/test.Notes/One']);
     expect(dispatcher.abortAll('going away')).toBe(1);
     expect(reason).toMatchObject({ code: Status.UNAVAILABLE, message: 'going away' });
     open();
     await native.batch();
-    expect(native.take()).toMatchObject([{ kind: OPERATION_STATUS, flags: Status.UNAVAILABLE }]);
+    expect(native.take()).toMatchObject([
+      { kind: OPERATION_STATUS, call: ref(0), flags: Status.UNAVAILABLE },
+      { kind: OPERATION_RELEASE, call: ref(1) },
+    ]);
     expect(dispatcher.running).toBe(0);
   });
 });

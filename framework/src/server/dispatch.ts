@@ -107,14 +107,17 @@ export class Dispatcher implements EngineHandler, CallEnvironment, CallEnder {
     return this.#calls.flatMap((call) => (call === undefined ? [] : [call.method.path]));
   }
 
-  /** Ends all calls with UNAVAILABLE; their handlers are cancelled. Returns how many there were. */
+  /**
+   * Ends all calls with UNAVAILABLE; their handlers are cancelled. Returns how many there were, without
+   * those that their clients had left and whose handlers had not come to their end.
+   */
   abortAll(message: string): number {
     let count = 0;
     for (const call of this.#calls) {
       if (call === undefined || call.ended) continue;
-      count++;
       const error = new StatusError(Status.UNAVAILABLE, message);
       if (call.cancelled === undefined) {
+        count++;
         this.port.sendStatus(call.reference, error.code, message, undefined);
         call.ended = true;
         call.cancel(error);
