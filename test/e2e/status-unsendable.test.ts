@@ -1,12 +1,10 @@
 // A status that cannot be sent whole ends its call all the same, and not the process: what makes it too large may
 // come from the peer.
 
-import { PubSub } from '@millrace/pubsub';
-import { type Context, Metadata, type Server, Status, StatusError, serve, service } from 'millrace';
-import pino from 'pino';
-import { expect, onTestFinished, test } from 'vitest';
+import { type Context, Metadata, Status, StatusError } from 'millrace';
+import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { subscriber, topicsServer } from '../support/topics.js';
+import { servePubSub, subscriber, topicsServer } from '../support/topics.js';
 
 /** More than the arena has. */
 const LARGE = 8 * 1024 * 1024;
@@ -29,31 +27,6 @@ const refused = (issues: number) => ({
     }),
   },
 });
-
-const unimplemented = () => {
-  throw new StatusError(Status.UNIMPLEMENTED, 'not here');
-};
-
-async function serving(publish: unknown, subscribe: unknown = unimplemented): Promise<Server> {
-  const server = await serve({
-    host: '127.0.0.1',
-    port: 0,
-    signals: false,
-    logger: pino({ level: 'silent' }),
-    services: [
-      service(PubSub, {
-        publish: publish as never,
-        publishStream: unimplemented,
-        consume: unimplemented,
-        subscribe: subscribe as never,
-      }),
-    ],
-  });
-  onTestFinished(async () => {
-    await server.close({ drainTimeoutMs: 1000 });
-  });
-  return server;
-}
 
 test.each([
   [
@@ -98,7 +71,7 @@ test.each([
     /^invalid request: items\[0\]: has to be shorter \(and 199999 more\)$/,
   ],
 ])('%s', async (_what, publish, code, message) => {
-  const server = await serving(publish);
+  const server = await servePubSub({ publish });
   const client = subscriber(server);
   for (let round = 0; round < 2; round++) {
     const call = client.publish({ topic: 'a' }, { timeoutMs: 10_000 });
@@ -114,9 +87,11 @@ test.each([
 });
 
 test('a stream that ends well, but for its trailers', async () => {
-  const server = await serving(unimplemented, async function* (_request: unknown, ctx: Context) {
-    ctx.trailers.set('large', 'x'.repeat(LARGE));
-    yield {};
+  const server = await servePubSub({
+    async *subscribe(_request: unknown, ctx: Context) {
+      ctx.trailers.set('large', 'x'.repeat(LARGE));
+      yield {};
+    },
   });
   const stream = subscriber(server).subscribe({ pattern: 'a' }, { timeoutMs: 10_000 });
   await stream.next();

@@ -11,6 +11,15 @@ import { numberOf, subscriber, topicsServer, uniqueName } from '../support/topic
 
 type Events = Topics<Event, Parameters<typeof Event.encode>[0]>;
 
+const join = (events: Events) =>
+  joinDurableGroup(events, 'group', {
+    pattern: '>',
+    ackWaitMs: 1000,
+    maxDeliveries: 0,
+    maxUnacknowledged: 1,
+    deliver() {},
+  });
+
 /** Everything that may be asked of topics. */
 const requests: readonly ((events: Events) => unknown)[] = [
   (events) => events.publish('a', {}),
@@ -18,14 +27,7 @@ const requests: readonly ((events: Events) => unknown)[] = [
   (events) => events.writable('a'),
   (events) => events.subscribe('a'),
   (events) => events.stats(),
-  (events) =>
-    joinDurableGroup(events, 'group', {
-      pattern: '>',
-      ackWaitMs: 1000,
-      maxDeliveries: 0,
-      maxUnacknowledged: 1,
-      deliver() {},
-    }),
+  join,
 ];
 
 test('subscriptions end with OK, or with an error, behind what was published', async () => {
@@ -172,13 +174,7 @@ test('what is closed is collected', async () => {
   const made = Array.from({ length: 20 }, (_, number) => {
     const events: Events = topics(Event, { name: uniqueName('collected'), retention: {} });
     events.publish('a', { payload: new Uint8Array(100) });
-    joinDurableGroup(events, 'group', {
-      pattern: '>',
-      ackWaitMs: 1000,
-      maxDeliveries: 0,
-      maxUnacknowledged: 1,
-      deliver() {},
-    });
+    join(events);
     if (number % 2 === 0) events.close();
     else events[Symbol.dispose]();
     return new WeakRef(events);

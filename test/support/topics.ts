@@ -44,16 +44,15 @@ export interface TopicsServer {
   emptied(): Promise<void>;
 }
 
-/** Serves PubSub.Subscribe by topics; `subscribe` says how, by the options that the test gives. */
-export async function topicsServer(
-  subscribe: SubscribeOptions = {},
-  options: TopicsOptions = {},
-  serveOptions: Partial<ServeOptions> = {},
-): Promise<TopicsServer> {
-  const events = topics(Event, { name: uniqueName('topics'), dropped: 'dropped', ...options });
+/** Serves PubSub until the test ends, of which only what is given is there. */
+export async function servePubSub(
+  handlers: { readonly publish?: unknown; readonly subscribe?: unknown },
+  options: Partial<ServeOptions> = {},
+): Promise<Server> {
   const unimplemented = () => {
     throw new StatusError(Status.UNIMPLEMENTED, 'not here');
   };
+  const { publish = unimplemented, subscribe = unimplemented } = handlers;
   const server = await serve({
     host: '127.0.0.1',
     port: 0,
@@ -61,18 +60,34 @@ export async function topicsServer(
     logger: pino({ level: 'silent' }),
     services: [
       service(PubSub, {
-        publish: unimplemented,
+        publish: publish as never,
         publishStream: unimplemented,
         consume: unimplemented,
-        subscribe: ({ pattern, group }) =>
-          events.subscribe(pattern, { ...subscribe, ...(group === '' ? {} : { group }) }),
+        subscribe: subscribe as never,
       }),
     ],
-    ...serveOptions,
+    ...options,
   });
   onTestFinished(async () => {
     await server.close({ drainTimeoutMs: 1000 });
   });
+  return server;
+}
+
+/** Serves PubSub.Subscribe by topics; `subscribe` says how, by the options that the test gives. */
+export async function topicsServer(
+  subscribe: SubscribeOptions = {},
+  options: TopicsOptions = {},
+  serveOptions: Partial<ServeOptions> = {},
+): Promise<TopicsServer> {
+  const events = topics(Event, { name: uniqueName('topics'), dropped: 'dropped', ...options });
+  const server = await servePubSub(
+    {
+      subscribe: ({ pattern, group }: { pattern: string; group: string }) =>
+        events.subscribe(pattern, { ...subscribe, ...(group === '' ? {} : { group }) }),
+    },
+    serveOptions,
+  );
   return {
     server,
     events,
