@@ -1,5 +1,6 @@
 // Drain: a signal, or close(), lets every accepted call come to its end.
 
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,7 @@ import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
 import { Flag, FrameType, RawPeer, rawFrame } from '../support/raw-peer.js';
 import { startEcho, startServer } from '../support/server.js';
+import { total } from '../support/stats.js';
 
 function isRefused(port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -186,4 +188,48 @@ test('close() waits for calls, and may be called twice', async () => {
   expect(first).toEqual({ completed: 10, aborted: 0 });
   expect(second).toEqual(first);
   expect((await Promise.all(calls)).length).toBe(10);
+});
+
+test('a client that is far behind reads everything, and says so, after the server has nothing left to send', async () => {
+  const server = await startServer();
+  const peer = await RawPeer.connect(server.port, { settings: [[4, 2 ** 31 - 1]], keep: false });
+  onTestFinished(() => peer.close());
+  peer.creditConnectionFully();
+  const streams = Array.from({ length: 40 }, () =>
+    peer.request({ path: '/millrace.echo.v1.Echo/Say', mode: 'gate' }),
+  );
+  for (const stream of streams) await stream.send(echoFrame({ data: Buffer.alloc(50_000) }), true);
+  await eventually('the handlers run', async () => (await server.counters()).started === 40);
+  const closing = server.close();
+  await peer.goingAway();
+  await peer.ping();
+  peer.socket.pause();
+  await server.release();
+  await eventually('the handlers are over', async () => (await server.counters()).ended === 40);
+  await eventually(
+    'the kernel has everything',
+    () => server.stats(),
+    (stats) => total(stats, 'unsentBytes') + total(stats, 'framedBytes') === 0,
+  );
+  // What it says of what it has read, and of what it still reads.
+  for (let turn = 0; turn < 10; turn++) {
+    peer.credit(0, 1);
+    await delay(10);
+  }
+  peer.socket.resume();
+  for (const stream of streams) expect((await stream.end).code).toBe(0);
+  expect(await closing).toEqual({ completed: 40, aborted: 0 });
+});
+
+test('a client that does not end its side is not waited for for ever', async () => {
+  const server = await startServer();
+  const peer = await RawPeer.connect(server.port);
+  onTestFinished(() => peer.close());
+  await peer.ping();
+  // Without this, Node.js answers the server's end with its own.
+  peer.socket.allowHalfOpen = true;
+  const ended = once(peer.socket, 'end');
+  const closing = server.close();
+  await ended;
+  expect(await closing).toEqual({ completed: 0, aborted: 0 });
 });

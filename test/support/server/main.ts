@@ -3,7 +3,7 @@
 import { type ServeOptions, serve } from 'millrace';
 import { forwarding } from './forwarding.js';
 import type { Answered, Asked, Listening, Question, ServerConfiguration } from './protocol.js';
-import { counters, echo, release } from './services.js';
+import { counters, echo, openGate } from './services.js';
 
 const configuration = JSON.parse(process.env['MILLRACE_TEST'] ?? '{}') as ServerConfiguration;
 const { threads = 1, forwardTo, serve: serveOptions = {} } = configuration;
@@ -37,7 +37,7 @@ async function answer(question: Question): Promise<unknown> {
       globalThis.gc?.();
       return process.memoryUsage();
     case 'release':
-      release();
+      openGate();
       return undefined;
     case 'reload':
       return server.reloadTls();

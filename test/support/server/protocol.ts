@@ -45,7 +45,7 @@ export type Question =
   | 'counters'
   /** Collects garbage and answers with the heap in use. */
   | 'memory'
-  /** Lets handlers in the modes `ignore` and `gate` go on. */
+  /** Lets handlers in the modes `ignore`, `gate` and `gated-pull` go on, and those that come later. */
   | 'release'
   /** Reads certificates and key again. */
   | 'reload'

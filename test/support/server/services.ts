@@ -36,15 +36,22 @@ function note(text: string): void {
 }
 
 const waiting = new Set<() => void>();
+let isOpen = false;
 
-/** Lets every handler in the modes `ignore` and `gate` go on. */
+/** Lets every handler that waits in the modes `ignore`, `gate` and `gated-pull` go on. */
 export function release(): void {
   for (const go of waiting) go();
   waiting.clear();
 }
 
-function released(): Promise<void> {
-  return new Promise((resolve) => waiting.add(resolve));
+/** Lets them go on, and those that come later. */
+export function openGate(): void {
+  isOpen = true;
+  release();
+}
+
+async function released(): Promise<void> {
+  if (!isOpen) await new Promise<void>((resolve) => waiting.add(resolve));
 }
 
 /** Counts a call; the function returned is called when its handler ends. */

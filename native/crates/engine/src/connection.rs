@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, ops::Range, rc::Rc, sync::Arc}
 use millrace_http2 as http2;
 use millrace_ring::{Chunk, ChunkPool, SocketId};
 
-use crate::{call::NOBODY, client::Link, send_progress::SendProgress, tls::Tls};
+use crate::{call::NOBODY, client::Link, linger::Linger, send_progress::SendProgress, tls::Tls};
 
 /// Bytes of a frame's head.
 pub(crate) const HEAD_BYTES: usize = 9;
@@ -239,9 +239,7 @@ pub(crate) struct Connection {
     pub(crate) drain_reason: &'static [u8],
     /// The second was sent too.
     pub(crate) drain_final: bool,
-    /// After its GOAWAY it takes input for a moment longer, and drops it: closing a socket with
-    /// unread input resets the connection, and the peer would lose the GOAWAY.
-    pub(crate) lingers: bool,
+    pub(crate) linger: Linger,
     pub(crate) closing_since: u64,
     pub(crate) last_method: u16,
 }
@@ -288,7 +286,7 @@ impl Connection {
             draining: None,
             drain_reason: b"",
             drain_final: false,
-            lingers: false,
+            linger: Linger::default(),
             closing_since: 0,
             last_method: 0,
         }

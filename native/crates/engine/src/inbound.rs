@@ -91,7 +91,10 @@ impl Engine {
                         };
                         self.parse(part);
                     }
-                    _ => self.driver.release(buffer),
+                    _ => {
+                        self.driver.release(buffer);
+                        self.heard(index);
+                    }
                 }
             }
             Completion::ReceiveEnded { socket, error } => self.receive_ended(socket.0, error),
@@ -972,6 +975,9 @@ impl Engine {
     }
 
     pub(crate) fn receive_ended(&mut self, index: u32, error: i32) {
+        if error == 0 && self.is_still_sending(index) {
+            return;
+        }
         let how = if error == 0 {
             "the peer closed it".to_owned()
         } else {

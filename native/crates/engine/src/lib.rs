@@ -15,6 +15,7 @@ mod inbound;
 pub mod layout;
 mod ledger;
 mod lifecycle;
+mod linger;
 mod listener;
 mod notice;
 mod operations;

@@ -11,6 +11,7 @@ use crate::{
     call::NOBODY,
     connection::{Connection, State},
     layout::*,
+    linger::Manner,
     notice::Severity,
     tls::is_client_hello,
 };
@@ -23,9 +24,6 @@ const DRAIN_PING_MS: u64 = 5000;
 
 /// How long a thread distrusts new connections after it has cut one for abuse.
 const DISTRUST_MS: u64 = 60_000;
-
-/// How long a connection that ended with an error still takes input.
-const LINGER_MS: u64 = 500;
 
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 content-type: text/plain; charset=utf-8\r\n\
@@ -152,8 +150,10 @@ impl Engine {
         if error.kind == ErrorKind::Http1 {
             connection.building.write(HTTP1_ANSWER);
         }
-        connection.lingers = matches!(error.kind, ErrorKind::Protocol | ErrorKind::Abuse);
-        connection.state = State::Flushing;
+        connection.finish(match error.kind {
+            ErrorKind::Protocol | ErrorKind::Abuse => Manner::Moment,
+            _ => Manner::Never,
+        });
         self.mark_dirty(index);
     }
 
@@ -361,13 +361,12 @@ impl Engine {
                 self.check_connecting(index);
                 continue;
             }
-            if connection.state == State::Flushing
-                && connection.closing_since > 0
-                && now - connection.closing_since > LINGER_MS
-            {
-                self.close_connection(index, false);
+            if self.sweep_lingering(index) {
                 continue;
             }
+            let Some(connection) = self.connections.get_mut(index) else {
+                continue;
+            };
             if connection.tls.is_some() && self.end_slow_handshake(index) {
                 continue;
             }
@@ -484,7 +483,7 @@ impl Engine {
             && connection.calls == 0
             && connection.state == State::Open
         {
-            connection.state = State::Flushing;
+            connection.finish(Manner::Patient);
             self.mark_dirty(index);
         }
     }

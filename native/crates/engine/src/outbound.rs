@@ -516,7 +516,9 @@ impl Engine {
             return;
         };
         connection.dirty = false;
-        if matches!(connection.state, State::Closing | State::Connecting) {
+        if matches!(connection.state, State::Closing | State::Connecting)
+            || connection.linger.has_begun()
+        {
             return;
         }
         if !connection.sending {
@@ -556,12 +558,7 @@ impl Engine {
             self.totals.sends += 1;
             self.totals.sent_bytes += bytes as u64;
         } else if connection.state == State::Flushing && !connection.sending {
-            if connection.lingers && connection.closing_since == 0 {
-                connection.closing_since = self.now.max(1);
-                return;
-            }
-            connection.state = State::Closing;
-            self.driver.close(connection.socket);
+            self.end_output(index);
         }
     }
 

@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use millrace_grpc::Code;
 use millrace_http2::{self as http2, Expired};
 
-use crate::{Engine, call::NOBODY, connection::State, layout::CAUSE_AGE, notice::Severity};
+use crate::{
+    Engine, call::NOBODY, connection::State, layout::CAUSE_AGE, linger::Manner, notice::Severity,
+};
 
 const MAX_IDLE: &[u8] = b"max_idle";
 const MAX_AGE: &[u8] = b"max_age";
@@ -72,8 +74,7 @@ impl Engine {
         if let Some(connection) = self.connections.get_mut(index)
             && connection.state == State::Open
         {
-            connection.lingers = true;
-            connection.state = State::Flushing;
+            connection.finish(Manner::Patient);
         }
         self.mark_dirty(index);
     }

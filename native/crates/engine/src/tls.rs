@@ -16,6 +16,7 @@ use crate::{
     connection::{Building, State},
     engine::{Input, Part},
     layout::CAUSE_PROTOCOL,
+    linger::Manner,
     notice::{Severity, quote},
     shared,
 };
@@ -299,8 +300,7 @@ impl Engine {
                 connection.http2.urgent().clear();
             }
         }
-        connection.lingers = true;
-        connection.state = State::Flushing;
+        connection.finish(Manner::Moment);
         self.mark_dirty(index);
     }
 

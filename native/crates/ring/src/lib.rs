@@ -206,6 +206,11 @@ pub trait Driver {
     /// call. `None`: nobody knows.
     fn progress(&self, socket: SocketId) -> Option<u64>;
 
+    /// Sends FIN behind what was sent, and goes on receiving.
+    ///
+    /// Precondition: no send is in flight on the socket, and none follows.
+    fn finish_sending(&mut self, socket: SocketId);
+
     /// Stops receiving, lets a send in flight finish, then sends FIN and closes. Ends in
     /// [`Completion::Closed`]. A peer that never reads keeps the send in flight: watch the time
     /// and [`Driver::abort`].

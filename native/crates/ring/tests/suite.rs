@@ -54,6 +54,7 @@ suite! {
     aborting_resets_the_connection,
     aborting_after_closing_ends_a_stalled_send,
     a_half_closed_peer_is_still_sent_to,
+    a_socket_that_has_finished_sending_still_receives,
     a_number_is_reused_only_after_closed,
     empty_sends_are_answered,
     a_tiny_completion_queue_loses_nothing,
@@ -559,6 +560,34 @@ fn a_half_closed_peer_is_still_sent_to(tier: Tier) {
     turns.driver.close(socket);
     turns.until_closed(socket);
     read_exactly(&mut client, 3, 40_000);
+}
+
+fn a_socket_that_has_finished_sending_still_receives(tier: Tier) {
+    let Some(driver) = driver(tier, &Options::default()) else {
+        return;
+    };
+    let mut turns = Loop::new(driver);
+    let (socket, mut client) = turns.pair(|_, _| {});
+    turns.send_all(socket, 3, 40_000, 1000);
+    assert_eq!(turns.until(is_sent), 40_000);
+    turns.driver.finish_sending(socket);
+    turns.turn(Duration::ZERO);
+    read_exactly(&mut client, 3, 40_000);
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "FIN follows");
+    client.write_all(&pattern(0, 0, 100)).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut received = 0;
+    turns.until(|completion| match completion {
+        Completion::Received { length, .. } => {
+            received += length;
+            None
+        }
+        Completion::ReceiveEnded { error: 0, .. } => Some(()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(received, 100);
+    turns.driver.close(socket);
+    turns.until_closed(socket);
 }
 
 fn a_number_is_reused_only_after_closed(tier: Tier) {

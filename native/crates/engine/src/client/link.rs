@@ -18,6 +18,7 @@ use crate::{
     Engine, EngineError,
     call::NOBODY,
     connection::{Connection, State},
+    linger::Manner,
     notice::{ConnectionState, Notice, Severity},
     tls::Tls,
 };
@@ -399,7 +400,7 @@ impl Engine {
             State::Open => {
                 let reason = Reason::NO_ERROR;
                 connection.http2.send_go_away(GoAwayLast::Real, reason, b"");
-                connection.state = State::Flushing;
+                connection.finish(Manner::Never);
                 self.blame(index, "no call is left, and it takes no new ones");
                 self.report_end(index);
                 self.mark_dirty(index);

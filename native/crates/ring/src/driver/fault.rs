@@ -218,6 +218,10 @@ impl Driver for Fault {
         self.inner.progress(socket)
     }
 
+    fn finish_sending(&mut self, socket: SocketId) {
+        self.inner.finish_sending(socket);
+    }
+
     fn close(&mut self, socket: SocketId) {
         self.discard(socket);
         if self.reset.contains(&socket) {

@@ -626,6 +626,13 @@ impl Driver for Portable {
         socket::progress(tenant.descriptor.as_ref()?).or_else(|| Some(tenant.outgoing.left()))
     }
 
+    fn finish_sending(&mut self, socket: SocketId) {
+        let tenant = self.sockets.get(socket.0);
+        if let Some(descriptor) = tenant.and_then(|tenant| tenant.descriptor.as_ref()) {
+            socket::finish_sending(descriptor);
+        }
+    }
+
     fn close(&mut self, socket: SocketId) {
         let Some(tenant) = self.sockets.get_mut(socket.0) else {
             debug_assert!(false, "an unknown socket is closed");

@@ -78,6 +78,11 @@ pub(super) fn progress(_descriptor: &OwnedFd) -> Option<u64> {
     None
 }
 
+pub(super) fn finish_sending(descriptor: impl AsFd) {
+    // It fails if the peer is gone already; then there is nobody to tell.
+    let _ = SockRef::from(&descriptor).shutdown(Shutdown::Write);
+}
+
 /// Closes so that the peer sees every byte and then the end of the stream.
 ///
 /// A close with unread bytes makes the kernel send RST, which can destroy bytes of ours that the
@@ -85,9 +90,8 @@ pub(super) fn progress(_descriptor: &OwnedFd) -> Option<u64> {
 /// most 256 KiB. Bytes that arrive later still cause RST; a protocol that has to survive that waits
 /// for the peer's end before it closes.
 pub(super) fn close(descriptor: OwnedFd) {
+    finish_sending(&descriptor);
     let socket = SockRef::from(&descriptor);
-    // It fails if the peer is gone already; then there is nobody to tell.
-    let _ = socket.shutdown(Shutdown::Write);
     let mut discarded = [MaybeUninit::<u8>::uninit(); 16 * 1024];
     for _ in 0..16 {
         match socket.recv(&mut discarded) {

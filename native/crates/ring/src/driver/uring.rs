@@ -328,6 +328,13 @@ impl Driver for Uring {
         socket::progress(self.sockets.get(socket.0)?.descriptor.as_ref()?)
     }
 
+    fn finish_sending(&mut self, socket: SocketId) {
+        let tenant = self.sockets.get(socket.0);
+        if let Some(descriptor) = tenant.and_then(|tenant| tenant.descriptor.as_ref()) {
+            socket::finish_sending(descriptor);
+        }
+    }
+
     fn close(&mut self, socket: SocketId) {
         let Some(key) = self.sockets.key(socket.0) else {
             debug_assert!(false, "an unknown socket is closed");
