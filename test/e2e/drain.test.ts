@@ -18,8 +18,8 @@ import {
 } from '../support/echo-client.js';
 import { echoFrame } from '../support/echo-wire.js';
 import { eventually } from '../support/eventually.js';
-import { Flag, FrameType, RawPeer, rawFrame } from '../support/raw-peer.js';
-import { startEcho, startServer } from '../support/server.js';
+import { Flag, FrameType, RawPeer, type RawPeerOptions, rawFrame } from '../support/raw-peer.js';
+import { startEcho, startServer, type TestServer } from '../support/server.js';
 import { total } from '../support/stats.js';
 
 function isRefused(port: number): Promise<boolean> {
@@ -190,9 +190,10 @@ test('close() waits for calls, and may be called twice', async () => {
   expect((await Promise.all(calls)).length).toBe(10);
 });
 
-test('a client that is far behind reads everything, and says so, after the server has nothing left to send', async () => {
-  const server = await startServer();
-  const peer = await RawPeer.connect(server.port, { settings: [[4, 2 ** 31 - 1]], keep: false });
+/** A client that has asked for 2 MB in small calls; `behind` has them answered while it reads nothing. */
+async function slowClient(server: TestServer, options: RawPeerOptions = {}) {
+  const settings = [[4, 2 ** 31 - 1]] as const;
+  const peer = await RawPeer.connect(server.port, { settings, keep: false, ...options });
   onTestFinished(() => peer.close());
   peer.creditConnectionFully();
   const streams = Array.from({ length: 40 }, () =>
@@ -200,25 +201,46 @@ test('a client that is far behind reads everything, and says so, after the serve
   );
   for (const stream of streams) await stream.send(echoFrame({ data: Buffer.alloc(50_000) }), true);
   await eventually('the handlers run', async () => (await server.counters()).started === 40);
+  const behind = async () => {
+    await peer.goingAway();
+    await peer.ping();
+    peer.socket.pause();
+    await server.release();
+    await eventually('the handlers are over', async () => (await server.counters()).ended === 40);
+    await eventually(
+      'the kernel has everything',
+      () => server.stats(),
+      (stats) => total(stats, 'unsentBytes') + total(stats, 'framedBytes') === 0,
+    );
+  };
+  const codes = async () =>
+    new Set(await Promise.all(streams.map(async (stream) => (await stream.end).code)));
+  return { peer, behind, codes };
+}
+
+test('a client that is far behind reads everything, and says so, after the server has nothing left to send', async () => {
+  const server = await startServer();
+  const { peer, behind, codes } = await slowClient(server);
   const closing = server.close();
-  await peer.goingAway();
-  await peer.ping();
-  peer.socket.pause();
-  await server.release();
-  await eventually('the handlers are over', async () => (await server.counters()).ended === 40);
-  await eventually(
-    'the kernel has everything',
-    () => server.stats(),
-    (stats) => total(stats, 'unsentBytes') + total(stats, 'framedBytes') === 0,
-  );
+  await behind();
   // What it says of what it has read, and of what it still reads.
   for (let turn = 0; turn < 10; turn++) {
     peer.credit(0, 1);
     await delay(10);
   }
   peer.socket.resume();
-  for (const stream of streams) expect((await stream.end).code).toBe(0);
+  expect(await codes()).toEqual(new Set([0]));
   expect(await closing).toEqual({ completed: 40, aborted: 0 });
+});
+
+test('what a client has not read when the time for a drain is over arrives all the same', async () => {
+  const server = await startServer({ serve: { drainTimeoutMs: 1000 } });
+  const { peer, behind, codes } = await slowClient(server, { autoCredit: false });
+  const closing = server.close();
+  await behind();
+  expect(await closing).toEqual({ completed: 40, aborted: 0 });
+  peer.socket.resume();
+  expect(await codes()).toEqual(new Set([0]));
 });
 
 test('a client that does not end its side is not waited for for ever', async () => {

@@ -63,13 +63,17 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const giveBack = () => {
     if (inherited !== undefined) giveBackInherited(inherited);
   };
-  const checked =
-    descriptor === undefined ? given : { ...given, endpoint: await adopt(descriptor) };
-  const { logger } = checked;
-  const [threads, port] = await start(checked).catch((error: unknown) => {
+  let checked = given;
+  let started: [Threads, number];
+  try {
+    if (descriptor !== undefined) checked = { ...given, endpoint: await adopt(descriptor) };
+    started = await start(checked);
+  } catch (error) {
     giveBack();
     throw error;
-  });
+  }
+  const [threads, port] = started;
+  const { logger } = checked;
   const server = new RunningServer(threads, checked, port, giveBack);
   always(
     logger,

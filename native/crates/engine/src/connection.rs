@@ -16,10 +16,19 @@ pub(crate) enum State {
     /// A client's: the socket is not connected yet.
     Connecting,
     Open,
-    /// What is framed still leaves, then the socket is closed.
+    /// What is framed still leaves, then the connection ends.
     Flushing,
+    /// FIN was sent; the peer's is waited for.
+    Lingering,
     /// The driver was told to close the socket; only its Closed completion is missing.
     Closing,
+}
+
+impl State {
+    /// Whether what is framed will be sent.
+    pub(crate) fn sends(self) -> bool {
+        !matches!(self, Self::Lingering | Self::Closing)
+    }
 }
 
 /// The DATA frame written last, as long as it may be extended.

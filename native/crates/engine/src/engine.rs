@@ -562,7 +562,7 @@ impl Engine {
         !self.listeners.is_empty()
     }
 
-    /// Aborts every connection and gives everything back. The engine is of no use afterwards.
+    /// Ends every connection and gives everything back. The engine is of no use afterwards.
     pub fn close(&mut self) {
         if !self.closed {
             self.closed = true;

@@ -975,7 +975,7 @@ impl Engine {
     }
 
     pub(crate) fn receive_ended(&mut self, index: u32, error: i32) {
-        if error == 0 && self.is_still_sending(index) {
+        if error == 0 && self.ends_behind_output(index) {
             return;
         }
         let how = if error == 0 {

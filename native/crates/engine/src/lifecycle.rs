@@ -151,7 +151,7 @@ impl Engine {
             connection.building.write(HTTP1_ANSWER);
         }
         connection.finish(match error.kind {
-            ErrorKind::Protocol | ErrorKind::Abuse => Manner::Moment,
+            ErrorKind::Protocol | ErrorKind::Abuse | ErrorKind::Http1 => Manner::Moment,
             _ => Manner::Never,
         });
         self.mark_dirty(index);
@@ -361,12 +361,10 @@ impl Engine {
                 self.check_connecting(index);
                 continue;
             }
-            if self.sweep_lingering(index) {
+            if connection.state == State::Lingering {
+                self.sweep_lingering(index);
                 continue;
             }
-            let Some(connection) = self.connections.get_mut(index) else {
-                continue;
-            };
             if connection.tls.is_some() && self.end_slow_handshake(index) {
                 continue;
             }

@@ -1,18 +1,21 @@
 //! The end of a connection that has said everything: FIN at once, and then what still comes is dropped
 //! until the peer ends it too (RFC 9112, section 9.6, says why: closing a socket while the peer sends
 //! resets the connection, and what the peer has not read by then may be lost).
+//!
+//! Time is counted in sweeps, so that a thread that was busy hears its peers out before it judges them.
 
 use crate::{
     Engine,
     connection::{Connection, State},
+    notice::Severity,
 };
 
-/// How long a peer may take nothing and say nothing.
-const SILENCE_MS: u64 = 5_000;
-/// How long it may take nothing, whatever it says.
-const UNTAKEN_MS: u64 = 30_000;
-/// How long a peer that broke the rules has for reading what they are.
-const MOMENT_MS: u64 = 500;
+/// Sweeps in which a peer may take nothing and say nothing: 3 s.
+const QUIET_SWEEPS: u32 = 6;
+/// Sweeps in all: 5 minutes.
+const PATIENT_SWEEPS: u32 = 600;
+/// Sweeps that a peer that broke the rules has for reading what they are.
+const MOMENT_SWEEPS: u32 = 1;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -27,19 +30,11 @@ pub(crate) enum Manner {
 
 #[derive(Default)]
 pub(crate) struct Linger {
-    pub(crate) manner: Manner,
-    /// When FIN was sent; 0 before.
-    since: u64,
-    heard_at: u64,
-    taken_at: u64,
+    manner: Manner,
+    sweeps: u32,
+    /// Sweeps since the peer took or said something.
+    quiet: u32,
     taken: Option<u64>,
-}
-
-impl Linger {
-    /// Whether FIN was sent: nothing may follow it.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.since > 0
-    }
 }
 
 impl Connection {
@@ -53,7 +48,6 @@ impl Connection {
 impl Engine {
     /// Everything is sent: the connection is closed, or lingers first.
     pub(crate) fn end_output(&mut self, index: u32) {
-        let now = self.now.max(1);
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -63,58 +57,58 @@ impl Engine {
             self.driver.close(socket);
             return;
         }
-        connection.linger.since = now;
-        connection.linger.heard_at = now;
-        connection.linger.taken_at = now;
+        connection.state = State::Lingering;
         self.driver.finish_sending(socket);
+        connection.linger.taken = self.driver.progress(socket);
     }
 
     /// The peer of a connection that ends has said something.
     pub(crate) fn heard(&mut self, index: u32) {
-        let now = self.now;
         if let Some(connection) = self.connections.get_mut(index) {
-            connection.linger.heard_at = now;
+            connection.linger.quiet = 0;
         }
     }
 
-    /// The peer has ended its side. Returns whether there is still something to be sent to it; then the
-    /// connection is closed behind that.
-    pub(crate) fn is_still_sending(&mut self, index: u32) -> bool {
+    /// The peer has ended its side. If something is still to be sent to it, the connection ends behind
+    /// that; tells whether it is so.
+    pub(crate) fn ends_behind_output(&mut self, index: u32) -> bool {
         let Some(connection) = self.connections.get_mut(index) else {
             return false;
         };
-        let sending = connection.state == State::Flushing && !connection.linger.has_begun();
-        if sending {
+        let flushing = connection.state == State::Flushing;
+        if flushing {
             connection.linger.manner = Manner::Never;
         }
-        sending
+        flushing
     }
 
-    /// Closes a connection that has lingered for long enough; tells whether this one lingers.
-    pub(crate) fn sweep_lingering(&mut self, index: u32) -> bool {
-        let now = self.now;
-        let Some(connection) = self
-            .connections
-            .get_mut(index)
-            .filter(|connection| connection.linger.has_begun())
-        else {
-            return false;
+    /// Closes a lingering connection whose time is over.
+    pub(crate) fn sweep_lingering(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
         };
         let linger = &mut connection.linger;
-        let over = if linger.manner == Manner::Moment {
-            now - linger.since > MOMENT_MS
-        } else {
-            let taken = self.driver.progress(connection.socket);
-            if taken != linger.taken {
-                linger.taken = taken;
-                linger.taken_at = now;
+        linger.sweeps += 1;
+        if linger.manner == Manner::Moment {
+            if linger.sweeps > MOMENT_SWEEPS {
+                self.close_connection(index, false);
             }
-            now - linger.heard_at.max(linger.taken_at) > SILENCE_MS
-                || now - linger.taken_at > UNTAKEN_MS
-        };
-        if over {
+            return;
+        }
+        linger.quiet += 1;
+        let taken = self.driver.progress(connection.socket);
+        if taken != linger.taken {
+            linger.taken = taken;
+            linger.quiet = 0;
+        }
+        if linger.quiet > QUIET_SWEEPS || linger.sweeps > PATIENT_SWEEPS {
+            self.totals.lingers_cut += 1;
+            let peer = Some(connection.peer_name());
+            let message =
+                "the connection has ended, and the peer did not end it; it was closed".to_owned();
+            self.notices
+                .push(Severity::Debug, "linger_timeout", peer, message);
             self.close_connection(index, false);
         }
-        true
     }
 }

@@ -516,9 +516,7 @@ impl Engine {
             return;
         };
         connection.dirty = false;
-        if matches!(connection.state, State::Closing | State::Connecting)
-            || connection.linger.has_begun()
-        {
+        if !matches!(connection.state, State::Open | State::Flushing) {
             return;
         }
         if !connection.sending {
@@ -569,7 +567,7 @@ impl Engine {
                 return;
             };
             let room = room(connection);
-            if room == 0 || connection.state == State::Closing {
+            if room == 0 || !connection.state.sends() {
                 return;
             }
             let Some(call_index) = connection.ready.pop_front() else {

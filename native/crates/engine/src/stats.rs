@@ -37,6 +37,8 @@ totals! {
     tls_failures => "tlsFailures";
     /// Connections cut because their peer did not take what was sent (`sendProgressTimeoutMs`), or sent requests and did not read their answers.
     send_timeouts => "sendTimeouts";
+    /// Connections that had ended in order and were closed because their peer did not end them.
+    lingers_cut => "lingersCut";
     /// Calls begun.
     calls => "calls";
     /// Calls that ended with OK.

@@ -248,7 +248,7 @@ pub trait Driver {
     /// What was counted since the driver was made.
     fn counters(&self) -> Counters;
 
-    /// Aborts every socket, stops every listener and reaps what is in flight, for at most a
-    /// second. Nothing is reported; the driver is of no use afterwards.
+    /// Closes every socket, or aborts it if a send is in flight, stops every listener and reaps what is
+    /// in flight, for at most a second. Nothing is reported; the driver is of no use afterwards.
     fn shutdown(&mut self);
 }

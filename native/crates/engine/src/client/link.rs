@@ -405,7 +405,7 @@ impl Engine {
                 self.report_end(index);
                 self.mark_dirty(index);
             }
-            State::Flushing | State::Closing => {}
+            State::Flushing | State::Lingering | State::Closing => {}
         }
     }
 

@@ -30,7 +30,7 @@ impl Engine {
                 let http2 = connection.http2.next_timeout();
                 http2.into_iter().chain(handshake).min()?
             }
-            State::Flushing | State::Closing => return None,
+            State::Flushing | State::Lingering | State::Closing => return None,
         };
         Some(due.max(self.now + 1))
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Engine,
-    connection::{Connection, HEAD_BYTES, State},
+    connection::{Connection, HEAD_BYTES},
     layout::CAUSE_SLOW,
     outbound::room,
 };
@@ -463,7 +463,7 @@ impl Engine {
             && !(missed && feed.standing.has_missed())
             && call.pending_bytes == 0
             && (!full || !connection.sending)
-            && connection.state != State::Closing
+            && connection.state.sends()
         {
             let mut left = room(connection).min(connection.http2.send_window(stream));
             let before = connection.building.bytes;

@@ -724,6 +724,7 @@ impl Driver for Portable {
 
     fn shutdown(&mut self) {
         for index in self.sockets.indices() {
+            self.close(SocketId(index));
             self.abort(SocketId(index));
             self.sockets.remove(index);
         }

@@ -447,7 +447,11 @@ impl Driver for Uring {
             self.stop_listening(ListenerId(index));
         }
         for index in self.sockets.indices() {
-            self.abort(SocketId(index));
+            if self.sockets[index].outbox.is_idle() {
+                self.close(SocketId(index));
+            } else {
+                self.abort(SocketId(index));
+            }
         }
         let deadline = Instant::now() + SHUTDOWN_TIME;
         while self.queue.in_flight() > 0 && Instant::now() < deadline {
