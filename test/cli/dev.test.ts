@@ -74,6 +74,9 @@ test('no call fails while a client calls as fast as it can, and what was built i
     const text = `number ${restart}`;
     writeFileSync(join(cwd, 'src/services.ts'), services(text));
     await Promise.race([loop, eventually(text, () => last === text, Boolean, 30_000)]);
+    // It is said when the one before has been told to end.
+    const said = () => output.stdout.match(/^restarted in/gm)?.length;
+    await Promise.race([loop, eventually(text, said, (times) => times === restart, 30_000)]);
   }
   over = true;
   await loop;
@@ -105,7 +108,7 @@ test('what cannot be built or does not start keeps the one before', async () => 
     join(cwd, 'protos/proto.proto'),
     PROTO.replace('string text', 'string text_more = 3; string text'),
   );
-  await eventually('it is mended', say, (now) => now === 'mended');
+  await eventually('it is mended', say, (now) => now === 'mended', 30_000);
   expect(readFileSync(join(cwd, 'src/gen/proto.ts'), 'utf8')).toContain('textMore');
   // Traces name the sources.
   expect((await client.say({ text: 'where' })).text).toContain('src/services.ts:5');
@@ -126,7 +129,8 @@ test('type errors are said, and served all the same', async () => {
   expect((await client.say({ text: '' })).text).toBe('first');
   // Errors that are the same are not said again.
   writeFileSync(join(cwd, 'src/services.ts'), services('other'));
-  await eventually('it is served', async () => (await client.say({ text: '' })).text === 'other');
+  const say = async () => (await client.say({ text: '' })).text;
+  await eventually('it is served', say, (now) => now === 'other', 30_000);
   writeFileSync(join(cwd, 'src/services.ts'), services('mended').replace(': number', ''));
   await says(/^no type errors any more$/m);
   expect(output.stderr.match(/type error; the service goes on/g)).toHaveLength(1);

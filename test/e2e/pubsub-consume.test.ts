@@ -27,7 +27,7 @@ const milliseconds = (ms: number) => ({ seconds: 0, nanos: ms * 1_000_000 });
 test('what is acknowledged is done with, also for who comes back', async () => {
   const server = await servePubSub();
   const client = pubSubClient(server);
-  const open = { pattern: 'jobs.*', group: 'workers', ackWait: milliseconds(900) };
+  const open = { pattern: 'jobs.*', group: 'workers' };
   const first = consume(client, { open });
   await first.headers;
   await publishAll(client, messages('jobs.a', range(0, 10)));

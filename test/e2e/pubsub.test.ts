@@ -4,6 +4,7 @@ import { type Event, PublishReply, PublishRequest, PubSub } from '@millrace/pubs
 import { connect, connection } from 'millrace';
 import { fromBinary, toBinary } from 'millrace/codec';
 import { expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { range } from '../support/numbers.js';
 import {
   messages,
@@ -148,6 +149,12 @@ test('a group shares, and counts as one', async () => {
   const replies = await publishAll(client, messages('g.a', range(0, 300)));
   expect(new Set(replies.map(({ delivered }) => delivered))).toEqual(new Set([3]));
   await Promise.all([other.count(300), alone.count(300)]);
+  // Nothing orders the events of one call before those of another.
+  await eventually(
+    'the members have everything',
+    () => members.reduce((sum, { list }) => sum + list.length, 0),
+    (sum) => sum >= 300,
+  );
   const shared = members.flatMap(({ list }) => texts(list).map(Number));
   expect(shared.sort((a, b) => a - b)).toEqual(range(0, 300));
   for (const { list } of members) {

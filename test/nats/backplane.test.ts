@@ -151,7 +151,7 @@ describe.skipIf(!installed)('with nats-server', () => {
     await a.publish('others', 'not for it');
     await a.publish('orders.x', '1');
     expect(await first).toBe('1');
-    for (let index = 2; index <= 300; index++) await a.publish('orders.x', String(index));
+    await Promise.all(numbers(2, 300).map((each) => a.publish('orders.x', each)));
     for (let index = 2; index <= 150; index++) expect(await next()).toBe(String(index));
     await nats.server.kill();
     await nats.server.start();
@@ -345,7 +345,7 @@ describe.skipIf(!installed)('with nats-server', () => {
   test('a member keeps what it holds when NATS is killed, and acknowledges it afterwards', async () => {
     const a = node();
     for (let index = 1; index <= 20; index++) await a.publish('orders', String(index));
-    const consumer = await a.consume('billing', { ackWaitMs: 3000 });
+    const consumer = await a.consume('billing');
     consumer.membership.request(10);
     await consumer.reaches(10);
     for (const { sequence } of consumer.deliveries.slice(0, 5)) {
@@ -365,7 +365,14 @@ describe.skipIf(!installed)('with nats-server', () => {
     }
     // Nothing is left, neither for it nor for another member.
     consumer.membership.leave();
-    const other = await a.consume('billing', { ackWaitMs: 3000 });
+    await administer(nats.server, ({ consumers }) =>
+      eventually(
+        'everything is acknowledged in NATS',
+        () => consumers.info(nats.stream, 'group_billing'),
+        ({ num_ack_pending, ack_floor }) => num_ack_pending === 0 && ack_floor.stream_seq === 20,
+      ),
+    );
+    const other = await a.consume('billing');
     other.membership.request(10);
     await a.publish('orders', 'last');
     expect((await other.reaches(1))[0]).toMatchObject({ text: 'last', attempt: 1 });
@@ -471,7 +478,7 @@ describe.skipIf(!installed)('with nats-server', () => {
   });
 
   test('a start that is no longer kept', async () => {
-    const a = node({ retention: { ageMs: 1000 } });
+    const a = node({ retention: { ageMs: 30_000 } });
     await a.publish('orders', '1');
     await administer(nats.server, ({ streams }) => streams.purge(nats.stream));
     await a.publish('orders', '2');

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Status } from 'millrace';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { ever, failure, type Node } from '../support/nats-link.js';
 import { natsServerInstalled } from '../support/nats-server.js';
 import { natsSetting } from '../support/nats-setting.js';
@@ -15,7 +16,18 @@ const WAIT_MS = 200;
 
 describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
   const nats = natsSetting();
-  const node = () => nats.node({ waitMs: WAIT_MS });
+
+  /** It is connected and its stream made, which may take longer than calls wait. */
+  async function connected(): Promise<Node> {
+    const node = nats.node({ waitMs: WAIT_MS });
+    const published = () =>
+      node.publish('ticks.x', '').then(
+        () => true,
+        () => false,
+      );
+    await eventually('a publication without a sequence', published);
+    return node;
+  }
 
   /** Away until a call that has begun meanwhile has given up waiting, twice. */
   async function away(from: Node): Promise<void> {
@@ -31,7 +43,7 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
     ['has BLOCK', true],
     ['replays', false],
   ])('a subscriber that %s stays, and gets the next event', async (_what, blocking) => {
-    const a = node();
+    const a = await connected();
     for (const each of numbers(1, 40)) await a.publish('orders', each);
     const interest = await a.link.interest(
       { pattern: 'orders', group: '', start: { sequence: 1n }, blocking },
@@ -55,7 +67,7 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
   });
 
   test('one that waits for more ends with its call, not before', async () => {
-    const a = node();
+    const a = await connected();
     const call = new AbortController();
     const { replay } = await a.link.interest(
       { pattern: 'orders', group: '', start: undefined, blocking: true },
@@ -82,7 +94,7 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
   });
 
   test('a failure that is not of the connection is not tried again, and the session stays', async () => {
-    const a = node();
+    const a = await connected();
     await a.publish('orders', '1');
     a.failWith = new RangeError('a defect of this side');
     const options = { pattern: 'orders', group: 'g', start: undefined, blocking: false } as const;
@@ -97,7 +109,10 @@ describe.skipIf(!installed)('while NATS is away for longer than waitMs', () => {
     const relay = createServer((socket) => {
       void over.push(link.close());
       const [host, port] = nats.server.address.split(':');
-      socket.pipe(connect(Number(port), host)).pipe(socket);
+      const further = connect(Number(port), host);
+      // Either end may be reset when the link is closed.
+      for (const end of [socket, further]) end.on('error', () => {});
+      socket.pipe(further).pipe(socket);
     }).listen(0, '127.0.0.1');
     onTestFinished(() => void relay.close());
     const over: (void | Promise<void>)[] = [];

@@ -17,19 +17,19 @@ export function natsServerInstalled(what: string): boolean {
 }
 
 export class NatsServer {
-  readonly port: number;
+  /** -1 until it has started: any that is free. */
+  port = -1;
   readonly folder: string;
   readonly #more: readonly string[];
   #child: ChildProcess | undefined;
 
-  private constructor(port: number, more: readonly string[]) {
-    this.port = port;
+  private constructor(more: readonly string[]) {
     this.#more = more;
     this.folder = mkdtempSync(join(tmpdir(), 'millrace-nats-'));
   }
 
   static async start(...more: string[]): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), more);
+    const server = new NatsServer(more);
     await server.start();
     return server;
   }
@@ -61,6 +61,7 @@ export class NatsServer {
       child.once('exit', () => reject(new Error(`nats-server ended: ${log}`)));
     });
     child.stderr!.removeAllListeners('data').resume();
+    this.port = Number(/Listening for client connections on .*:(\d+)$/m.exec(log)![1]);
   }
 
   /** Every stream reserves what it may hold at most: many do not fit the disk, and none fills up. */
