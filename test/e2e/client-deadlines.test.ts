@@ -1,10 +1,11 @@
 // A call whose deadline passes says what its time went to, as far as a client can know.
 
 import type { ServerHttp2Stream } from 'node:http2';
-import { Status, type StatusError } from 'millrace';
+import { type ConnectionOptions, Status, type StatusError } from 'millrace';
 import { expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { startHttp2 } from '../support/http2-server.js';
-import { all, ourClient, statusOf } from '../support/our-client.js';
+import { all, type OurClient, ourClient, ourConnection, statusOf } from '../support/our-client.js';
 
 const HEAD = { ':status': 200, 'content-type': 'application/grpc' } as const;
 
@@ -15,6 +16,14 @@ function beginning(stream: ServerHttp2Stream): void {
 }
 
 function silent(): void {}
+
+/** A client that is connected: its calls need none of their time for that. */
+async function connected(port: number, options?: ConnectionOptions): Promise<OurClient> {
+  const { client, connection } = ourConnection(port, options);
+  connection.connect();
+  await eventually('the connection', () => connection.state === 'ready');
+  return client;
+}
 
 /** Returns the milliseconds that `message` has in groups. */
 function expectLate(error: StatusError, method: string, target: string, message: RegExp): number[] {
@@ -39,12 +48,12 @@ test('an answer that does not come', async () => {
 
 test('an answer that begins and does not end', async () => {
   const port = await startHttp2(beginning);
-  const client = ourClient(port);
-  const read = await statusOf(all(client.expand({}, { timeoutMs: 400 })));
+  const client = await connected(port);
+  const read = await statusOf(all(client.expand({}, { timeoutMs: 1000 })));
   const since = /ms until the server's answer began, \d+ ms since then/;
   expectLate(read, 'Expand', `127.0.0.1:${port}`, since);
   // One that nobody has read is still there, and then the status.
-  const unread = client.expand({}, { timeoutMs: 400 });
+  const unread = client.expand({}, { timeoutMs: 1000 });
   await unread.trailers;
   expect((await unread.next()).value).toMatchObject({ text: 'a' });
   const error = await statusOf(unread.next());
@@ -53,7 +62,8 @@ test('an answer that begins and does not end', async () => {
 
 test('a request that the server does not let in', async () => {
   const port = await startHttp2(silent);
-  const call = ourClient(port).chat(undefined, { timeoutMs: 300 });
+  const client = await connected(port);
+  const call = client.chat(undefined, { timeoutMs: 1000 });
   for (let count = 0; count < 8; count++) call.write({ data: new Uint8Array(20_000) });
   const error = await statusOf(call.next());
   expectLate(
@@ -103,7 +113,7 @@ test('attempts that came before', async () => {
       stream.respond({ ...HEAD, ...status }, { endStream: true });
     }
   });
-  const client = ourClient(port, {
+  const client = await connected(port, {
     serviceConfig: {
       methodConfig: [
         {
@@ -119,7 +129,7 @@ test('attempts that came before', async () => {
       ],
     },
   });
-  const error = await statusOf(client.say({}, { timeoutMs: 500 }));
+  const error = await statusOf(client.say({}, { timeoutMs: 2000 }));
   expectLate(
     error,
     'Say',

@@ -53,7 +53,7 @@ test('an old connection: two steps, then its grace, then UNAVAILABLE', async () 
 });
 
 test('without a grace, calls take as long as they want, and the connection ends with the last', async () => {
-  const server = await startServer({ limits: { maxConnectionAgeMs: 200 } });
+  const server = await startServer({ limits: { maxConnectionAgeMs: 1000 } });
   const peer = await peerOf(server);
   const open = peer.request();
   open.sendData(echoFrame({ text: 'before' }));
@@ -82,7 +82,7 @@ test('an idle connection: two steps, and a request between them is served', asyn
 });
 
 test('a connection with a call is not idle', async () => {
-  const server = await startServer({ limits: { maxConnectionIdleMs: 100 } });
+  const server = await startServer({ limits: { maxConnectionIdleMs: 1000 } });
   const busy = await peerOf(server);
   const open = busy.request();
   open.sendData(echoFrame({ text: 'x' }));
