@@ -2,6 +2,7 @@
 // it, and stats that return to where they were.
 
 import { connect } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   chat,
@@ -120,8 +121,10 @@ describe('broken HTTP/2', () => {
   test('a flood of resets is answered with ENHANCE_YOUR_CALM', async () => {
     const { server, start } = await serverAtRest();
     const peer = await rawPeer(server);
-    for (let count = 0; count < 3000 && !peer.isClosed; count++) {
+    // No further once it is cut: who goes on writing may miss why.
+    for (let count = 0; count < 3000 && peer.goAway === undefined && !peer.isClosed; count++) {
       peer.request({ mode: 'never-ends' }).reset(Reset.CANCEL);
+      if (count % 100 === 99) await nextTurn();
     }
     expect((await peer.goingAway()).reason).toBe(Reset.ENHANCE_YOUR_CALM);
     await peer.closed;
@@ -408,12 +411,15 @@ describe('handlers that fail', () => {
   test('a handler that never ends is ended by the cancellation of its call', async () => {
     const { server, start } = await serverAtRest();
     const client = clientOf(server);
-    const error = await failure(say(client, {}, { mode: 'never-ends', timeoutMs: 200 }));
+    // The call must reach its handler in time: over a connection that exists.
+    await say(client, {});
+    const before = await server.counters();
+    const error = await failure(say(client, {}, { mode: 'never-ends', timeoutMs: 1000 }));
     expect(error.code).toBe(grpc.status.DEADLINE_EXCEEDED);
     const counters = await eventually(
       'the handler ends',
       () => server.counters(),
-      ({ ended }) => ended === 1,
+      ({ ended }) => ended === before.ended + 1,
     );
     expect(counters.aborted).toBe(1);
     await server.logMatching(/Echo\/Say/);
@@ -445,8 +451,10 @@ describe('handlers that fail', () => {
   test('a handler that ignores its cancellation is named in a warning', async () => {
     const { server, start } = await serverAtRest({ serve: { handlerGraceMs: 200 } });
     const client = clientOf(server);
+    // The call must reach its handler in time: over a connection that exists.
+    await say(client, {});
     const error = await failure(
-      say(client, { text: 'x' }, { mode: 'ignore', timeoutMs: patience(100) }),
+      say(client, { text: 'x' }, { mode: 'ignore', timeoutMs: patience(1000) }),
     );
     expect(error.code).toBe(grpc.status.DEADLINE_EXCEEDED);
     const line = await server.log(
