@@ -41,8 +41,10 @@ export class ServerProcess {
   readonly pid: number;
   readonly logs: LogLine[] = [];
   readonly stderr: string[] = [];
+  /** Not before everything is read that it wrote. */
   readonly exited: Promise<Exit>;
   exit: Exit | undefined;
+  #isRead = false;
   #lineWaiters = new Set<() => void>();
 
   constructor(child: ChildProcess) {
@@ -57,8 +59,11 @@ export class ServerProcess {
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         this.exit = { code, signal };
+      });
+      child.once('close', (code, signal) => {
+        this.#isRead = true;
         for (const wake of this.#lineWaiters) wake();
-        resolve(this.exit);
+        resolve({ code, signal });
       });
     });
     onTestFinished(async () => {
@@ -94,8 +99,7 @@ export class ServerProcess {
           for (; seen < this.logs.length; seen++) {
             if (match(this.logs[seen]!)) resolve(this.logs[seen]!);
           }
-          if (this.exit !== undefined)
-            reject(new Error(`the server ended before it logged ${what}`));
+          if (this.#isRead) reject(new Error(`the server ended before it logged ${what}`));
         };
         timer = setTimeout(
           () => reject(new Error(`no log line within ${patience(timeoutMs)} ms: ${what}`)),
