@@ -166,6 +166,8 @@ async function chain(choose: Random, limits: Windows[], slowLinks: boolean): Pro
   const through = async (port: number) =>
     slowLinks && choose() < 0.3 ? startRelay(port) : Promise.resolve(port);
   const relay = await startServer({
+    // Its memory is what its windows let it hold, not what the collector has left for later.
+    nodeArguments: ['--max-semi-space-size=4'],
     limits: { ...ofRelay },
     logLevel: 'warn',
     forwardTo: {
