@@ -45,16 +45,22 @@ async function started() {
   return { server, events, client, spread };
 }
 
-/** Keeps the thread that a client is connected to busy; resolves once it is. */
-async function stalled(client: Client<typeof PubSub>, milliseconds: number) {
+/** Keeps the thread that a client is connected to busy until it is told to `end`; resolves once it is. */
+async function stalled(client: Client<typeof PubSub>) {
   const channel = new BroadcastChannel(threadTopics.name);
-  const begun = new Promise((resolve) => {
-    channel.onmessage = resolve;
+  const begun = new Promise<Int32Array>((resolve) => {
+    channel.onmessage = (message) => resolve((message as { data: Int32Array }).data);
   });
-  const over = client.publish({ topic: 'stall', messageId: String(milliseconds) });
-  await begun;
+  const over = client.publish({ topic: 'stall', messageId: String(patience(30_000)) });
+  const ended = await begun;
   channel.close();
-  return { over };
+  return {
+    async end() {
+      Atomics.store(ended, 0, 1);
+      Atomics.notify(ended, 0);
+      await over;
+    },
+  };
 }
 
 function publish(events: Topics<Event, { topic?: string; payload?: Uint8Array }>, number: number) {
@@ -133,9 +139,9 @@ test('while a thread is busy, what has no room on the way to it is dropped and c
   ]) {
     const stream = subscriber.subscribe({ pattern: 'a.b', slowConsumer, maxPending: 100_000 });
     await stream.headers;
-    const { over } = await stalled(subscriber, patience(500));
+    const { end } = await stalled(subscriber);
     for (const number of range(0, count)) publish(events, number);
-    await over;
+    await end();
     publish(events, count);
     let got = 0;
     let dropped = 0;
@@ -161,9 +167,9 @@ test('under disconnect the subscriber is cut off instead', async () => {
     maxPending: 100_000,
   });
   await stream.headers;
-  const { over } = await stalled(subscriber, patience(500));
+  const { end } = await stalled(subscriber);
   for (const number of range(0, 20_000)) publish(events, number);
-  await over;
+  await end();
   const error = await statusOf(all(stream));
   expect(error.code).toBe(Status.RESOURCE_EXHAUSTED);
   expect(events.stats().subscriptions).toBe(0);

@@ -13,7 +13,7 @@ export const threadTopics = {
 
 const events = topics(Event, threadTopics);
 
-/** Says that this thread is busy from now on. */
+/** Says that this thread is busy from now on, and with what it is told that it is over. */
 const stalling = new BroadcastChannel(threadTopics.name);
 stalling.unref();
 
@@ -31,12 +31,12 @@ const unimplemented = () => {
 };
 
 export const pubSub = service(PubSub, {
-  /** To `stall`: keeps this thread busy for so many milliseconds. To `die`: ends it. */
+  /** To `stall`: keeps this thread busy until it is told, or for so many milliseconds. To `die`: ends it. */
   publish({ topic, payload, messageId }) {
     if (topic === 'stall') {
-      stalling.postMessage(messageId);
-      const end = performance.now() + Number(messageId);
-      while (performance.now() < end);
+      const ended = new Int32Array(new SharedArrayBuffer(4));
+      stalling.postMessage(ended);
+      Atomics.wait(ended, 0, 0, Number(messageId));
       return {};
     }
     if (topic === 'die') process.exit(1);
