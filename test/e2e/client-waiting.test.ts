@@ -38,7 +38,7 @@ test('while the name cannot be looked up, its old addresses serve', async () => 
 
 test('calls that end while they wait for a connection are not kept', async () => {
   // Takes connections, and says nothing.
-  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
     server.close();
