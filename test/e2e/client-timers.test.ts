@@ -23,32 +23,27 @@ test('connections to a server that says nothing fail in the order of their time 
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;
 
-  /** Lets three fail; how late the latest was, and for how long this process stood still at most. */
+  /** Lets three fail, and tells for how long this process stood still at most meanwhile. */
   const round = async () => {
     const order: number[] = [];
-    let latestMs = 0;
     const turns = watchTurns();
     // The engine looks at all of its connections every 500 ms, in the order in which they were made.
     const calls = [450, 50, 250].map(async (connectTimeoutMs) => {
-      const begun = performance.now();
       const error = await statusOf(ourClient(port, { connectTimeoutMs }).say({}));
-      latestMs = Math.max(latestMs, performance.now() - begun - connectTimeoutMs);
       expect(error.message).toContain(`sent no HTTP/2 SETTINGS within ${connectTimeoutMs} ms`);
       order.push(connectTimeoutMs);
     });
     await Promise.all(calls);
-    return { order, latestMs, stillMs: turns.longestMs() };
+    return { order, stillMs: turns.longestMs() };
   };
   // What becomes due while the process stands still ends in one turn, in any order.
-  const { order, latestMs } = await eventually(
+  const { order } = await eventually(
     'a round without a standstill',
     round,
     ({ stillMs }) => stillMs < STILL_MS_MAX,
     30_000,
   );
   expect(order).toEqual([50, 250, 450]);
-  // Some of those that wait for the next look are 300 ms late, whenever it comes.
-  expect(latestMs).toBeLessThan(2 * STILL_MS_MAX);
 });
 
 /** Watches how long turns of the event loop take. */

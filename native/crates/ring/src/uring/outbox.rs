@@ -175,7 +175,7 @@ impl Outbox {
     }
 
     /// Whether the last segment is to wait for the next load. Not between the parts of one load: those are
-    /// large, and with them the peer was measured to get a fifth less for the same processor time.
+    /// large, and holding their ends back was measured to cost a fifth of the rate with messages of 64 KiB.
     fn more(&self) -> bool {
         self.follows && self.account.waiting() == 0
     }
